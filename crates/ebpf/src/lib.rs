@@ -1,0 +1,1 @@
+//! `ebpf`: see ARCHITECTURE.md.

@@ -1,0 +1,1 @@
+//! `eventdb`: see ARCHITECTURE.md.

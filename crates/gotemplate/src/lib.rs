@@ -1,0 +1,1 @@
+//! `gotemplate`: see ARCHITECTURE.md.

@@ -1,0 +1,1 @@
+//! `promql`: see ARCHITECTURE.md.

@@ -1,0 +1,1 @@
+//! `response`: see ARCHITECTURE.md.

@@ -1,0 +1,1 @@
+//! `tsdb`: see ARCHITECTURE.md.

@@ -1,0 +1,3 @@
+//! The `vedette` binary.
+
+fn main() {}
