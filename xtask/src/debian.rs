@@ -1,0 +1,125 @@
+//! Programs from Debian's packages that tests run against.
+//!
+//! Most are unpacked below `target/peers/debian`, so that no package starts a daemon or changes
+//! the machine. A program with many libraries (the browser) is installed, when this may be done.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result};
+
+use crate::run::{check, output, target};
+
+/// Packages that are unpacked, all together into one tree.
+const UNPACKED: &[&str] = &[
+    "containerd",
+    "runc",
+    "libseccomp2",
+    "busybox-static",
+    "bash-static",
+    "python3-minimal",
+    "python3.11-minimal",
+    "libpython3.11-minimal",
+    "libpython3.11-stdlib",
+    "prometheus",
+];
+
+/// Programs that must be installed, with the package of each.
+const INSTALLED: &[(&str, &str)] = &[("chromium", "chromium"), ("ip", "iproute2")];
+
+/// What is there after [`prepare`].
+pub struct Parts {
+    /// Root of the unpacked tree.
+    pub root: PathBuf,
+    /// What could not be had, with the line that gets it.
+    pub missing: Vec<String>,
+}
+
+/// Unpacks and installs what is not there yet.
+pub fn prepare() -> Result<Parts> {
+    let root = target().join("peers/debian");
+    fs::create_dir_all(&root)?;
+    let mut missing = Vec::new();
+    let wanted: Vec<&str> = UNPACKED.iter().copied().filter(|p| !stamp(&root, p).exists()).collect();
+    if !wanted.is_empty()
+        && let Err(error) = unpack(&root, &wanted)
+    {
+        eprintln!("cannot unpack {}: {error:#}", wanted.join(" "));
+        missing.push(format!("apt-get update && apt-get download {}", wanted.join(" ")));
+    }
+    let absent: Vec<&str> =
+        INSTALLED.iter().filter(|(p, _)| !on_path(p)).map(|(_, package)| *package).collect();
+    if !absent.is_empty() && install(&absent).is_err() {
+        missing.push(format!("apt-get install -y --no-install-recommends {}", absent.join(" ")));
+    }
+    for line in &missing {
+        eprintln!("missing for some tests; run as root: {line}");
+    }
+    Ok(Parts { root, missing })
+}
+
+fn stamp(root: &Path, package: &str) -> PathBuf {
+    root.join(format!(".unpacked-{package}"))
+}
+
+fn unpack(root: &Path, packages: &[&str]) -> Result<()> {
+    let cache = root.join(".cache");
+    fs::create_dir_all(&cache)?;
+    for &package in packages {
+        if download(&cache, package).is_err() {
+            check(as_root()?.args(["apt-get", "update"]))?;
+            download(&cache, package)?;
+        }
+        let file = fs::read_dir(&cache)?
+            .filter_map(|e| Some(e.ok()?.path()))
+            .find(|p| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with(&format!("{package}_"))))
+            .with_context(|| format!("no package file of {package} came"))?;
+        check(Command::new("dpkg").arg("-x").arg(&file).arg(root))?;
+        fs::write(stamp(root, package), file.file_name().unwrap_or_default().as_encoded_bytes())?;
+    }
+    Ok(())
+}
+
+fn download(cache: &Path, package: &str) -> Result<()> {
+    // As root apt drops its rights for a download, which needs a folder open to its own user.
+    output(
+        Command::new("apt-get")
+            .args(["-o", "APT::Sandbox::User=root", "download", package])
+            .current_dir(cache),
+    )
+    .map(drop)
+}
+
+fn install(packages: &[&str]) -> Result<()> {
+    let run = || -> Result<()> {
+        check(
+            as_root()?
+                .args(["apt-get", "install", "-y", "--no-install-recommends"])
+                .args(packages)
+                .env("DEBIAN_FRONTEND", "noninteractive"),
+        )
+    };
+    run().or_else(|_| {
+        check(as_root()?.args(["apt-get", "update"]))?;
+        run()
+    })
+}
+
+/// `env`, with root's rights: as we are, or by sudo where it asks for no password.
+fn as_root() -> Result<Command> {
+    if output(Command::new("id").arg("-u"))?.trim() == "0" {
+        return Ok(Command::new("env"));
+    }
+    output(Command::new("sudo").args(["-n", "true"])).context("neither root nor sudo without a password")?;
+    let mut command = Command::new("sudo");
+    command.args(["-n", "env"]);
+    Ok(command)
+}
+
+fn on_path(program: &str) -> bool {
+    env::var_os("PATH").is_some_and(|path| env::split_paths(&path).any(|p| p.join(program).is_file()))
+        || ["/usr/sbin", "/sbin"].iter().any(|p| Path::new(p).join(program).is_file())
+}
