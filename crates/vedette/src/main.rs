@@ -1,3 +1,6 @@
 //! The `vedette` binary.
 
+#[expect(dead_code)]
+mod config;
+
 fn main() {}

@@ -1,0 +1,77 @@
+use super::*;
+
+fn settings(text: &str) -> Result<Settings, Error> {
+    let file = parse("v.yml", text)?;
+    resolve("v.yml", Path::new("/etc/vedette"), file, Overrides::default())
+}
+
+#[test]
+fn an_empty_file_means_the_defaults() {
+    let defaults = settings("").expect("defaults");
+    assert_eq!(defaults.listen.to_string(), "127.0.0.1:9090");
+    assert_eq!(defaults.interval, Duration::from_secs(1));
+    assert_eq!(defaults.metrics.retention, Duration::from_secs(15 * 86_400));
+    assert_eq!(defaults.events.retention_bytes, 2 << 30);
+    assert_eq!(settings("# only a comment\n").expect("defaults"), defaults);
+}
+
+#[test]
+fn a_full_file_is_read() {
+    let s = settings(
+        "listen: localhost:9999\ncollect: {interval: 500ms, sensor: off}\nmetrics: {retention: 1d12h, flush_interval: always}\n\
+         rules: {builtin: false, files: [a.yml]}\nnotify:\n  receivers:\n  - name: ops\n    severity: warning\n    webhook: {url: 'http://127.0.0.1:1/x'}\n  - name: log\n    file: {path: n.jsonl}\n",
+    )
+    .expect("valid");
+    assert_eq!(s.listen.to_string(), "127.0.0.1:9999");
+    assert!(!s.sensor);
+    assert_eq!(s.metrics.flush_interval, None);
+    assert_eq!(s.metrics.retention, Duration::from_secs(129_600));
+    assert_eq!(s.rule_files, [PathBuf::from("/etc/vedette/a.yml")]);
+    assert_eq!(s.receivers.len(), 2);
+    assert_eq!(s.receivers[0].severity, vedette_model::Severity::Warning);
+}
+
+#[test]
+fn errors_name_place_and_remedy() {
+    for (text, expected) in [
+        ("listn: x\n", vec!["v.yml:1:1", "listn", "listen"]),
+        ("collect:\n  intervall: 1s\n", vec!["v.yml:2:3", "intervall", "interval"]),
+        ("listen: [\n", vec!["v.yml:"]),
+        ("listen: nowhere\n", vec!["v.yml: listen", "127.0.0.1:9090"]),
+        ("collect: {interval: fast}\n", vec!["collect.interval", "\"fast\" is no duration", "15s"]),
+        ("collect: {interval: 1ms}\n", vec!["collect.interval", "100ms"]),
+        ("collect: {sensor: maybe}\n", vec!["collect.sensor", "auto"]),
+        ("metrics: {retention_size: lots}\n", vec!["metrics.retention_size", "10GiB"]),
+        ("notify: {receivers: [{name: a}]}\n", vec!["notify.receivers[\"a\"]", "exactly one"]),
+        ("notify: {receivers: [{name: 'a b', file: {path: x}}]}\n", vec!["letters"]),
+        ("notify: {receivers: [{name: a, webhook: {url: 'ftp://x'}}]}\n", vec!["http://"]),
+        ("notify: {receivers: [{name: a, file: {path: x}}, {name: a, file: {path: y}}]}\n", vec!["twice"]),
+        ("notify: {receivers: [{name: a, severity: loud, file: {path: x}}]}\n", vec!["loud", "critical"]),
+    ] {
+        let error = settings(text).expect_err(text).to_string();
+        for part in expected {
+            assert!(error.contains(part), "{text:?} gave {error:?}, which lacks {part:?}");
+        }
+    }
+}
+
+#[test]
+fn durations_and_sizes_follow_prometheus() {
+    for (text, ms) in
+        [("1s", Some(1000)), ("1h30m", Some(5_400_000)), ("500ms", Some(500)), ("1y", Some(31_536_000_000))]
+    {
+        assert_eq!(parse_duration(text).map(|d| d.as_millis()), ms);
+    }
+    for bad in ["", "1", "s", "1m1h", "1s1s", "-1s", "1.5s", "99999999999999999999y"] {
+        assert_eq!(parse_duration(bad), None, "{bad}");
+    }
+    for (text, bytes) in [
+        ("1KiB", Some(1024)),
+        ("2GB", Some(2 << 30)),
+        ("7", Some(7)),
+        ("1XB", None),
+        ("99999999999TiB", None),
+    ] {
+        assert_eq!(parse_bytes(text), bytes, "{text}");
+    }
+}
