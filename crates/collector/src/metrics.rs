@@ -1,0 +1,95 @@
+//! The collector's own metrics.
+
+use vedette_model::{
+    MetricKind,
+    telemetry::{Counter, Family, Gauge, MetricSource, MetricVisitor},
+};
+
+macro_rules! families {
+    ($($name:ident: $kind:ident $text:literal, $help:literal;)*) => {
+        $(const $name: Family = Family { name: $text, kind: MetricKind::$kind, help: $help };)*
+    };
+}
+
+families! {
+    PASSES: Counter "vedette_collector_passes_total", "Passes over a source of facts.";
+    PASSES_LATE: Counter "vedette_collector_passes_skipped_total", "Passes left out because the one before took longer than the interval.";
+    PASS_SECONDS: Gauge "vedette_collector_pass_duration_seconds", "How long the last pass took.";
+    BATCHES_DROPPED: Counter "vedette_collector_batches_dropped_total", "Batches given up, by kind and reason.";
+    EVENTS_DROPPED: Counter "vedette_collector_events_dropped_total", "Events in batches that were given up.";
+    QUEUED: Gauge "vedette_collector_queued_batches", "Batches that wait for the stores.";
+    SENSOR_LOST: Counter "vedette_sensor_lost_events_total", "Kernel events that found no room in their ring, by class.";
+    SENSOR_SEEN: Counter "vedette_sensor_events_total", "Kernel events seen.";
+    SENSOR_UP: Gauge "vedette_sensor_up", "1 while the kernel sensor is attached, 0 while it is not.";
+    PROCESSES: Gauge "vedette_collector_processes", "Processes in the ancestry table.";
+}
+
+/// Counters of one sender.
+#[derive(Debug, Default)]
+pub struct SenderMetrics {
+    /// Batches given up because the queue was full.
+    pub dropped_full: Counter,
+    /// Batches given up because the receiver called them wrong.
+    pub dropped_invalid: Counter,
+    /// Events in either.
+    pub dropped_events: Counter,
+    /// Batches that wait.
+    pub queued: Gauge,
+}
+
+/// All of the collector's metrics.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    /// Passes over host and containers.
+    pub passes: Counter,
+    /// Passes left out.
+    pub passes_skipped: Counter,
+    /// Duration of the last.
+    pub pass_seconds: Gauge,
+    /// The sender of samples.
+    pub samples: SenderMetrics,
+    /// The sender of events.
+    pub events: SenderMetrics,
+    /// Whether the sensor is attached.
+    pub sensor_up: Gauge,
+    /// Events seen by the kernel programs.
+    pub sensor_seen: Counter,
+    /// Lost: execs, redirects and the like.
+    pub sensor_lost_critical: Counter,
+    /// Lost: forks and exits.
+    pub sensor_lost_bulk: Counter,
+    /// Processes known.
+    pub processes: Gauge,
+}
+
+impl MetricSource for Metrics {
+    fn visit(&self, v: &mut dyn MetricVisitor) {
+        #[expect(clippy::cast_precision_loss, reason = "counts stay below 2^53")]
+        let count = |c: &Counter| c.get() as f64;
+        v.value(&PASSES, &[], count(&self.passes));
+        v.value(&PASSES_LATE, &[], count(&self.passes_skipped));
+        v.value(&PASS_SECONDS, &[], self.pass_seconds.get());
+        let senders = [("samples", &self.samples), ("events", &self.events)];
+        for (kind, sender) in senders {
+            v.value(
+                &BATCHES_DROPPED,
+                &[("kind", kind), ("reason", "queue_full")],
+                count(&sender.dropped_full),
+            );
+            v.value(
+                &BATCHES_DROPPED,
+                &[("kind", kind), ("reason", "invalid")],
+                count(&sender.dropped_invalid),
+            );
+        }
+        v.value(&EVENTS_DROPPED, &[], count(&self.events.dropped_events));
+        for (kind, sender) in senders {
+            v.value(&QUEUED, &[("kind", kind)], sender.queued.get());
+        }
+        v.value(&SENSOR_LOST, &[("class", "critical")], count(&self.sensor_lost_critical));
+        v.value(&SENSOR_LOST, &[("class", "bulk")], count(&self.sensor_lost_bulk));
+        v.value(&SENSOR_SEEN, &[], count(&self.sensor_seen));
+        v.value(&SENSOR_UP, &[], self.sensor_up.get());
+        v.value(&PROCESSES, &[], self.processes.get());
+    }
+}

@@ -1,0 +1,187 @@
+//! Hands batches of one origin to the sink, in order, and keeps those that cannot be taken now.
+//!
+//! The queue is bounded: when the sink refuses for long, the oldest batch goes first, and every
+//! one that goes is counted.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use vedette_model::{Batch, Origin, Payload, Rejected, Samples, Sink};
+
+use crate::{dictionary::Dictionary, metrics::SenderMetrics};
+
+/// Sends the batches of one origin.
+pub struct Sender {
+    sink: Arc<dyn Sink>,
+    origin: Origin,
+    seq: u64,
+    waiting: VecDeque<Payload>,
+    waiting_max: usize,
+    last_refusal: Option<String>,
+}
+
+impl Sender {
+    /// A sender whose queue holds at most `waiting_max` batches.
+    pub fn new(sink: Arc<dyn Sink>, origin: Origin, waiting_max: usize) -> Self {
+        Self { sink, origin, seq: 0, waiting: VecDeque::new(), waiting_max, last_refusal: None }
+    }
+
+    /// Why the sink does not take batches at the moment.
+    pub fn refusal(&self) -> Option<&str> {
+        self.last_refusal.as_deref()
+    }
+
+    /// Sends a payload after all that wait. Gives it back, for its memory to be used again, if
+    /// it was taken.
+    pub fn send(
+        &mut self,
+        payload: Payload,
+        dictionary: Option<&Dictionary>,
+        metrics: &SenderMetrics,
+    ) -> Option<Payload> {
+        self.waiting.push_back(payload);
+        let mut taken = None;
+        while let Some(payload) = self.waiting.pop_front() {
+            match self.try_send(payload, dictionary) {
+                Ok(payload) => {
+                    self.last_refusal = None;
+                    taken = Some(payload);
+                }
+                Err((payload, Rejected::Invalid(reason))) => {
+                    tracing::error!(reason, origin = %self.origin.source, "batch refused for good");
+                    metrics.dropped_invalid.inc();
+                    metrics.dropped_events.add(events(&payload));
+                }
+                Err((payload, rejected)) => {
+                    self.last_refusal = Some(rejected.to_string());
+                    self.waiting.push_front(payload);
+                    break;
+                }
+            }
+        }
+        while self.waiting.len() > self.waiting_max {
+            let dropped = self.waiting.pop_front();
+            metrics.dropped_full.inc();
+            metrics.dropped_events.add(dropped.as_ref().map_or(0, events));
+        }
+        #[expect(clippy::cast_precision_loss, reason = "the queue is short")]
+        metrics.queued.set(self.waiting.len() as f64);
+        taken.filter(|_| self.waiting.is_empty())
+    }
+
+    fn try_send(
+        &mut self,
+        payload: Payload,
+        dictionary: Option<&Dictionary>,
+    ) -> Result<Payload, (Payload, Rejected)> {
+        match (self.hand_over(payload), dictionary) {
+            (Err((payload, Rejected::UnknownSeries(_))), Some(dictionary)) => {
+                let mut definitions = Samples::default();
+                dictionary.define_all(&mut definitions);
+                match self.hand_over(Payload::Samples(definitions)) {
+                    Ok(_) => self.hand_over(payload),
+                    Err((_, rejected)) => Err((payload, rejected)),
+                }
+            }
+            (result, _) => result,
+        }
+    }
+
+    /// A batch that was refused keeps its number: sent again, it is still the same batch.
+    fn hand_over(&mut self, payload: Payload) -> Result<Payload, (Payload, Rejected)> {
+        let batch = Batch { origin: self.origin.clone(), seq: self.seq + 1, payload };
+        match self.sink.accept(&batch) {
+            Ok(()) => {
+                self.seq += 1;
+                Ok(batch.payload)
+            }
+            Err(rejected) => Err((batch.payload, rejected)),
+        }
+    }
+}
+
+fn events(payload: &Payload) -> u64 {
+    match payload {
+        Payload::Events(events) => events.len() as u64,
+        Payload::Samples(_) => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use parking_lot::Mutex;
+    use vedette_model::{Labels, Row, SeriesDefinition};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct FakeSink {
+        answers: Mutex<VecDeque<Rejected>>,
+        seen: Mutex<Vec<(u64, String)>>,
+    }
+
+    impl Sink for FakeSink {
+        fn accept(&self, batch: &Batch) -> Result<(), Rejected> {
+            if let Some(answer) = self.answers.lock().pop_front() {
+                return Err(answer);
+            }
+            let Payload::Samples(samples) = &batch.payload else { return Ok(()) };
+            let text = samples.rows.iter().map(|r| r.time_ms.to_string()).collect::<Vec<_>>().join(",");
+            self.seen.lock().push((batch.seq, format!("{}d {text}", samples.defined.len())));
+            Ok(())
+        }
+    }
+
+    fn sender(sink: &Arc<FakeSink>) -> Sender {
+        let origin = Origin { tenant: "default".into(), cluster: "c".into(), source: "s".into(), epoch: 1 };
+        Sender::new(sink.clone(), origin, 3)
+    }
+
+    fn row(time_ms: i64) -> Payload {
+        Payload::Samples(Samples { rows: vec![Row { time_ms, ..Row::default() }], ..Samples::default() })
+    }
+
+    #[test]
+    fn keeps_order_while_the_sink_refuses() {
+        let (sink, metrics) = (Arc::new(FakeSink::default()), SenderMetrics::default());
+        let mut sender = sender(&sink);
+        sink.answers
+            .lock()
+            .extend([Rejected::Retry("disk full".into()), Rejected::Retry("disk full".into())]);
+        assert!(sender.send(row(1), None, &metrics).is_none());
+        assert_eq!(sender.refusal(), Some("disk full"));
+        assert!(sender.send(row(2), None, &metrics).is_none());
+        assert!(sender.send(row(3), None, &metrics).is_some());
+        assert_eq!(sender.refusal(), None);
+        let seen = sink.seen.lock();
+        assert_eq!(*seen, [(1, "0d 1".to_owned()), (2, "0d 2".to_owned()), (3, "0d 3".to_owned())]);
+    }
+
+    #[test]
+    fn a_full_queue_drops_the_oldest_and_counts_it() {
+        let (sink, metrics) = (Arc::new(FakeSink::default()), SenderMetrics::default());
+        let mut sender = sender(&sink);
+        sink.answers.lock().extend((0..5).map(|_| Rejected::Retry("no".into())));
+        for time in 1..=5 {
+            sender.send(row(time), None, &metrics);
+        }
+        assert_eq!(metrics.dropped_full.get(), 2);
+        sender.send(row(6), None, &metrics);
+        let times: Vec<_> = sink.seen.lock().iter().map(|(_, t)| t.clone()).collect();
+        assert_eq!(times, ["0d 3", "0d 4", "0d 5", "0d 6"]);
+    }
+
+    #[test]
+    fn defines_all_again_for_a_sink_that_forgot_and_gives_up_what_is_wrong() {
+        let (sink, metrics) = (Arc::new(FakeSink::default()), SenderMetrics::default());
+        let mut sender = sender(&sink);
+        let mut dictionary = Dictionary::new(&[]);
+        let defined = vec![SeriesDefinition { series: 0, labels: Labels::from_pairs([("__name__", "a")]) }];
+        dictionary.note(&mut Samples { defined, ..Samples::default() });
+        sink.answers.lock().push_back(Rejected::UnknownSeries(0));
+        assert!(sender.send(row(1), Some(&dictionary), &metrics).is_some());
+        sink.answers.lock().push_back(Rejected::Invalid("no name".into()));
+        assert!(sender.send(row(2), Some(&dictionary), &metrics).is_none());
+        assert_eq!(metrics.dropped_invalid.get(), 1);
+        assert_eq!(*sink.seen.lock(), [(1, "1d ".to_owned()), (2, "0d 1".to_owned())]);
+    }
+}
