@@ -1,0 +1,174 @@
+//! What can be typed. Flags are those that promtool, amtool and kubectl users know.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// Watches this machine for security and health
+#[derive(Debug, Parser)]
+#[command(name = "vedette", version, max_term_width = 100, propagate_version = false)]
+#[command(after_help = "Start with `vedette up` and open http://127.0.0.1:9090.")]
+pub struct Cli {
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Watch this machine: gather, keep, judge, tell and serve, in one process
+    Up(Up),
+    /// Ask for metrics in PromQL
+    Query(Query),
+    /// Search what happened, newest last
+    Events(Events),
+    /// Check a configuration without starting
+    Check {
+        /// What to check
+        #[command(subcommand)]
+        what: Check,
+    },
+    /// Work with rule files
+    Rules {
+        /// What to do with them
+        #[command(subcommand)]
+        what: Rules,
+    },
+    /// Print the version
+    Version {
+        /// How to print
+        #[arg(short, long, value_enum, default_value_t = Output::Table)]
+        output: Output,
+    },
+    /// Print a completion script for a shell
+    #[command(after_help = "For example: vedette completions bash > /etc/bash_completion.d/vedette")]
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+}
+
+/// `vedette up`
+#[derive(Debug, Args)]
+pub struct Up {
+    /// Configuration file (YAML); without one the defaults hold
+    #[arg(long, value_name = "FILE", env = "VEDETTE_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Folder for all data
+    #[arg(long, value_name = "DIR", env = "VEDETTE_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Address and port of the web app and all APIs; loopback only
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<String>,
+    /// Least level of messages about itself: error, warn, info, debug, trace
+    #[arg(long, value_name = "LEVEL", default_value = "info", env = "VEDETTE_LOG")]
+    pub log_level: String,
+    /// Form of messages about itself
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+}
+
+/// Form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// Where the running Vedette is.
+#[derive(Debug, Args)]
+pub struct Server {
+    /// Address of a running Vedette
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090", env = "VEDETTE_URL")]
+    pub url: String,
+}
+
+/// `vedette query`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  vedette query 'node_load1'\n  vedette query 'rate(node_cpu_seconds_total[1m])' --since 1h --step 1m -o json")]
+pub struct Query {
+    /// The expression
+    pub expr: String,
+    /// Where the running Vedette is
+    #[command(flatten)]
+    pub server: Server,
+    /// Ask for a range that begins this long ago, for example 1h; else for one point in time
+    #[arg(long, value_name = "DURATION")]
+    pub since: Option<String>,
+    /// Time of evaluation, or end of the range (RFC 3339 or Unix seconds); default now
+    #[arg(long, value_name = "TIME")]
+    pub time: Option<String>,
+    /// Step of a range; default: a 250th of it, at least 1s
+    #[arg(long, value_name = "DURATION", requires = "since")]
+    pub step: Option<String>,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
+/// `vedette events`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  vedette events --kind finding --follow\n  vedette events --container web --text curl --since 2h")]
+pub struct Events {
+    /// Where the running Vedette is
+    #[command(flatten)]
+    pub server: Server,
+    /// Only this kind (exec, connection, finding, …); can be given several times
+    #[arg(long, value_name = "KIND")]
+    pub kind: Vec<String>,
+    /// Only this container: name, or the beginning of its id
+    #[arg(long, value_name = "NAME")]
+    pub container: Option<String>,
+    /// Only events that contain all these words, in command lines, names, addresses
+    #[arg(long, value_name = "WORDS")]
+    pub text: Option<String>,
+    /// How far back
+    #[arg(long, value_name = "DURATION", default_value = "1h")]
+    pub since: String,
+    /// At most this many
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub limit: usize,
+    /// Go on with new events as they happen
+    #[arg(short, long)]
+    pub follow: bool,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
+/// `vedette check`
+#[derive(Debug, Subcommand)]
+pub enum Check {
+    /// Check a configuration file and the rule and detection files that it names
+    Config {
+        /// The file
+        file: PathBuf,
+    },
+}
+
+/// `vedette rules`
+#[derive(Debug, Subcommand)]
+pub enum Rules {
+    /// Check rule files (Prometheus' format)
+    Check {
+        /// The files
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+}
+
+/// How answers are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+    /// For people who like YAML
+    Yaml,
+}
