@@ -198,6 +198,10 @@ pub struct Socket {
     pub peer_port: u16,
 }
 
+/// Set in [`StreamTarget::Pipe::inode`] of a pipe that has a name in a file system. Small enough
+/// for the number to stay exact in JSON.
+pub const NAMED_PIPE_BIT: u64 = 1 << 52;
+
 /// What a file descriptor leads to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub enum StreamTarget {
@@ -210,7 +214,7 @@ pub enum StreamTarget {
     Device,
     /// A pipe; both ends have the same inode.
     Pipe {
-        /// Inode number.
+        /// Inode number; a named pipe's has [`NAMED_PIPE_BIT`] set, and its file system mixed in.
         inode: u64,
     },
     /// A pseudo-terminal's slave side.
@@ -222,7 +226,7 @@ pub enum StreamTarget {
     Socket(Socket),
     /// A socket of another kind (unix, netlink), or one that is not connected.
     OtherSocket {
-        /// Inode number.
+        /// Inode number; of a connected unix pair the smaller one, at both ends.
         inode: u64,
     },
 }

@@ -16,7 +16,7 @@ pub mod status;
 pub mod telemetry;
 
 pub use batch::{Batch, Origin, Payload, Rejected, Row, Samples, SeriesDefinition, Sink};
-pub use event::{Event, EventKind, Fact, Socket, SocketDirection, StreamTarget, Transport};
+pub use event::{Event, EventKind, Fact, NAMED_PIPE_BIT, Socket, SocketDirection, StreamTarget, Transport};
 pub use finding::{Finding, FindingState, Severity};
 pub use identity::{Ancestor, Container, Host, Process, ProcessKey};
 pub use labels::{Labels, LabelsBuilder, MAX_LABEL_BYTES, METRIC_NAME};
