@@ -97,7 +97,6 @@ fn peers(skips: &mut Vec<String>) -> Result<()> {
     build.args(["build", "-o"]).arg(&tools).args(["github.com/prometheus/prometheus/cmd/promtool"]);
     build
         .current_dir(crate::run::root().join("tests/peers"))
-        .env("GOFLAGS", "-mod=mod")
         .env("CGO_ENABLED", "0");
     if let Err(error) = check(&mut build) {
         skips.push(format!("peers lane: promtool cannot be built here: {error:#}"));
