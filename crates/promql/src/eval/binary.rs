@@ -259,8 +259,8 @@ impl<'j> Join<'j> {
         QueryError::Execution(format!(
             "found duplicate series for the match group {} on the {side} hand-side of the operation: [{}, {}];many-to-many matching not allowed: matching labels must be unique on one side",
             braces(group),
-            braces(second),
-            braces(first)
+            braces(first),
+            braces(second)
         ))
     }
 

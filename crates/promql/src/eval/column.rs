@@ -30,11 +30,6 @@ impl Grid {
     pub fn time(&self, step: usize) -> i64 {
         self.start_ms + self.step_ms * step as i64
     }
-
-    /// Time of the last evaluation.
-    pub fn end_ms(&self) -> i64 {
-        self.time(self.count.saturating_sub(1))
-    }
 }
 
 /// A series with its column.

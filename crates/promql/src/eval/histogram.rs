@@ -7,10 +7,9 @@ use vedette_model::Labels;
 use super::{
     Evaluator, Result, Sink,
     column::{Grid, NONE, Row, is_none, is_some},
-    string,
+    label_name,
 };
 use crate::{
-    QueryError,
     ast::{Call, Expr},
     span::Span,
     syntax::{number::format_general, quote::quote},
@@ -47,10 +46,7 @@ impl Evaluator<'_> {
     }
 
     pub fn histogram_quantiles(&self, call: &Call, grid: &Grid, sink: Sink<'_>) -> Result<()> {
-        let label = string(&call.args[1])?;
-        if label.is_empty() {
-            return Err(QueryError::Execution("invalid label name in histogram_quantiles(): ".to_owned()));
-        }
+        let label = label_name(&call.args[1], "label name in histogram_quantiles()")?;
         let columns = call.args[2..].iter().map(|a| self.scalar(a, grid)).collect::<Result<Vec<_>>>()?;
         for (arg, column) in call.args[2..].iter().zip(&columns) {
             self.warn_quantiles(arg.span, column);
@@ -73,7 +69,7 @@ impl Evaluator<'_> {
                     for (i, own) in own.iter_mut().enumerate().filter(|(i, _)| quantiles[*i].to_bits() == q.to_bits()) {
                         *own = values[i];
                     }
-                    let labels = histogram.labels.to_builder().set(label, &format_general(q)).build();
+                    let labels = histogram.labels.to_builder().set(label, &with_fraction(q)).build();
                     rows.push(Row { labels, drop_name: true, values: own });
                 }
                 self.recycle(values);
@@ -152,6 +148,12 @@ impl Evaluator<'_> {
         }
         Ok(values)
     }
+}
+
+/// A quantile as a label's value, always with a fraction: `1.0`.
+fn with_fraction(quantile: f64) -> String {
+    let text = format_general(quantile);
+    if text.bytes().all(|b| b.is_ascii_digit() || b == b'-') { text + ".0" } else { text }
 }
 
 fn for_metric(labels: &Labels) -> String {

@@ -30,7 +30,12 @@ impl Evaluator<'_> {
             Some(ExprKind::Vector(selector)) => &selector.matchers,
             _ => &[],
         };
-        let (names, data): (Vec<_>, Vec<_>) = given.iter().cloned().partition(|m| m.name == METRIC_NAME);
+        let (mut names, data): (Vec<_>, Vec<_>) = given.iter().cloned().partition(|m| m.name == METRIC_NAME);
+        if !names.is_empty() && names.iter().all(|m| matches!(m.op, MatchOp::NotEqual | MatchOp::NotRegex)) {
+            // Only excluding names leaves the info metrics by their usual names.
+            let usual = Matcher::new(MatchOp::Regex, METRIC_NAME, ".+_info");
+            names.push(usual.map_err(|e| QueryError::Execution(e.to_string()))?);
+        }
         let base = self.rows(&call.args[0], grid)?;
         let positive: Vec<&Matcher> =
             names.iter().filter(|m| matches!(m.op, MatchOp::Equal | MatchOp::Regex)).collect();

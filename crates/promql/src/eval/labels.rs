@@ -4,17 +4,17 @@ use std::collections::HashMap;
 
 use vedette_model::{Labels, METRIC_NAME, compile_anchored};
 
-use super::{Evaluator, Result, Row, Sink, column::Grid, join, string};
-use crate::{QueryError, ast::Call, syntax::quote::quote};
+use super::{Evaluator, Result, Row, Sink, column::Grid, join, label_name, string};
+use crate::{QueryError, ast::Call};
 
 impl Evaluator<'_> {
     pub fn label_replace(&self, call: &Call, grid: &Grid, sink: Sink<'_>) -> Result<()> {
-        let [target, replacement, source, pattern] = [1, 2, 3, 4].map(|i| string(&call.args[i]));
-        let (target, replacement, source, pattern) = (target?, replacement?, source?, pattern?);
+        let [replacement, source, pattern] = [2, 3, 4].map(|i| string(&call.args[i]));
+        let (replacement, source, pattern) = (replacement?, source?, pattern?);
         let regex = compile_anchored(pattern).map_err(|e| {
             QueryError::Execution(format!("invalid regular expression in label_replace(): {}", e.pattern))
         })?;
-        valid_label(target, "destination label name in label_replace()")?;
+        let target = label_name(&call.args[1], "destination label name in label_replace()")?;
         self.relabel(call, grid, target, sink, |labels| {
             let captures = regex.captures(labels.get(source).unwrap_or(""))?;
             let mut value = String::new();
@@ -24,13 +24,10 @@ impl Evaluator<'_> {
     }
 
     pub fn label_join(&self, call: &Call, grid: &Grid, sink: Sink<'_>) -> Result<()> {
-        let target = string(&call.args[1])?;
         let separator = string(&call.args[2])?;
-        let sources = call.args[3..].iter().map(string).collect::<Result<Vec<_>>>()?;
-        for source in &sources {
-            valid_label(source, "source label name in label_join()")?;
-        }
-        valid_label(target, "destination label name in label_join()")?;
+        let source = |arg| label_name(arg, "source label name in label_join()");
+        let sources = call.args[3..].iter().map(source).collect::<Result<Vec<_>>>()?;
+        let target = label_name(&call.args[1], "destination label name in label_join()")?;
         self.relabel(call, grid, target, sink, |labels| {
             let values: Vec<&str> = sources.iter().map(|s| labels.get(s).unwrap_or("")).collect();
             Some(values.join(separator))
@@ -67,11 +64,4 @@ impl Evaluator<'_> {
         })?;
         join(rows)?.into_iter().try_for_each(sink)
     }
-}
-
-fn valid_label(name: &str, what: &str) -> Result<()> {
-    if name.is_empty() {
-        return Err(QueryError::Execution(format!("invalid {what}: {}", quote(name).trim_matches('"'))));
-    }
-    Ok(())
 }

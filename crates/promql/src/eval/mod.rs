@@ -162,6 +162,17 @@ fn string(expr: &Expr) -> Result<&str> {
     }
 }
 
+/// The text of a string literal that names a label; `what` says which, for the error.
+fn label_name<'e>(expr: &'e Expr, what: &str) -> Result<&'e str> {
+    match &expr.unwrap_parens().kind {
+        ExprKind::String(text) if text.raw.is_none() && !text.value.is_empty() => Ok(&text.value),
+        ExprKind::String(text) => {
+            Err(QueryError::Execution(format!("invalid {what}: {}", String::from_utf8_lossy(text.as_bytes()))))
+        }
+        _ => unreachable!("BUG: only literals are strings"),
+    }
+}
+
 /// One query's evaluation.
 struct Evaluator<'q> {
     reader: &'q dyn MetricReader,
@@ -298,6 +309,19 @@ impl<'q> Evaluator<'q> {
                         let mut column = self.column(grid.count, 0.0)?;
                         column.iter_mut().enumerate().for_each(|(i, v)| *v = seconds(grid.time(i)));
                         Ok(column)
+                    }
+                    FunctionId::MinOf | FunctionId::MaxOf => {
+                        let mut first = self.scalar(&call.args[0], grid)?;
+                        let second = self.scalar(&call.args[1], grid)?;
+                        for (a, b) in first.iter_mut().zip(&second) {
+                            *a = match call.function.id {
+                                _ if a.is_nan() || b.is_nan() => f64::NAN,
+                                FunctionId::MinOf => a.min(*b),
+                                _ => a.max(*b),
+                            };
+                        }
+                        self.recycle(second);
+                        Ok(first)
                     }
                     FunctionId::Scalar => self.only_value(&call.args[0], grid),
                     _ => unreachable!("BUG: {} does not return a scalar", call.function.name),

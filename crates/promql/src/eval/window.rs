@@ -120,6 +120,9 @@ pub fn compute(
             quantile(params[0][step], &mut scratch)
         }),
         FunctionId::MadOverTime => each(&mut |_, _, v| {
+            if v.iter().any(|v| v.is_nan()) {
+                return f64::NAN;
+            }
             scratch.clear();
             scratch.extend_from_slice(v);
             let median = quantile(0.5, &mut scratch);
