@@ -1,0 +1,162 @@
+// Generated from crates/wire by its tests. Do not edit: change the structs and run
+// VEDETTE_UPDATE=1 cargo test -p vedette-wire
+
+export type EventKind = "finding" | "exec" | "connection" | "stream_redirect" | "pty_open" | "fork" | "exit" | "oom_kill" | "container_start" | "container_stop" | "loss";
+
+export type Severity = "info" | "warning" | "critical";
+
+export type FindingState = "firing" | "resolved";
+
+export type Health = "ok" | "off" | "degraded" | "failed";
+
+export interface Ancestor {
+  pid: number;
+  start_ns: string;
+  name: string;
+  executable: string;
+}
+
+export interface Finding {
+  fingerprint: string;
+  rule: string;
+  severity: Severity;
+  title: string;
+  description: string;
+  labels: Record<string, string>;
+  first_unix_nano: string;
+  last_unix_nano: string;
+  count: number;
+  state: FindingState;
+  ancestry: Array<string>;
+  evidence: Array<string>;
+  event_ids: Array<string>;
+}
+
+export interface Event {
+  id: string;
+  time_unix_nano: string;
+  kind: EventKind;
+  "host.name": string;
+  "container.id"?: string;
+  "container.name"?: string;
+  "container.image.name"?: string;
+  "k8s.pod.name"?: string;
+  "k8s.namespace.name"?: string;
+  "process.pid"?: number;
+  "process.start_ns"?: string;
+  "process.parent_pid"?: number;
+  "process.command"?: string;
+  "process.executable.path"?: string;
+  "process.command_args"?: Array<string>;
+  "process.command_line"?: string;
+  "vedette.command_args_truncated"?: boolean;
+  "process.real_user.id"?: number;
+  "process.ancestors"?: Array<Ancestor>;
+  "vedette.streams"?: Array<string>;
+  "vedette.exec.upper_layer"?: boolean;
+  "vedette.exec.unlinked"?: boolean;
+  "vedette.child.pid"?: number;
+  "vedette.child.start_ns"?: string;
+  "process.exit.code"?: number;
+  "vedette.exit.signal"?: boolean;
+  "network.transport"?: string;
+  "vedette.network.direction"?: string;
+  "network.local.address"?: string;
+  "network.local.port"?: number;
+  "network.peer.address"?: string;
+  "network.peer.port"?: number;
+  "vedette.stream"?: number;
+  "vedette.pty"?: number;
+  "vedette.count"?: number;
+  "vedette.loss.place"?: string;
+  finding?: Finding;
+}
+
+export interface FoundEvents {
+  events: Array<Event>;
+  next: string | null;
+  scanned: number;
+  truncated: boolean;
+}
+
+export interface Loss {
+  count: number;
+}
+
+export interface ProcessRef {
+  pid: number;
+  start_ns: string;
+  name: string;
+  executable: string;
+  command_line: string;
+}
+
+export interface Exited {
+  code: number;
+  signal: boolean;
+}
+
+export interface TreeNode {
+  process: ProcessRef;
+  started_unix_nano: string | null;
+  exited: Exited | null;
+  focus: boolean;
+  events: Array<Event>;
+  children: Array<TreeNode>;
+}
+
+export interface Tree {
+  root: TreeNode;
+}
+
+export interface Findings {
+  findings: Array<Finding>;
+}
+
+export interface ContainerRow {
+  "container.id": string;
+  "container.name": string;
+  "container.image.name": string;
+  "k8s.pod.name": string;
+  "k8s.namespace.name": string;
+  "container.runtime": string;
+  cgroup: string;
+}
+
+export interface Containers {
+  containers: Array<ContainerRow>;
+}
+
+export interface Fact {
+  name: string;
+  value: string;
+}
+
+export interface Part {
+  name: string;
+  health: Health;
+  message: string;
+  remedy: string;
+  facts: Array<Fact>;
+}
+
+export interface HostInfo {
+  name: string;
+  id: string;
+  kernel: string;
+}
+
+export interface Status {
+  version: string;
+  revision: string;
+  started_unix_ms: number;
+  now_unix_ms: number;
+  host: HostInfo;
+  parts: Array<Part>;
+}
+
+export interface ApiError {
+  error: string;
+  remedy: string;
+}
+
