@@ -1,13 +1,24 @@
 // Generated from crates/wire by its tests. Do not edit: change the structs and run
 // VEDETTE_UPDATE=1 cargo test -p vedette-wire
 
-export type EventKind = "finding" | "exec" | "connection" | "stream_redirect" | "pty_open" | "fork" | "exit" | "oom_kill" | "container_start" | "container_stop" | "loss";
+export type EventKind =
+  | 'finding'
+  | 'exec'
+  | 'connection'
+  | 'stream_redirect'
+  | 'pty_open'
+  | 'fork'
+  | 'exit'
+  | 'oom_kill'
+  | 'container_start'
+  | 'container_stop'
+  | 'loss';
 
-export type Severity = "info" | "warning" | "critical";
+export type Severity = 'info' | 'warning' | 'critical';
 
-export type FindingState = "firing" | "resolved";
+export type FindingState = 'firing' | 'resolved';
 
-export type Health = "ok" | "off" | "degraded" | "failed";
+export type Health = 'ok' | 'off' | 'degraded' | 'failed';
 
 export interface Ancestor {
   pid: number;
@@ -27,53 +38,53 @@ export interface Finding {
   last_unix_nano: string;
   count: number;
   state: FindingState;
-  ancestry: Array<string>;
-  evidence: Array<string>;
-  event_ids: Array<string>;
+  ancestry: string[];
+  evidence: string[];
+  event_ids: string[];
 }
 
 export interface Event {
   id: string;
   time_unix_nano: string;
   kind: EventKind;
-  "host.name": string;
-  "container.id"?: string;
-  "container.name"?: string;
-  "container.image.name"?: string;
-  "k8s.pod.name"?: string;
-  "k8s.namespace.name"?: string;
-  "process.pid"?: number;
-  "process.start_ns"?: string;
-  "process.parent_pid"?: number;
-  "process.command"?: string;
-  "process.executable.path"?: string;
-  "process.command_args"?: Array<string>;
-  "process.command_line"?: string;
-  "vedette.command_args_truncated"?: boolean;
-  "process.real_user.id"?: number;
-  "process.ancestors"?: Array<Ancestor>;
-  "vedette.streams"?: Array<string>;
-  "vedette.exec.upper_layer"?: boolean;
-  "vedette.exec.unlinked"?: boolean;
-  "vedette.child.pid"?: number;
-  "vedette.child.start_ns"?: string;
-  "process.exit.code"?: number;
-  "vedette.exit.signal"?: boolean;
-  "network.transport"?: string;
-  "vedette.network.direction"?: string;
-  "network.local.address"?: string;
-  "network.local.port"?: number;
-  "network.peer.address"?: string;
-  "network.peer.port"?: number;
-  "vedette.stream"?: number;
-  "vedette.pty"?: number;
-  "vedette.count"?: number;
-  "vedette.loss.place"?: string;
+  'host.name': string;
+  'container.id'?: string;
+  'container.name'?: string;
+  'container.image.name'?: string;
+  'k8s.pod.name'?: string;
+  'k8s.namespace.name'?: string;
+  'process.pid'?: number;
+  'process.start_ns'?: string;
+  'process.parent_pid'?: number;
+  'process.command'?: string;
+  'process.executable.path'?: string;
+  'process.command_args'?: string[];
+  'process.command_line'?: string;
+  'vedette.command_args_truncated'?: boolean;
+  'process.real_user.id'?: number;
+  'process.ancestors'?: Ancestor[];
+  'vedette.streams'?: string[];
+  'vedette.exec.upper_layer'?: boolean;
+  'vedette.exec.unlinked'?: boolean;
+  'vedette.child.pid'?: number;
+  'vedette.child.start_ns'?: string;
+  'process.exit.code'?: number;
+  'vedette.exit.signal'?: boolean;
+  'network.transport'?: string;
+  'vedette.network.direction'?: string;
+  'network.local.address'?: string;
+  'network.local.port'?: number;
+  'network.peer.address'?: string;
+  'network.peer.port'?: number;
+  'vedette.stream'?: number;
+  'vedette.pty'?: number;
+  'vedette.count'?: number;
+  'vedette.loss.place'?: string;
   finding?: Finding;
 }
 
-export interface FoundEvents {
-  events: Array<Event>;
+export interface EventsAnswer {
+  events: Event[];
   next: string | null;
   scanned: number;
   truncated: boolean;
@@ -101,30 +112,30 @@ export interface TreeNode {
   started_unix_nano: string | null;
   exited: Exited | null;
   focus: boolean;
-  events: Array<Event>;
-  children: Array<TreeNode>;
+  events: Event[];
+  children: TreeNode[];
 }
 
-export interface Tree {
+export interface TreeAnswer {
   root: TreeNode;
 }
 
-export interface Findings {
-  findings: Array<Finding>;
+export interface FindingsAnswer {
+  findings: Finding[];
 }
 
-export interface ContainerRow {
-  "container.id": string;
-  "container.name": string;
-  "container.image.name": string;
-  "k8s.pod.name": string;
-  "k8s.namespace.name": string;
-  "container.runtime": string;
+export interface Container {
+  'container.id': string;
+  'container.name': string;
+  'container.image.name': string;
+  'k8s.pod.name': string;
+  'k8s.namespace.name': string;
+  'container.runtime': string;
   cgroup: string;
 }
 
-export interface Containers {
-  containers: Array<ContainerRow>;
+export interface ContainersAnswer {
+  containers: Container[];
 }
 
 export interface Fact {
@@ -137,7 +148,7 @@ export interface Part {
   health: Health;
   message: string;
   remedy: string;
-  facts: Array<Fact>;
+  facts: Fact[];
 }
 
 export interface HostInfo {
@@ -146,17 +157,16 @@ export interface HostInfo {
   kernel: string;
 }
 
-export interface Status {
+export interface StatusAnswer {
   version: string;
   revision: string;
   started_unix_ms: number;
   now_unix_ms: number;
   host: HostInfo;
-  parts: Array<Part>;
+  parts: Part[];
 }
 
-export interface ApiError {
+export interface ErrorAnswer {
   error: string;
   remedy: string;
 }
-

@@ -8,7 +8,7 @@ use super::{Event, Finding, ProcessRef, Wide};
 /// Answer of `/api/vedette/v1/status`.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]
-pub struct Status<'a> {
+pub struct StatusAnswer<'a> {
     /// Version of the program.
     pub version: &'a str,
     /// Source revision it was built from, or an empty string.
@@ -80,7 +80,7 @@ impl Part {
 /// Answer of `/api/vedette/v1/events`, newest first.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]
-pub struct FoundEvents<'a> {
+pub struct EventsAnswer<'a> {
     /// The events.
     pub events: Vec<Event<'a>>,
     /// Give it as `before` to read on; `null` where there is no more.
@@ -105,7 +105,7 @@ pub struct Loss {
 /// Answer of `/api/vedette/v1/events/<id>/tree`.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]
-pub struct Tree<'a> {
+pub struct TreeAnswer<'a> {
     /// The oldest known ancestor.
     pub root: TreeNode<'a>,
 }
@@ -142,7 +142,7 @@ pub struct Exited {
 /// Answer of `/api/vedette/v1/findings`.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]
-pub struct Findings<'a> {
+pub struct FindingsAnswer<'a> {
     /// The findings, the most severe and newest first.
     pub findings: Vec<Finding<'a>>,
 }
@@ -150,16 +150,16 @@ pub struct Findings<'a> {
 /// Answer of `/api/vedette/v1/containers`.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]
-pub struct Containers<'a> {
+pub struct ContainersAnswer<'a> {
     /// The containers that are there now, by name.
-    pub containers: Vec<ContainerRow<'a>>,
+    pub containers: Vec<Container<'a>>,
 }
 
 /// A container.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]
 #[expect(missing_docs, reason = "the fields are those of `model::Container`")]
-pub struct ContainerRow<'a> {
+pub struct Container<'a> {
     #[serde(rename = "container.id")]
     pub container_id: &'a str,
     #[serde(rename = "container.name")]
@@ -175,7 +175,7 @@ pub struct ContainerRow<'a> {
     pub cgroup: &'a str,
 }
 
-impl<'a> From<&'a model::Container> for ContainerRow<'a> {
+impl<'a> From<&'a model::Container> for Container<'a> {
     fn from(container: &'a model::Container) -> Self {
         Self {
             container_id: &container.id,
@@ -192,7 +192,7 @@ impl<'a> From<&'a model::Container> for ContainerRow<'a> {
 /// The body of an error.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]
-pub struct Error<'a> {
+pub struct ErrorAnswer<'a> {
     /// What failed.
     pub error: &'a str,
     /// What to do.

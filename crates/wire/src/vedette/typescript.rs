@@ -4,8 +4,8 @@ use ts_rs::{Config, TS};
 use vedette_model::EventKind;
 
 use super::{
-    Ancestor, ContainerRow, Containers, Error, Event, Exited, Fact, Finding, Findings, FoundEvents, HostInfo,
-    Loss, Part, ProcessRef, Status, Tree, TreeNode,
+    Ancestor, Container, ContainersAnswer, ErrorAnswer, Event, EventsAnswer, Exited, Fact, Finding,
+    FindingsAnswer, HostInfo, Loss, Part, ProcessRef, StatusAnswer, TreeAnswer, TreeNode,
 };
 
 /// The whole file.
@@ -15,12 +15,13 @@ pub fn file() -> String {
         "// Generated from crates/wire by its tests. Do not edit: change the structs and run\n\
          // VEDETTE_UPDATE=1 cargo test -p vedette-wire\n\n",
     );
-    let kinds = EventKind::ALL.map(|k| format!("{:?}", k.as_str())).join(" | ");
-    out.push_str(&format!("export type EventKind = {kinds};\n\n"));
+    out.push_str("export type EventKind =\n");
+    out.push_str(&EventKind::ALL.map(|k| format!("  | '{}'", k.as_str())).join("\n"));
+    out.push_str(";\n\n");
     for (name, words) in [
-        ("Severity", "\"info\" | \"warning\" | \"critical\""),
-        ("FindingState", "\"firing\" | \"resolved\""),
-        ("Health", "\"ok\" | \"off\" | \"degraded\" | \"failed\""),
+        ("Severity", "'info' | 'warning' | 'critical'"),
+        ("FindingState", "'firing' | 'resolved'"),
+        ("Health", "'ok' | 'off' | 'degraded' | 'failed'"),
     ] {
         out.push_str(&format!("export type {name} = {words};\n\n"));
     }
@@ -28,23 +29,25 @@ pub fn file() -> String {
         Ancestor::decl(&config),
         Finding::decl(&config),
         Event::decl(&config),
-        FoundEvents::decl(&config),
+        EventsAnswer::decl(&config),
         Loss::decl(&config),
         ProcessRef::decl(&config),
         Exited::decl(&config),
         TreeNode::decl(&config),
-        Tree::decl(&config),
-        Findings::decl(&config),
-        ContainerRow::decl(&config),
-        Containers::decl(&config),
+        TreeAnswer::decl(&config),
+        FindingsAnswer::decl(&config),
+        Container::decl(&config),
+        ContainersAnswer::decl(&config),
         Fact::decl(&config),
         Part::decl(&config),
         HostInfo::decl(&config),
-        Status::decl(&config),
-        Error::decl(&config),
+        StatusAnswer::decl(&config),
+        ErrorAnswer::decl(&config),
     ] {
         out.push_str(&interface(&declaration));
     }
+    // One line break at the end of the file, not two.
+    out.pop();
     out
 }
 
@@ -55,14 +58,13 @@ fn interface(declaration: &str) -> String {
         .and_then(|d| d.split_once(" = {"))
         .unwrap_or_else(|| panic!("not a struct: {declaration}"));
     let body = body.trim_end_matches(';').trim_end().trim_end_matches('}').trim().trim_end_matches(',');
-    let name = if name == "Error" { "ApiError" } else { name };
     let mut out = format!("export interface {name} {{\n");
     let mut depth = 0;
     let mut member = String::new();
     let mut comment = false;
     let mut chars = body.chars().peekable();
     let mut finish = |member: &mut String| {
-        let text = member.trim();
+        let text = array_suffix(member.trim()).replace('"', "'");
         if !text.is_empty() {
             out.push_str(&format!("  {text};\n"));
         }
@@ -94,4 +96,12 @@ fn interface(declaration: &str) -> String {
     finish(&mut member);
     out.push_str("}\n\n");
     out
+}
+
+/// Writes `Array<T>` as `T[]`, as the web app's formatter wants it.
+fn array_suffix(member: &str) -> String {
+    match member.split_once("Array<") {
+        Some((head, rest)) => format!("{head}{}[]", rest.trim_end_matches('>')),
+        None => member.to_owned(),
+    }
 }
