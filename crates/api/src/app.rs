@@ -11,7 +11,7 @@ use vedette_promql::Engine;
 use vedette_sys::Clock;
 use vedette_wire::prometheus::RuleGroup;
 
-use crate::{Config, LatestSamples, LiveEvents, gate::Gate, metrics::Metrics};
+use crate::{Config, LatestSamples, gate::Gate, metrics::Metrics};
 
 /// What the server serves.
 pub struct App {
@@ -21,8 +21,6 @@ pub struct App {
     pub engine: Arc<Engine>,
     /// The store of events.
     pub events: Arc<EventDb>,
-    /// Events as they come.
-    pub live: LiveEvents,
     /// Rules, alerts and findings.
     pub judgement: Arc<dyn Judgement>,
     /// The containers that are there now.

@@ -16,7 +16,6 @@ mod exposition;
 mod gate;
 mod guard;
 mod latest;
-mod live;
 mod metrics;
 mod own;
 mod prometheus;
@@ -28,7 +27,6 @@ mod time;
 pub use app::{App, BuildInfo, Judgement};
 pub use config::{Config, ConfigError};
 pub use latest::{Latest, LatestSample, LatestSamples, LatestTable, Source};
-pub use live::LiveEvents;
 pub use server::{Error, Server};
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ impl Params {
 
     /// The first value of `name`, or an empty string.
     pub fn first(&self, name: &str) -> &str {
-        self.all(name).next().unwrap_or("")
+        self.0.iter().find(|(n, _)| n == name).map_or("", |(_, value)| value)
     }
 
     /// The first value of `name` that is not empty.
