@@ -13,10 +13,6 @@ pub struct Call {
     pub shared: Arc<Shared>,
     /// Headers of the request.
     pub headers: HeaderMap,
-    /// The path as it was sent.
-    pub path: String,
-    /// The query as it was sent.
-    pub query: Option<String>,
     /// Variable parts of the path, decoded, in their order.
     pub parts: Vec<String>,
     /// Parameters.

@@ -129,18 +129,16 @@ async fn route(
     if !route.methods.contains(method) {
         return (Some(place), method_not_allowed(route));
     }
-    let query = head.uri.query().map(str::to_owned);
     let mut params = Params::default();
     if *method == Method::POST
         && let Err(refusal) = read_form(shared, &head.headers, body, &mut params).await
     {
         return (Some(place), refusal);
     }
-    if let Some(query) = &query {
+    if let Some(query) = head.uri.query() {
         params.extend_from_encoded(query);
     }
-    let call =
-        Call { shared: shared.clone(), path: path.to_owned(), headers: head.headers, query, parts, params };
+    let call = Call { shared: shared.clone(), headers: head.headers, parts, params };
     (Some(place), (route.handler)(call).await)
 }
 

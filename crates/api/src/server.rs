@@ -138,9 +138,12 @@ async fn serve(shared: Arc<Shared>, stream: TcpStream, _slot: OwnedSemaphorePerm
         .max_buf_size(config.header_bytes_max)
         .serve_connection(TokioIo::new(Patient::new(stream, config.write_timeout)), service);
     tokio::pin!(connection);
+    let stopped = async {
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+    };
     let result = tokio::select! {
         result = connection.as_mut() => result,
-        _ = stopping.wait_for(|stopping| *stopping) => {
+        () = stopped => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

@@ -38,7 +38,7 @@ async fn search_answer(call: Call) -> Result<Answer, Problem> {
     let shared = call.shared.clone();
     let run = move |_: &_| {
         let found = shared.app.events.search(&search).map_err(|e| unreadable(&e))?;
-        Ok(serde_json::to_vec(&vedette::EventsAnswer {
+        Ok::<_, Problem>(serde_json::to_vec(&vedette::EventsAnswer {
             events: found.events.iter().map(vedette::Event::from).collect(),
             next: found.next.map(vedette::Wide),
             scanned: found.scanned,

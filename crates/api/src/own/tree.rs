@@ -43,7 +43,8 @@ async fn tree_answer(call: Call) -> Result<Answer, Problem> {
             .process_events(process.key, (i64::MIN, i64::MAX), EVENTS_MAX)
             .map_err(|e| events::unreadable(&e))?;
         let root = build(&process, &found.events);
-        Ok(serde_json::to_vec(&vedette::TreeAnswer { root }).expect("BUG: our own answers have text keys only"))
+        let answer = vedette::TreeAnswer { root };
+        Ok::<_, Problem>(serde_json::to_vec(&answer).expect("BUG: our own answers have text keys only"))
     };
     let body = call.shared.gate.run(None, run).await??;
     Ok(json(StatusCode::OK, body))
