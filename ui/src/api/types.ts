@@ -1,11 +1,6 @@
-// Types of Vedette's own HTTP API.
-//
-// GENERATED FILE IN WAITING: this file is to be replaced, as a whole, by what is generated from
-// the Rust crate `wire`. Nothing but types of the API stands here, so that it can be.
-// Names with dots are OpenTelemetry's; 64-bit integers are strings; absent fields are left out.
+// Generated from crates/wire by its tests. Do not edit: change the structs and run
+// VEDETTE_UPDATE=1 cargo test -p vedette-wire
 
-export type Severity = 'info' | 'warning' | 'critical';
-export type Health = 'ok' | 'off' | 'degraded' | 'failed';
 export type EventKind =
   | 'finding'
   | 'exec'
@@ -19,33 +14,33 @@ export type EventKind =
   | 'container_stop'
   | 'loss';
 
-export interface Fact {
-  name: string;
-  value: string;
-}
+export type Severity = 'info' | 'warning' | 'critical';
 
-export interface Part {
-  name: string;
-  health: Health;
-  message: string;
-  remedy: string;
-  facts: Fact[];
-}
+export type FindingState = 'firing' | 'resolved';
 
-export interface StatusAnswer {
-  version: string;
-  revision: string;
-  started_unix_ms: number;
-  now_unix_ms: number;
-  host: { name: string; id: string; kernel: string };
-  parts: Part[];
-}
+export type Health = 'ok' | 'off' | 'degraded' | 'failed';
 
 export interface Ancestor {
   pid: number;
   start_ns: string;
   name: string;
   executable: string;
+}
+
+export interface Finding {
+  fingerprint: string;
+  rule: string;
+  severity: Severity;
+  title: string;
+  description: string;
+  labels: Record<string, string>;
+  first_unix_nano: string;
+  last_unix_nano: string;
+  count: number;
+  state: FindingState;
+  ancestry: string[];
+  evidence: string[];
+  event_ids: string[];
 }
 
 export interface Event {
@@ -65,24 +60,25 @@ export interface Event {
   'process.executable.path'?: string;
   'process.command_args'?: string[];
   'process.command_line'?: string;
+  'vedette.command_args_truncated'?: boolean;
   'process.real_user.id'?: number;
   'process.ancestors'?: Ancestor[];
-  'process.exit.code'?: number;
-  'network.transport'?: string;
-  'network.local.address'?: string;
-  'network.local.port'?: number;
-  'network.peer.address'?: string;
-  'network.peer.port'?: number;
-  'vedette.network.direction'?: string;
   'vedette.streams'?: string[];
-  'vedette.stream'?: number;
   'vedette.exec.upper_layer'?: boolean;
   'vedette.exec.unlinked'?: boolean;
   'vedette.child.pid'?: number;
   'vedette.child.start_ns'?: string;
+  'process.exit.code'?: number;
   'vedette.exit.signal'?: boolean;
+  'network.transport'?: string;
+  'vedette.network.direction'?: string;
+  'network.local.address'?: string;
+  'network.local.port'?: number;
+  'network.peer.address'?: string;
+  'network.peer.port'?: number;
+  'vedette.stream'?: number;
   'vedette.pty'?: number;
-  'vedette.count'?: number | string;
+  'vedette.count'?: number;
   'vedette.loss.place'?: string;
   finding?: Finding;
 }
@@ -94,10 +90,27 @@ export interface EventsAnswer {
   truncated: boolean;
 }
 
+export interface Loss {
+  count: number;
+}
+
+export interface ProcessRef {
+  pid: number;
+  start_ns: string;
+  name: string;
+  executable: string;
+  command_line: string;
+}
+
+export interface Exited {
+  code: number;
+  signal: boolean;
+}
+
 export interface TreeNode {
-  process: { pid: number; start_ns: string; name: string; executable: string; command_line: string };
+  process: ProcessRef;
   started_unix_nano: string | null;
-  exited: { code: number; signal: boolean } | null;
+  exited: Exited | null;
   focus: boolean;
   events: Event[];
   children: TreeNode[];
@@ -105,22 +118,6 @@ export interface TreeNode {
 
 export interface TreeAnswer {
   root: TreeNode;
-}
-
-export interface Finding {
-  fingerprint: string;
-  rule: string;
-  severity: Severity;
-  title: string;
-  description: string;
-  labels: Record<string, string>;
-  first_unix_nano: string;
-  last_unix_nano: string;
-  count: number;
-  state: 'firing' | 'resolved';
-  ancestry: string[];
-  evidence: string[];
-  event_ids: string[];
 }
 
 export interface FindingsAnswer {
@@ -139,6 +136,34 @@ export interface Container {
 
 export interface ContainersAnswer {
   containers: Container[];
+}
+
+export interface Fact {
+  name: string;
+  value: string;
+}
+
+export interface Part {
+  name: string;
+  health: Health;
+  message: string;
+  remedy: string;
+  facts: Fact[];
+}
+
+export interface HostInfo {
+  name: string;
+  id: string;
+  kernel: string;
+}
+
+export interface StatusAnswer {
+  version: string;
+  revision: string;
+  started_unix_ms: number;
+  now_unix_ms: number;
+  host: HostInfo;
+  parts: Part[];
 }
 
 export interface ErrorAnswer {

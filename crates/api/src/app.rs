@@ -1,0 +1,92 @@
+//! What the server serves: everything that composition hands in, and nothing it finds by itself.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use vedette_eventdb::EventDb;
+use vedette_model::{Container, Finding, Host, MetricReader, status::StatusBoard, telemetry::Telemetry};
+use vedette_promql::Engine;
+use vedette_sys::Clock;
+use vedette_wire::prometheus::RuleGroup;
+
+use crate::{Config, LatestSamples, gate::Gate, metrics::Metrics};
+
+/// What the server serves.
+pub struct App {
+    /// The store of series.
+    pub series: Arc<dyn MetricReader>,
+    /// The evaluator of queries.
+    pub engine: Arc<Engine>,
+    /// The store of events.
+    pub events: Arc<EventDb>,
+    /// Rules, alerts and findings.
+    pub judgement: Arc<dyn Judgement>,
+    /// The containers that are there now.
+    pub containers: Arc<dyn Fn() -> Vec<Arc<Container>> + Send + Sync>,
+    /// The newest values of what is collected.
+    pub latest: Arc<dyn LatestSamples>,
+    /// What all parts say of themselves.
+    pub status: StatusBoard,
+    /// Own metrics; the server adds its own.
+    pub telemetry: Telemetry,
+    /// The machine.
+    pub host: Arc<Host>,
+    /// Release of the machine's kernel.
+    pub kernel: String,
+    /// The program.
+    pub build: BuildInfo,
+    /// Set once everything that was stored can be read.
+    pub ready: Arc<AtomicBool>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The program.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BuildInfo {
+    /// Version.
+    pub version: String,
+    /// Source revision, or an empty string.
+    pub revision: String,
+}
+
+/// What the rule clockwork shows of itself. All answers are snapshots.
+pub trait Judgement: Send + Sync {
+    /// All rule groups with the state of their rules and alerts.
+    fn rule_groups(&self) -> Vec<RuleGroup>;
+
+    /// All findings that fire, and those resolved a short time ago.
+    fn findings(&self) -> Vec<Finding>;
+}
+
+/// The application and what the server keeps beside it.
+pub struct Shared {
+    pub app: App,
+    pub config: Config,
+    pub gate: Gate,
+    pub metrics: Arc<Metrics>,
+    pub started_ns: i64,
+    /// Set when the server stops, for what would never end by itself.
+    pub stopping: tokio::sync::watch::Sender<bool>,
+}
+
+impl Shared {
+    pub fn new(app: App, config: Config) -> Self {
+        let metrics = Arc::new(Metrics::default());
+        app.telemetry.register(metrics.clone());
+        Self {
+            gate: Gate::new(&config, metrics.clone()),
+            started_ns: app.clock.unix_ns(),
+            stopping: tokio::sync::watch::Sender::new(false),
+            metrics,
+            config,
+            app,
+        }
+    }
+
+    pub fn is_ready(&self) -> bool {
+        self.app.ready.load(Ordering::Acquire)
+    }
+}

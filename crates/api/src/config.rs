@@ -1,0 +1,106 @@
+//! What the operator can set, and its bounds.
+
+use std::{net::SocketAddr, time::Duration};
+
+/// Settings of the server. The defaults are for one machine and a handful of people.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Where to listen. Only loopback addresses are taken: there is no authentication yet.
+    pub listen: SocketAddr,
+    /// Connections at a time; further ones wait to be accepted.
+    pub connections_max: usize,
+    /// How long a client may take to send a request's head, and to stay silent between requests.
+    pub header_timeout: Duration,
+    /// How long a client may take to send a request's body.
+    pub body_timeout: Duration,
+    /// How long a client may take nothing of an answer before it is cut off.
+    pub write_timeout: Duration,
+    /// Bytes of a request's head.
+    pub header_bytes_max: usize,
+    /// Bytes of a request's body.
+    pub body_bytes_max: usize,
+    /// Bytes of one query's text.
+    pub query_bytes_max: usize,
+    /// Queries that run at a time.
+    pub queries_max: usize,
+    /// Queries that wait for their turn; further ones are refused.
+    pub queries_waiting_max: usize,
+    /// How long one query may wait and run.
+    pub query_timeout: Duration,
+    /// Readers of live events at a time.
+    pub live_readers_max: usize,
+    /// How long requests may finish when the server is told to stop.
+    pub shutdown_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 9090)),
+            connections_max: 512,
+            header_timeout: Duration::from_secs(30),
+            body_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(30),
+            header_bytes_max: 64 * 1024,
+            body_bytes_max: 2 * 1024 * 1024,
+            query_bytes_max: 128 * 1024,
+            queries_max: 20,
+            queries_waiting_max: 1000,
+            query_timeout: Duration::from_secs(120),
+            live_readers_max: 64,
+            shutdown_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// A setting that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {reason}")]
+pub struct ConfigError {
+    /// Name of the field.
+    pub field: &'static str,
+    /// What is wrong and what to write instead.
+    pub reason: String,
+}
+
+impl Config {
+    /// Refuses what cannot work.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let refuse = |field, reason: String| Err(ConfigError { field, reason });
+        if !self.listen.ip().is_loopback() {
+            return refuse(
+                "listen",
+                format!(
+                    "{} is not a loopback address; whoever reaches it could read everything, because Vedette has \
+                     no authentication yet. Listen on 127.0.0.1:{port} or [::1]:{port}, and reach it from \
+                     elsewhere through ssh -L {port}:127.0.0.1:{port}",
+                    self.listen,
+                    port = self.listen.port()
+                ),
+            );
+        }
+        for (field, value, min) in [
+            ("connections_max", self.connections_max, 1),
+            // hyper needs that much for a buffer.
+            ("header_bytes_max", self.header_bytes_max, 8192),
+            ("body_bytes_max", self.body_bytes_max, 1024),
+            ("query_bytes_max", self.query_bytes_max, 1),
+            ("queries_max", self.queries_max, 1),
+        ] {
+            if value < min {
+                return refuse(field, format!("{value} is too small; the least is {min}"));
+            }
+        }
+        for (field, value) in [
+            ("header_timeout", self.header_timeout),
+            ("body_timeout", self.body_timeout),
+            ("write_timeout", self.write_timeout),
+            ("query_timeout", self.query_timeout),
+        ] {
+            if value.is_zero() {
+                return refuse(field, "must be longer than zero".to_owned());
+            }
+        }
+        Ok(())
+    }
+}

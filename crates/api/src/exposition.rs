@@ -1,0 +1,130 @@
+//! `/metrics`, `/metrics/node`, `/metrics/cadvisor`.
+
+use std::collections::BTreeMap;
+
+use hyper::{
+    HeaderMap, StatusCode,
+    header::{ACCEPT, VARY, HeaderValue},
+};
+use vedette_model::{
+    MetricKind, MetricMetadata,
+    telemetry::{Family, MetricVisitor, Telemetry},
+};
+use vedette_wire::exposition::{Format, Writer};
+
+use crate::{
+    LatestSample,
+    answer::{Answer, whole},
+    latest::{Latest, Source},
+    request::Call,
+    routes::Handled,
+};
+
+/// Vedette's own metrics.
+pub fn own(call: Call) -> Handled {
+    Box::pin(async move {
+        let format = accepted(&call.headers);
+        give(format, write_own(format, &call.shared.app.telemetry))
+    })
+}
+
+/// The newest values of this machine.
+pub fn node(call: Call) -> Handled {
+    Box::pin(collected(call, Source::Node))
+}
+
+/// The newest values of the containers.
+pub fn containers(call: Call) -> Handled {
+    Box::pin(collected(call, Source::Containers))
+}
+
+async fn collected(call: Call, source: Source) -> Answer {
+    let format = accepted(&call.headers);
+    let shared = call.shared.clone();
+    let written = tokio::task::spawn_blocking(move || {
+        // cAdvisor tells when it looked, node_exporter does not.
+        write_latest(format, shared.app.latest.latest(source), source == Source::Containers)
+    });
+    match written.await {
+        Ok(text) => give(format, text),
+        Err(_) => whole(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", "BUG: the values could not be written"),
+    }
+}
+
+fn accepted(headers: &HeaderMap) -> Format {
+    Format::accepted(headers.get(ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or(""))
+}
+
+fn give(format: Format, text: Vec<u8>) -> Answer {
+    let mut answer = whole(StatusCode::OK, format.content_type(), text);
+    answer.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
+    answer
+}
+
+/// Several sources may have values of one family; an exposition has each family once.
+fn write_own(format: Format, telemetry: &Telemetry) -> Vec<u8> {
+    type Row = (Vec<(String, String)>, f64);
+    #[derive(Default)]
+    struct Families(BTreeMap<&'static str, (Option<Family>, Vec<Row>)>);
+    impl MetricVisitor for Families {
+        fn value(&mut self, family: &Family, labels: &[(&str, &str)], value: f64) {
+            let (known, rows) = self.0.entry(family.name).or_default();
+            known.get_or_insert(*family);
+            let labels = labels.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+            rows.push((labels, value));
+        }
+    }
+    let mut families = Families::default();
+    telemetry.visit(&mut families);
+    let mut writer = Writer::new(format);
+    for (name, (family, rows)) in &families.0 {
+        if let Some(family) = family {
+            writer.family(name, family.kind, "", family.help);
+        }
+        for (labels, value) in rows {
+            writer.sample(name, labels.iter().map(|(n, v)| (n.as_str(), v.as_str())), *value, None);
+        }
+    }
+    writer.finish()
+}
+
+fn write_latest(format: Format, mut latest: Latest, with_time: bool) -> Vec<u8> {
+    let metadata: BTreeMap<&str, &MetricMetadata> =
+        latest.metadata.iter().map(|m| (m.family.as_str(), m)).collect();
+    latest.samples.sort_unstable_by(|a, b| {
+        let family = |s: &'_ LatestSample| family_of(s.labels.metric_name(), &metadata).len();
+        let (a_family, b_family) = (family(a), family(b));
+        a.labels.metric_name()[..a_family]
+            .cmp(&b.labels.metric_name()[..b_family])
+            .then_with(|| a.labels.cmp(&b.labels))
+    });
+    let mut writer = Writer::new(format);
+    let mut open = None;
+    for sample in &latest.samples {
+        let name = sample.labels.metric_name();
+        let family = family_of(name, &metadata);
+        if open != Some(family) {
+            match metadata.get(family) {
+                Some(m) => writer.family(family, m.kind, &m.unit, &m.help),
+                None => writer.family(family, MetricKind::Unknown, "", ""),
+            }
+            open = Some(family);
+        }
+        let labels = sample.labels.iter().filter(|(n, _)| *n != vedette_model::METRIC_NAME);
+        writer.sample(name, labels, sample.value, with_time.then_some(sample.time_ms));
+    }
+    writer.finish()
+}
+
+/// The family that a sample belongs to: its own name, or the name without a histogram's or
+/// summary's suffix where only that is known.
+fn family_of<'a>(name: &'a str, metadata: &BTreeMap<&str, &MetricMetadata>) -> &'a str {
+    if metadata.contains_key(name) {
+        return name;
+    }
+    ["_bucket", "_sum", "_count"]
+        .iter()
+        .filter_map(|suffix| name.strip_suffix(suffix))
+        .find(|family| metadata.contains_key(family))
+        .unwrap_or(name)
+}

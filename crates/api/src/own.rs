@@ -1,0 +1,54 @@
+//! Vedette's own API below `/api/vedette/v1`.
+
+pub mod events;
+pub mod live;
+pub mod status;
+pub mod tree;
+
+use hyper::StatusCode;
+
+use crate::{
+    answer::{Answer, own_error},
+    gate::Refused,
+};
+
+/// A refusal: status, what failed, what to do.
+pub(crate) struct Problem(StatusCode, String, &'static str);
+
+impl Problem {
+    fn bad(parameter: &str, text: &str, remedy: &'static str) -> Self {
+        Self(StatusCode::BAD_REQUEST, format!("parameter {parameter} cannot be {text:?}"), remedy)
+    }
+}
+
+impl From<Problem> for Answer {
+    fn from(Problem(status, error, remedy): Problem) -> Self {
+        own_error(status, &error, remedy)
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        let (status, error, remedy) = match refused {
+            Refused::Full => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too many requests wait already",
+                "Ask again later, or ask less often.",
+            ),
+            Refused::TimedOutWaiting => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "other requests kept this one waiting for too long",
+                "Ask again later.",
+            ),
+            Refused::TimedOutRunning => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the request took too long",
+                "Narrow the time range or add filters.",
+            ),
+            Refused::Died => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "BUG: the request ended without result", "Please report it.")
+            }
+        };
+        Self(status, error.to_owned(), remedy)
+    }
+}

@@ -1,0 +1,79 @@
+//! Status, findings, containers, health and version.
+
+use std::cmp::Reverse;
+
+use hyper::StatusCode;
+use vedette_model::FindingState;
+use vedette_wire::vedette;
+
+use crate::{
+    answer::{own, text},
+    request::Call,
+    routes::Handled,
+};
+
+/// What every part says of itself.
+pub fn status(call: Call) -> Handled {
+    Box::pin(async move {
+        let app = &call.shared.app;
+        own(&vedette::StatusAnswer {
+            version: &app.build.version,
+            revision: &app.build.revision,
+            started_unix_ms: call.shared.started_ns.div_euclid(1_000_000),
+            now_unix_ms: app.clock.unix_ms(),
+            host: vedette::HostInfo { name: &app.host.name, id: &app.host.id, kernel: &app.kernel },
+            parts: app.status.all().into_iter().map(|(name, part)| vedette::Part::new(name, part)).collect(),
+        })
+    })
+}
+
+/// Findings: those that fire first, the most severe first, the newest first.
+pub fn findings(call: Call) -> Handled {
+    Box::pin(async move {
+        let mut findings = call.shared.app.judgement.findings();
+        findings.sort_by_key(|f| {
+            (f.state == FindingState::Resolved, Reverse(f.severity), Reverse(f.last_ns), f.fingerprint)
+        });
+        own(&vedette::FindingsAnswer { findings: findings.iter().map(vedette::Finding::from).collect() })
+    })
+}
+
+/// The containers that are there now.
+pub fn containers(call: Call) -> Handled {
+    Box::pin(async move {
+        let mut containers = (call.shared.app.containers)();
+        containers.sort_by(|a, b| (&a.name, &a.cgroup).cmp(&(&b.name, &b.cgroup)));
+        own(&vedette::ContainersAnswer {
+            containers: containers.iter().map(|c| vedette::Container::from(c.as_ref())).collect(),
+        })
+    })
+}
+
+/// Answers while the server runs.
+pub fn healthy(_: Call) -> Handled {
+    Box::pin(async { text(StatusCode::OK, "Vedette is healthy.\n") })
+}
+
+/// Answers 200 once everything stored can be read.
+pub fn ready(call: Call) -> Handled {
+    Box::pin(async move {
+        if call.shared.is_ready() {
+            text(StatusCode::OK, "Vedette is ready.\n")
+        } else {
+            text(StatusCode::SERVICE_UNAVAILABLE, "Vedette is still reading what it stored.\n")
+        }
+    })
+}
+
+/// Tells the version.
+pub fn version(call: Call) -> Handled {
+    Box::pin(async move {
+        #[derive(serde::Serialize)]
+        struct Version<'a> {
+            version: &'a str,
+            revision: &'a str,
+        }
+        let build = &call.shared.app.build;
+        own(&Version { version: &build.version, revision: &build.revision })
+    })
+}

@@ -1,0 +1,108 @@
+//! Numbers and times as Go writes them, which is how Prometheus' clients expect them.
+
+use std::fmt::Write as _;
+
+/// Appends `value` with as few digits as name it exactly, without exponent (Go's `'f', -1`).
+pub fn push_plain(out: &mut Vec<u8>, value: f64) {
+    if push_special(out, value) {
+        return;
+    }
+    push_display(out, value);
+}
+
+/// Appends `value` with as few digits as name it exactly, and always an exponent (Go's `'e', -1`).
+pub fn push_exponent(out: &mut Vec<u8>, value: f64) {
+    if push_special(out, value) {
+        return;
+    }
+    let mut text = String::with_capacity(24);
+    write!(text, "{value:e}").expect("BUG: writing to a String cannot fail");
+    let (mantissa, exponent) = text.split_once('e').expect("BUG: {:e} writes an exponent");
+    let (sign, digits) = exponent.strip_prefix('-').map_or(("+", exponent), |digits| ("-", digits));
+    out.extend_from_slice(mantissa.as_bytes());
+    out.push(b'e');
+    out.extend_from_slice(sign.as_bytes());
+    if digits.len() < 2 {
+        out.push(b'0');
+    }
+    out.extend_from_slice(digits.as_bytes());
+}
+
+/// Appends a sample value as Prometheus' JSON answers have it: plain between 1e-6 and 1e21,
+/// with an exponent beyond.
+pub fn push_value(out: &mut Vec<u8>, value: f64) {
+    let size = value.abs();
+    if value == 0.0 || (1e-6..1e21).contains(&size) || !value.is_finite() {
+        push_plain(out, value);
+    } else {
+        push_exponent(out, value);
+    }
+}
+
+/// Appends a sample value as exposition text has it: with an exponent from 1e6 on and below 1e-4
+/// (Go's `'g', -1`).
+pub fn push_shortest(out: &mut Vec<u8>, value: f64) {
+    let size = value.abs();
+    if value == 0.0 || (1e-4..1e6).contains(&size) || !value.is_finite() {
+        push_plain(out, value);
+    } else {
+        push_exponent(out, value);
+    }
+}
+
+/// Appends milliseconds as seconds, with three decimals where the seconds are not whole.
+pub fn push_seconds(out: &mut Vec<u8>, time_ms: i64) {
+    if time_ms < 0 {
+        out.push(b'-');
+    }
+    let size = time_ms.unsigned_abs();
+    let mut digits = itoa::Buffer::new();
+    out.extend_from_slice(digits.format(size / 1000).as_bytes());
+    let rest = u16::try_from(size % 1000).expect("BUG: below 1000");
+    if rest != 0 {
+        let digit = |n: u16| b'0' + u8::try_from(n % 10).expect("BUG: below 10");
+        out.extend_from_slice(&[b'.', digit(rest / 100), digit(rest / 10), digit(rest)]);
+    }
+}
+
+/// Appends milliseconds as seconds, with as few decimals as are needed.
+pub fn push_seconds_short(out: &mut Vec<u8>, time_ms: i64) {
+    push_seconds(out, time_ms);
+    if time_ms % 1000 != 0 {
+        while out.last() == Some(&b'0') {
+            out.pop();
+        }
+    }
+}
+
+/// Appends a time in RFC 3339 with as many decimals as are needed.
+pub fn push_rfc3339(out: &mut Vec<u8>, time_ns: i64) {
+    let time = jiff::Timestamp::from_nanosecond(i128::from(time_ns))
+        .expect("BUG: 64 bits of nanoseconds reach from 1677 to 2262");
+    push_display(out, time);
+}
+
+/// A time in RFC 3339.
+pub fn rfc3339(time_ns: i64) -> String {
+    let mut out = Vec::with_capacity(30);
+    push_rfc3339(&mut out, time_ns);
+    String::from_utf8(out).expect("BUG: a time is written in ASCII")
+}
+
+fn push_special(out: &mut Vec<u8>, value: f64) -> bool {
+    let text: &[u8] = if value.is_nan() {
+        b"NaN"
+    } else if value == f64::INFINITY {
+        b"+Inf"
+    } else if value == f64::NEG_INFINITY {
+        b"-Inf"
+    } else {
+        return false;
+    };
+    out.extend_from_slice(text);
+    true
+}
+
+fn push_display(out: &mut Vec<u8>, value: impl std::fmt::Display) {
+    std::io::Write::write_fmt(out, format_args!("{value}")).expect("BUG: writing to a Vec cannot fail");
+}
