@@ -18,8 +18,6 @@ families! {
     BATCHES_DROPPED: Counter "vedette_collector_batches_dropped_total", "Batches given up, by kind and reason.";
     EVENTS_DROPPED: Counter "vedette_collector_events_dropped_total", "Events in batches that were given up.";
     QUEUED: Gauge "vedette_collector_queued_batches", "Batches that wait for the stores.";
-    SENSOR_LOST: Counter "vedette_sensor_lost_events_total", "Kernel events that found no room in their ring, by class.";
-    SENSOR_SEEN: Counter "vedette_sensor_events_total", "Kernel events seen.";
     SENSOR_UP: Gauge "vedette_sensor_up", "1 while the kernel sensor is attached, 0 while it is not.";
     PROCESSES: Gauge "vedette_collector_processes", "Processes in the ancestry table.";
 }
@@ -52,12 +50,6 @@ pub struct Metrics {
     pub events: SenderMetrics,
     /// Whether the sensor is attached.
     pub sensor_up: Gauge,
-    /// Events seen by the kernel programs.
-    pub sensor_seen: Counter,
-    /// Lost: execs, redirects and the like.
-    pub sensor_lost_critical: Counter,
-    /// Lost: forks and exits.
-    pub sensor_lost_bulk: Counter,
     /// Processes known.
     pub processes: Gauge,
 }
@@ -86,9 +78,6 @@ impl MetricSource for Metrics {
         for (kind, sender) in senders {
             v.value(&QUEUED, &[("kind", kind)], sender.queued.get());
         }
-        v.value(&SENSOR_LOST, &[("class", "critical")], count(&self.sensor_lost_critical));
-        v.value(&SENSOR_LOST, &[("class", "bulk")], count(&self.sensor_lost_bulk));
-        v.value(&SENSOR_SEEN, &[], count(&self.sensor_seen));
         v.value(&SENSOR_UP, &[], self.sensor_up.get());
         v.value(&PROCESSES, &[], self.processes.get());
     }
