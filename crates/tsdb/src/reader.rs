@@ -153,13 +153,14 @@ impl Tsdb {
         matchers: &[Matcher],
         range: TimeRange,
         found: &mut Found,
-    ) -> Result<Vec<(Arc<Segment>, Arc<Index>)>, ReadError> {
+    ) -> Result<Vec<Sealed>, ReadError> {
         {
             let index = self.head.index();
             let numbers = IndexSource::Head(&index).select(matchers, range);
             found.series.reserve(numbers.len() as usize);
             for series in index.numbered(&numbers) {
-                let place = found.place(series.hash, |l| index.has_labels(series, l), || index.labels(series));
+                let place =
+                    found.place(series.hash, |l| index.has_labels(series, l), || index.labels(series));
                 found.series[place].head = Some(Arc::clone(series));
             }
         }
@@ -181,6 +182,9 @@ impl Tsdb {
 fn segments_in(list: &SegmentList, range: TimeRange) -> Vec<Arc<Segment>> {
     list.read().iter().filter(|s| s.footer.range.overlaps(range)).cloned().collect()
 }
+
+/// A segment with its index.
+type Sealed = (Arc<Segment>, Arc<Index>);
 
 /// Series found so far, without duplicates.
 #[derive(Default)]
@@ -214,7 +218,7 @@ struct Selection {
     /// Those there are now.
     current: Arc<SegmentList>,
     /// Those there were when selecting.
-    segments: Vec<(Arc<Segment>, Arc<Index>)>,
+    segments: Vec<Sealed>,
     series: Vec<Selected>,
 }
 
