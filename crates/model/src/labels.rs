@@ -99,7 +99,9 @@ impl Labels {
         Self::from_sorted(self.iter().filter(|(n, _)| names.iter().all(|k| k.as_ref() != *n)))
     }
 
-    fn from_sorted<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
+    /// Builds a set from pairs in order of their names, each name once and no value empty, as
+    /// stores keep them; cheaper than [`Labels::from_pairs`].
+    pub fn from_sorted<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
         let mut text = String::new();
         for (name, value) in pairs {
             push(&mut text, name);

@@ -1,1 +1,29 @@
-//! `tsdb`: see ARCHITECTURE.md.
+//! The metric store: how series are kept, found, compacted and recovered.
+//!
+//! Samples are written to a write-ahead log ([`wal`]) and then to the head ([`head`]), where the
+//! series of the last minutes stand compressed in memory. Every ten minutes what is older is
+//! sealed into an immutable file ([`segment`]); files are merged into longer ones and removed
+//! when they are too old ([`maintain`]). Readers see head and segments as one ([`reader`]).
+//!
+//! Acknowledged means written with write(2). This crate knows no query language, no HTTP and no
+//! async; time and files come from `sys`, so all of it runs in simulation.
+
+mod bytes;
+mod chunk;
+mod config;
+mod error;
+mod head;
+mod maintain;
+mod metrics;
+mod postings;
+mod reader;
+mod segment;
+mod stats;
+mod store;
+mod wal;
+
+pub use config::{Config, Flush};
+pub use error::Error;
+pub use metrics::Metrics;
+pub use stats::Stats;
+pub use store::{Appended, Recovery, RefRow, SeriesRef, Tsdb};

@@ -1,0 +1,101 @@
+//! Settings of the store.
+
+use std::{path::PathBuf, time::Duration};
+
+pub use vedette_sys::Flush;
+
+use crate::Error;
+
+/// Settings of the store; [`Config::new`] gives working defaults.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Folder of the store; made if it is not there. One process at a time may use it: the
+    /// owner of the data folder holds its lock.
+    pub folder: PathBuf,
+    /// When acknowledged samples are made to survive a loss of power too. They survive the end
+    /// of the process in any case.
+    pub flush: Flush,
+    /// Samples older than this are removed. Default 15 days.
+    pub retention_ms: i64,
+    /// The store removes its oldest samples when it is larger than this; 0 means no limit.
+    pub retention_bytes: u64,
+    /// Samples in the head are sealed in stretches of this length. Default 10 minutes.
+    pub segment_span_ms: i64,
+    /// Lengths up to which segments are merged, shortest first. Default 2 hours and 1 day.
+    pub compaction_spans_ms: Vec<i64>,
+    /// Series that may take samples at the same time; further ones are refused. Default 1,000,000.
+    pub series_max: usize,
+    /// Bytes of one label set. Default 64 KiB.
+    pub labels_bytes_max: usize,
+    /// Metric families of which metadata is kept. Default 100,000.
+    pub metadata_max: usize,
+    /// How far samples may lie in the future. Default 10 minutes.
+    pub future_ms_max: i64,
+}
+
+impl Config {
+    /// The defaults, for a folder.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self {
+            folder: folder.into(),
+            flush: Flush::Interval(Duration::from_secs(1)),
+            retention_ms: 15 * 24 * 3_600_000,
+            retention_bytes: 0,
+            segment_span_ms: 600_000,
+            compaction_spans_ms: vec![2 * 3_600_000, 24 * 3_600_000],
+            series_max: 1_000_000,
+            labels_bytes_max: 64 << 10,
+            metadata_max: 100_000,
+            future_ms_max: 600_000,
+        }
+    }
+
+    /// Checks the settings against each other.
+    pub fn validate(&self) -> Result<(), Error> {
+        let refuse = |reason: String| Err(Error::Config { reason });
+        if self.segment_span_ms < 1000 {
+            return refuse(format!("segment span is {} ms; give at least 1 s", self.segment_span_ms));
+        }
+        if self.retention_ms < self.segment_span_ms {
+            return refuse(format!(
+                "retention of {} ms is shorter than the segment span of {} ms",
+                self.retention_ms, self.segment_span_ms
+            ));
+        }
+        let mut shorter = self.segment_span_ms;
+        for &span in &self.compaction_spans_ms {
+            if span <= shorter || span % shorter != 0 {
+                return refuse(format!("compaction span {span} ms is no multiple of {shorter} ms"));
+            }
+            shorter = span;
+        }
+        if self.series_max == 0 || self.series_max > 1 << 30 {
+            return refuse(format!("series limit is {}; give 1 to 1,073,741,824", self.series_max));
+        }
+        if self.labels_bytes_max > 16 << 20 || self.future_ms_max < 0 {
+            return refuse("a limit is out of range".to_owned());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_valid_and_contradictions_are_named() {
+        let good = Config::new("data");
+        good.validate().unwrap();
+        for (bad, word) in [
+            (Config { segment_span_ms: 0, ..good.clone() }, "segment span"),
+            (Config { retention_ms: 10, ..good.clone() }, "retention"),
+            (Config { compaction_spans_ms: vec![700_000], ..good.clone() }, "compaction"),
+            (Config { compaction_spans_ms: vec![1_200_000, 600_000], ..good.clone() }, "compaction"),
+            (Config { series_max: 0, ..good.clone() }, "series"),
+        ] {
+            let error = bad.validate().unwrap_err().to_string();
+            assert!(error.contains(word), "{error}");
+        }
+    }
+}
