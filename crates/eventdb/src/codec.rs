@@ -540,6 +540,3 @@ impl<'a> Input<'a> {
         })
     }
 }
-
-#[cfg(test)]
-mod tests;

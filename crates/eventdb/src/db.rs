@@ -136,7 +136,7 @@ impl EventDb {
         }
         state.recent.extend(entries.iter().cloned());
         drop(state);
-        let missed = self.subscribers.publish(entries.iter().map(|e| &e.event));
+        let missed = self.subscribers.publish(&entries);
         self.metrics.live_missed.add(missed);
         Ok(())
     }

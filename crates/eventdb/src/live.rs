@@ -12,6 +12,8 @@ use std::{
 use parking_lot::{Condvar, Mutex};
 use vedette_model::Event;
 
+use crate::entry::Entry;
+
 /// Receives every event appended after it was made, until it is dropped.
 pub struct Subscription(Arc<Queue>);
 
@@ -75,12 +77,12 @@ impl Subscribers {
     }
 
     /// Hands events to everybody; gives how many were dropped.
-    pub(crate) fn publish<'a>(&self, events: impl Iterator<Item = &'a Arc<Event>> + Clone) -> u64 {
+    pub(crate) fn publish(&self, events: &[Arc<Entry>]) -> u64 {
         let mut dropped = 0;
         self.0.lock().retain(|queue| {
             let Some(queue) = queue.upgrade() else { return false };
             let mut state = queue.state.lock();
-            for event in events.clone() {
+            for event in events.iter().map(|e| &e.event) {
                 if state.events.len() >= queue.events_max {
                     state.events.pop_front();
                     state.missed += 1;

@@ -132,7 +132,7 @@ impl Segment {
         Ok(None)
     }
 
-    fn damaged(&self, what: impl ToString) -> Error {
+    fn damaged(&self, what: impl std::fmt::Display) -> Error {
         Error::Damaged { path: self.path.clone(), what: what.to_string() }
     }
 
