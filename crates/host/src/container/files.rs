@@ -1,0 +1,759 @@
+//! The files of one container and the series that come of them.
+
+use rustix::io::Errno;
+
+use super::hierarchy::{Hierarchy, below};
+use crate::{
+    file::{Buffer, FileBudget, KeptFile, read_once},
+    keyed::Keyed,
+    parse,
+    series::{Family, LazySeries, Pass, Series},
+};
+
+/// The series of a container that exist at most once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Slot {
+    CpuUsage,
+    CpuUser,
+    CpuSystem,
+    CfsPeriods,
+    CfsThrottledPeriods,
+    CfsThrottledSeconds,
+    CfsBurstPeriods,
+    CfsBurstSeconds,
+    MemoryUsage,
+    MemoryWorkingSet,
+    MemoryRss,
+    MemoryCache,
+    MemorySwap,
+    MemoryMappedFile,
+    MemoryKernel,
+    MemoryActiveFile,
+    MemoryInactiveFile,
+    MemoryDirty,
+    MemoryWriteback,
+    MemoryMaxUsage,
+    MemoryFailcnt,
+    MemoryEventsHigh,
+    MemoryEventsMax,
+    FaultsContainer,
+    FaultsHierarchy,
+    MajorFaultsContainer,
+    MajorFaultsHierarchy,
+    RefaultAnon,
+    RefaultFile,
+    PageScan,
+    PageSteal,
+    SpecMemoryLimit,
+    SpecMemoryReservation,
+    SpecMemorySwap,
+    SpecCpuPeriod,
+    SpecCpuQuota,
+    SpecCpuShares,
+    Processes,
+    Threads,
+    ThreadsMax,
+    PressureCpuWaiting,
+    PressureCpuStalled,
+    PressureMemoryWaiting,
+    PressureMemoryStalled,
+    PressureIoWaiting,
+    PressureIoStalled,
+    StartTime,
+    LastSeen,
+}
+
+type Extra = &'static [(&'static str, &'static str)];
+
+const fn counter(slot: Slot, name: &'static str, help: &'static str) -> (Slot, Family<'static>, Extra) {
+    (slot, Family::counter(name, help), &[])
+}
+
+const fn gauge(slot: Slot, name: &'static str, help: &'static str) -> (Slot, Family<'static>, Extra) {
+    (slot, Family::gauge(name, help), &[])
+}
+
+const fn failures(slot: Slot, labels: Extra) -> (Slot, Family<'static>, Extra) {
+    let help = "Cumulative count of memory allocation failures.";
+    (slot, Family::counter("container_memory_failures_total", help), labels)
+}
+
+/// Names and meanings, in the order of [`Slot`].
+pub(crate) const FAMILIES: [(Slot, Family<'_>, Extra); 48] = [
+    (
+        Slot::CpuUsage,
+        Family::counter("container_cpu_usage_seconds_total", "Cumulative cpu time consumed in seconds."),
+        &[("cpu", "total")],
+    ),
+    counter(
+        Slot::CpuUser,
+        "container_cpu_user_seconds_total",
+        "Cumulative user cpu time consumed in seconds.",
+    ),
+    counter(
+        Slot::CpuSystem,
+        "container_cpu_system_seconds_total",
+        "Cumulative system cpu time consumed in seconds.",
+    ),
+    counter(
+        Slot::CfsPeriods,
+        "container_cpu_cfs_periods_total",
+        "Number of elapsed enforcement period intervals.",
+    ),
+    counter(
+        Slot::CfsThrottledPeriods,
+        "container_cpu_cfs_throttled_periods_total",
+        "Number of throttled period intervals.",
+    ),
+    counter(
+        Slot::CfsThrottledSeconds,
+        "container_cpu_cfs_throttled_seconds_total",
+        "Total time duration the container has been throttled.",
+    ),
+    counter(
+        Slot::CfsBurstPeriods,
+        "container_cpu_cfs_burst_periods_total",
+        "Number of periods when burst occurs.",
+    ),
+    counter(
+        Slot::CfsBurstSeconds,
+        "container_cpu_cfs_burst_seconds_total",
+        "Total time duration the container has been bursted.",
+    ),
+    gauge(
+        Slot::MemoryUsage,
+        "container_memory_usage_bytes",
+        "Current memory usage in bytes, including all memory regardless of when it was accessed",
+    ),
+    gauge(Slot::MemoryWorkingSet, "container_memory_working_set_bytes", "Current working set in bytes."),
+    gauge(Slot::MemoryRss, "container_memory_rss", "Size of RSS in bytes."),
+    gauge(Slot::MemoryCache, "container_memory_cache", "Number of bytes of page cache memory."),
+    gauge(Slot::MemorySwap, "container_memory_swap", "Container swap usage in bytes."),
+    gauge(
+        Slot::MemoryMappedFile,
+        "container_memory_mapped_file",
+        "Size of memory mapped files in bytes.",
+    ),
+    gauge(
+        Slot::MemoryKernel,
+        "container_memory_kernel_usage",
+        "Size of kernel memory allocated in bytes.",
+    ),
+    gauge(
+        Slot::MemoryActiveFile,
+        "container_memory_total_active_file_bytes",
+        "Current total active file in bytes.",
+    ),
+    gauge(
+        Slot::MemoryInactiveFile,
+        "container_memory_total_inactive_file_bytes",
+        "Current total inactive file in bytes.",
+    ),
+    gauge(
+        Slot::MemoryDirty,
+        "container_memory_file_dirty_bytes",
+        "Bytes of cached file data that was modified and not yet written to disk.",
+    ),
+    gauge(
+        Slot::MemoryWriteback,
+        "container_memory_file_writeback_bytes",
+        "Bytes of cached file data that is being written to disk.",
+    ),
+    gauge(
+        Slot::MemoryMaxUsage,
+        "container_memory_max_usage_bytes",
+        "Maximum memory usage recorded in bytes",
+    ),
+    counter(Slot::MemoryFailcnt, "container_memory_failcnt", "Number of memory usage hits limits"),
+    counter(
+        Slot::MemoryEventsHigh,
+        "container_memory_events_high_total",
+        "How often the container was throttled for memory above its high boundary.",
+    ),
+    counter(
+        Slot::MemoryEventsMax,
+        "container_memory_events_max_total",
+        "How often the container was about to go beyond its memory limit.",
+    ),
+    failures(Slot::FaultsContainer, &[("failure_type", "pgfault"), ("scope", "container")]),
+    failures(Slot::FaultsHierarchy, &[("failure_type", "pgfault"), ("scope", "hierarchy")]),
+    failures(Slot::MajorFaultsContainer, &[("failure_type", "pgmajfault"), ("scope", "container")]),
+    failures(Slot::MajorFaultsHierarchy, &[("failure_type", "pgmajfault"), ("scope", "hierarchy")]),
+    counter(
+        Slot::RefaultAnon,
+        "container_memory_workingset_refault_anon_total",
+        "Faults on anonymous pages that had been evicted shortly before.",
+    ),
+    counter(
+        Slot::RefaultFile,
+        "container_memory_workingset_refault_file_total",
+        "Faults on file pages that had been evicted shortly before.",
+    ),
+    counter(Slot::PageScan, "container_memory_pgscan_total", "Pages scanned for reclaim."),
+    counter(Slot::PageSteal, "container_memory_pgsteal_total", "Pages reclaimed."),
+    gauge(
+        Slot::SpecMemoryLimit,
+        "container_spec_memory_limit_bytes",
+        "Memory limit for the container.",
+    ),
+    gauge(
+        Slot::SpecMemoryReservation,
+        "container_spec_memory_reservation_limit_bytes",
+        "Memory reservation limit for the container.",
+    ),
+    gauge(
+        Slot::SpecMemorySwap,
+        "container_spec_memory_swap_limit_bytes",
+        "Memory swap limit for the container.",
+    ),
+    gauge(Slot::SpecCpuPeriod, "container_spec_cpu_period", "CPU period of the container."),
+    gauge(Slot::SpecCpuQuota, "container_spec_cpu_quota", "CPU quota of the container."),
+    gauge(Slot::SpecCpuShares, "container_spec_cpu_shares", "CPU share of the container."),
+    gauge(Slot::Processes, "container_processes", "Number of processes running inside the container."),
+    gauge(Slot::Threads, "container_threads", "Number of threads running inside the container"),
+    gauge(
+        Slot::ThreadsMax,
+        "container_threads_max",
+        "Maximum number of threads allowed inside the container, infinity if value is zero",
+    ),
+    counter(
+        Slot::PressureCpuWaiting,
+        "container_pressure_cpu_waiting_seconds_total",
+        "Total time duration tasks in the container have waited due to CPU congestion.",
+    ),
+    counter(
+        Slot::PressureCpuStalled,
+        "container_pressure_cpu_stalled_seconds_total",
+        "Total time duration no tasks in the container could make progress due to CPU congestion.",
+    ),
+    counter(
+        Slot::PressureMemoryWaiting,
+        "container_pressure_memory_waiting_seconds_total",
+        "Total time duration tasks in the container have waited due to memory congestion.",
+    ),
+    counter(
+        Slot::PressureMemoryStalled,
+        "container_pressure_memory_stalled_seconds_total",
+        "Total time duration no tasks in the container could make progress due to memory congestion.",
+    ),
+    counter(
+        Slot::PressureIoWaiting,
+        "container_pressure_io_waiting_seconds_total",
+        "Total time duration tasks in the container have waited due to IO congestion.",
+    ),
+    counter(
+        Slot::PressureIoStalled,
+        "container_pressure_io_stalled_seconds_total",
+        "Total time duration no tasks in the container could make progress due to IO congestion.",
+    ),
+    gauge(
+        Slot::StartTime,
+        "container_start_time_seconds",
+        "Start time of the container since unix epoch in seconds.",
+    ),
+    gauge(Slot::LastSeen, "container_last_seen", "Last time a container was seen by the exporter"),
+];
+
+const READ_BYTES: Family<'_> =
+    Family::counter("container_fs_reads_bytes_total", "Cumulative count of bytes read");
+const WRITTEN_BYTES: Family<'_> =
+    Family::counter("container_fs_writes_bytes_total", "Cumulative count of bytes written");
+const READS: Family<'_> =
+    Family::counter("container_fs_reads_total", "Cumulative count of reads completed");
+const WRITES: Family<'_> =
+    Family::counter("container_fs_writes_total", "Cumulative count of writes completed");
+
+/// The labels that all series of one container carry.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct BaseLabels {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) image: String,
+    pub(crate) pod: String,
+    pub(crate) namespace: String,
+    pub(crate) container: String,
+}
+
+impl BaseLabels {
+    pub(crate) fn define(&self, pass: &mut Pass<'_>, family: Family<'_>, extra: &[(&str, &str)]) -> Series {
+        let mut labels = Vec::with_capacity(6 + extra.len());
+        labels.extend([
+            ("id", self.id.as_str()),
+            ("name", &self.name),
+            ("image", &self.image),
+            ("pod", &self.pod),
+            ("namespace", &self.namespace),
+            ("container", &self.container),
+        ]);
+        labels.extend_from_slice(extra);
+        pass.define(family, &labels)
+    }
+}
+
+/// What a kept file holds and where it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Version 2.
+    CpuStat,
+    MemoryCurrent,
+    MemoryStat,
+    MemoryPeak,
+    MemoryEvents,
+    SwapCurrent,
+    PressureCpu,
+    PressureMemory,
+    PressureIo,
+    IoStat,
+    /// Both.
+    Pids,
+    Processes,
+    /// Version 1.
+    CfsStat1,
+    CpuacctUsage1,
+    CpuacctStat1,
+    MemoryUsage1,
+    MemoryStat1,
+    MemoryMaxUsage1,
+    MemoryFailcnt1,
+    MemoryKernel1,
+    MemoryOom1,
+    BlkioBytes1,
+    BlkioServiced1,
+}
+
+/// A container's block device.
+struct Device {
+    name: String,
+    read_bytes: LazySeries,
+    written_bytes: LazySeries,
+    reads: LazySeries,
+    writes: LazySeries,
+}
+
+/// What one reading told beside the samples.
+#[derive(Debug, Default, Clone, Copy, PartialEq)]
+pub(crate) struct Reading {
+    /// The cgroup does not exist any more.
+    pub(crate) gone: bool,
+    /// Processes that the kernel killed for want of memory, since the cgroup was made.
+    pub(crate) oom_kills: Option<u64>,
+    usage: Option<u64>,
+}
+
+/// The files of one container.
+pub(crate) struct Files {
+    files: Vec<(Kind, KeptFile)>,
+    slots: [LazySeries; FAMILIES.len()],
+    devices: Keyed<Device>,
+    spec: Vec<(Slot, f64)>,
+    /// A processor quota is set; without it the throttling counters mean nothing.
+    has_quota: bool,
+}
+
+impl Files {
+    pub(crate) fn new(hierarchy: &Hierarchy, cgroup: &str, budget: &FileBudget) -> Self {
+        let unified = hierarchy.unified.as_ref().map(|u| below(u, cgroup)).filter(|f| f.is_dir());
+        let mut files = Vec::with_capacity(16);
+        let mut add = |kind, folder: &std::path::Path, name: &str| {
+            files.push((kind, KeptFile::new(folder.join(name), budget)));
+        };
+        if let Some(folder) = &unified {
+            add(Kind::CpuStat, folder, "cpu.stat");
+            add(Kind::PressureCpu, folder, "cpu.pressure");
+            add(Kind::PressureMemory, folder, "memory.pressure");
+            add(Kind::PressureIo, folder, "io.pressure");
+            add(Kind::Processes, folder, "cgroup.procs");
+        } else if let Some(root) = &hierarchy.cpuacct {
+            let folder = below(root, cgroup);
+            add(Kind::CpuacctUsage1, &folder, "cpuacct.usage");
+            add(Kind::CpuacctStat1, &folder, "cpuacct.stat");
+            add(Kind::Processes, &folder, "cgroup.procs");
+        }
+        if let Some(root) = &hierarchy.cpu {
+            add(Kind::CfsStat1, &below(root, cgroup), "cpu.stat");
+        }
+        if let Some(root) = &hierarchy.memory {
+            let folder = below(root, cgroup);
+            add(Kind::MemoryUsage1, &folder, "memory.usage_in_bytes");
+            add(Kind::MemoryStat1, &folder, "memory.stat");
+            add(Kind::MemoryMaxUsage1, &folder, "memory.max_usage_in_bytes");
+            add(Kind::MemoryFailcnt1, &folder, "memory.failcnt");
+            add(Kind::MemoryKernel1, &folder, "memory.kmem.usage_in_bytes");
+            add(Kind::MemoryOom1, &folder, "memory.oom_control");
+        } else if let Some(folder) = &unified {
+            add(Kind::MemoryCurrent, folder, "memory.current");
+            add(Kind::MemoryStat, folder, "memory.stat");
+            add(Kind::MemoryPeak, folder, "memory.peak");
+            add(Kind::MemoryEvents, folder, "memory.events");
+            add(Kind::SwapCurrent, folder, "memory.swap.current");
+        }
+        match (&hierarchy.pids, &unified) {
+            (Some(root), _) => add(Kind::Pids, &below(root, cgroup), "pids.current"),
+            (None, Some(folder)) => add(Kind::Pids, folder, "pids.current"),
+            (None, None) => {}
+        }
+        match (&hierarchy.blkio, &unified) {
+            (Some(root), _) => {
+                let folder = below(root, cgroup);
+                add(Kind::BlkioBytes1, &folder, "blkio.throttle.io_service_bytes_recursive");
+                add(Kind::BlkioServiced1, &folder, "blkio.throttle.io_serviced_recursive");
+            }
+            (None, Some(folder)) => add(Kind::IoStat, folder, "io.stat"),
+            (None, None) => {}
+        }
+        let slots = std::array::from_fn(|_| LazySeries::default());
+        Self { files, slots, devices: Keyed::default(), spec: Vec::with_capacity(7), has_quota: false }
+    }
+
+    /// Gives one value.
+    pub(crate) fn put(&mut self, pass: &mut Pass<'_>, base: &BaseLabels, slot: Slot, value: f64) {
+        put(&mut self.slots, pass, base, slot, value);
+    }
+
+    /// Reads everything once.
+    pub(crate) fn read(&mut self, pass: &mut Pass<'_>, base: &BaseLabels, buffer: &mut Buffer) -> Reading {
+        let mut reading = Reading::default();
+        self.devices.begin();
+        let Self { files, slots, devices, has_quota, .. } = self;
+        let mut missing = 0;
+        for (kind, file) in files.iter_mut() {
+            let text = match file.read(buffer) {
+                Ok(text) => text,
+                Err(Errno::NODEV) => {
+                    reading.gone = true;
+                    break;
+                }
+                Err(_) => {
+                    missing += 1;
+                    continue;
+                }
+            };
+            let mut put = |slot, value| put(slots, pass, base, slot, value);
+            match kind {
+                Kind::CpuStat => cpu_stat(text, *has_quota, &mut put),
+                Kind::CfsStat1 => cfs_stat_1(text, *has_quota, &mut put),
+                Kind::CpuacctUsage1 => number(text, |n| put(Slot::CpuUsage, parse::nanos(n))),
+                Kind::CpuacctStat1 => {
+                    for (key, n) in parse::fields(text) {
+                        match key {
+                            b"user" => put(Slot::CpuUser, parse::ticks(n)),
+                            b"system" => put(Slot::CpuSystem, parse::ticks(n)),
+                            _ => {}
+                        }
+                    }
+                }
+                Kind::MemoryCurrent | Kind::MemoryUsage1 => {
+                    reading.usage = parse::unsigned(text);
+                    number(text, |n| put(Slot::MemoryUsage, parse::value(n)));
+                }
+                Kind::MemoryStat => memory_stat(text, reading.usage, &mut put),
+                Kind::MemoryStat1 => memory_stat_1(text, reading.usage, &mut put),
+                Kind::MemoryPeak | Kind::MemoryMaxUsage1 => {
+                    number(text, |n| put(Slot::MemoryMaxUsage, parse::value(n)));
+                }
+                Kind::MemoryFailcnt1 => number(text, |n| put(Slot::MemoryFailcnt, parse::value(n))),
+                Kind::MemoryKernel1 => number(text, |n| put(Slot::MemoryKernel, parse::value(n))),
+                Kind::SwapCurrent => number(text, |n| put(Slot::MemorySwap, parse::value(n))),
+                Kind::MemoryOom1 => reading.oom_kills = oom_kills(text),
+                Kind::MemoryEvents => {
+                    reading.oom_kills = oom_kills(text);
+                    for (key, n) in parse::fields(text) {
+                        match key {
+                            b"high" => put(Slot::MemoryEventsHigh, parse::value(n)),
+                            b"max" => {
+                                put(Slot::MemoryEventsMax, parse::value(n));
+                                put(Slot::MemoryFailcnt, parse::value(n));
+                            }
+                            _ => {}
+                        }
+                    }
+                }
+                Kind::PressureCpu => {
+                    pressure(text, Slot::PressureCpuWaiting, Slot::PressureCpuStalled, &mut put);
+                }
+                Kind::PressureMemory => {
+                    pressure(text, Slot::PressureMemoryWaiting, Slot::PressureMemoryStalled, &mut put);
+                }
+                Kind::PressureIo => pressure(text, Slot::PressureIoWaiting, Slot::PressureIoStalled, &mut put),
+                Kind::Pids => number(text, |n| put(Slot::Threads, parse::value(n))),
+                Kind::Processes => put(Slot::Processes, parse::value(parse::lines(text).count() as u64)),
+                Kind::IoStat => io_stat(text, devices, pass, base),
+                Kind::BlkioBytes1 => blkio(text, true, devices, pass, base),
+                Kind::BlkioServiced1 => blkio(text, false, devices, pass, base),
+            }
+        }
+        // Where every file is missing, the cgroup went before it could be read at all.
+        reading.gone |= missing == files.len();
+        if !reading.gone {
+            for i in 0..self.spec.len() {
+                let (slot, value) = self.spec[i];
+                self.put(pass, base, slot, value);
+            }
+        }
+        reading
+    }
+
+    /// Reads what seldom changes: limits, and files that were not there.
+    pub(crate) fn refresh(&mut self, hierarchy: &Hierarchy, cgroup: &str, buffer: &mut Buffer) {
+        self.files.iter_mut().for_each(|(_, f)| f.look_again());
+        self.spec.clear();
+        self.has_quota = false;
+        let mut read = |root: &Option<std::path::PathBuf>, name: &str| -> Option<Limit> {
+            let path = below(root.as_ref()?, cgroup).join(name);
+            Limit::parse(read_once(&path, buffer).ok()?)
+        };
+        let mut limit = |slot, root, name| {
+            if let Some(limit) = read(root, name) {
+                self.spec.push((slot, limit.bytes()));
+            }
+        };
+        let Hierarchy { unified, memory, cpu, pids, .. } = hierarchy;
+        if memory.is_some() {
+            limit(Slot::SpecMemoryLimit, memory, "memory.limit_in_bytes");
+            limit(Slot::SpecMemoryReservation, memory, "memory.soft_limit_in_bytes");
+            limit(Slot::SpecMemorySwap, memory, "memory.memsw.limit_in_bytes");
+        } else {
+            limit(Slot::SpecMemoryLimit, unified, "memory.max");
+            limit(Slot::SpecMemoryReservation, unified, "memory.low");
+            limit(Slot::SpecMemorySwap, unified, "memory.swap.max");
+        }
+        limit(Slot::ThreadsMax, if pids.is_some() { pids } else { unified }, "pids.max");
+        let (shares, period, quota) = if cpu.is_some() {
+            let shares = read(cpu, "cpu.shares").and_then(|l| l.first);
+            let quota = read(cpu, "cpu.cfs_quota_us").and_then(|l| l.first);
+            (shares, read(cpu, "cpu.cfs_period_us").and_then(|l| l.first), quota)
+        } else {
+            let weight = read(unified, "cpu.weight").and_then(|l| l.first);
+            let max = read(unified, "cpu.max");
+            (weight.map(shares_of_weight), max.and_then(|l| l.second), max.and_then(|l| l.first))
+        };
+        for (slot, n) in
+            [(Slot::SpecCpuShares, shares), (Slot::SpecCpuPeriod, period), (Slot::SpecCpuQuota, quota)]
+        {
+            self.spec.extend(n.map(|n| (slot, parse::value(n))));
+        }
+        self.has_quota = quota.is_some();
+    }
+
+    /// Ends all series.
+    pub(crate) fn retire(&mut self, pass: &mut Pass<'_>) {
+        self.slots.iter_mut().for_each(|s| s.retire(pass));
+        self.devices.begin();
+        self.devices.end(|device| device.retire(pass));
+    }
+}
+
+fn put(slots: &mut [LazySeries], pass: &mut Pass<'_>, base: &BaseLabels, slot: Slot, value: f64) {
+    let (_, family, extra) = FAMILIES[slot as usize];
+    slots[slot as usize].put_with(pass, value, |pass| base.define(pass, family, extra));
+}
+
+fn number(text: &[u8], then: impl FnOnce(u64)) {
+    if let Some(n) = parse::unsigned(text) {
+        then(n);
+    }
+}
+
+/// `oom_kill` of `memory.events` and of version 1's `memory.oom_control`.
+pub(crate) fn oom_kills(text: &[u8]) -> Option<u64> {
+    parse::fields(text).find(|(key, _)| *key == b"oom_kill").map(|(_, n)| n)
+}
+
+fn cpu_stat(text: &[u8], has_quota: bool, put: &mut impl FnMut(Slot, f64)) {
+    for (key, n) in parse::fields(text) {
+        match key {
+            b"usage_usec" => put(Slot::CpuUsage, parse::micros(n)),
+            b"user_usec" => put(Slot::CpuUser, parse::micros(n)),
+            b"system_usec" => put(Slot::CpuSystem, parse::micros(n)),
+            b"nr_periods" if has_quota => put(Slot::CfsPeriods, parse::value(n)),
+            b"nr_throttled" if has_quota => put(Slot::CfsThrottledPeriods, parse::value(n)),
+            b"throttled_usec" if has_quota => put(Slot::CfsThrottledSeconds, parse::micros(n)),
+            b"nr_bursts" if has_quota => put(Slot::CfsBurstPeriods, parse::value(n)),
+            b"burst_usec" if has_quota => put(Slot::CfsBurstSeconds, parse::micros(n)),
+            _ => {}
+        }
+    }
+}
+
+fn cfs_stat_1(text: &[u8], has_quota: bool, put: &mut impl FnMut(Slot, f64)) {
+    for (key, n) in parse::fields(text).filter(|_| has_quota) {
+        match key {
+            b"nr_periods" => put(Slot::CfsPeriods, parse::value(n)),
+            b"nr_throttled" => put(Slot::CfsThrottledPeriods, parse::value(n)),
+            b"throttled_time" => put(Slot::CfsThrottledSeconds, parse::nanos(n)),
+            b"nr_bursts" => put(Slot::CfsBurstPeriods, parse::value(n)),
+            b"burst_time" => put(Slot::CfsBurstSeconds, parse::nanos(n)),
+            _ => {}
+        }
+    }
+}
+
+fn memory_stat(text: &[u8], usage: Option<u64>, put: &mut impl FnMut(Slot, f64)) {
+    for (key, n) in parse::fields(text) {
+        let value = parse::value(n);
+        match key {
+            b"anon" => put(Slot::MemoryRss, value),
+            b"file" => put(Slot::MemoryCache, value),
+            b"kernel" => put(Slot::MemoryKernel, value),
+            b"file_mapped" => put(Slot::MemoryMappedFile, value),
+            b"file_dirty" => put(Slot::MemoryDirty, value),
+            b"file_writeback" => put(Slot::MemoryWriteback, value),
+            b"active_file" => put(Slot::MemoryActiveFile, value),
+            b"inactive_file" => {
+                put(Slot::MemoryInactiveFile, value);
+                working_set(usage, n, put);
+            }
+            b"workingset_refault_anon" => put(Slot::RefaultAnon, value),
+            b"workingset_refault_file" => put(Slot::RefaultFile, value),
+            b"pgscan" => put(Slot::PageScan, value),
+            b"pgsteal" => put(Slot::PageSteal, value),
+            b"pgfault" => {
+                put(Slot::FaultsContainer, value);
+                put(Slot::FaultsHierarchy, value);
+            }
+            b"pgmajfault" => {
+                put(Slot::MajorFaultsContainer, value);
+                put(Slot::MajorFaultsHierarchy, value);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn memory_stat_1(text: &[u8], usage: Option<u64>, put: &mut impl FnMut(Slot, f64)) {
+    for (key, n) in parse::fields(text) {
+        let value = parse::value(n);
+        match key {
+            b"pgfault" => put(Slot::FaultsContainer, value),
+            b"pgmajfault" => put(Slot::MajorFaultsContainer, value),
+            b"total_rss" => put(Slot::MemoryRss, value),
+            b"total_cache" => put(Slot::MemoryCache, value),
+            b"total_swap" => put(Slot::MemorySwap, value),
+            b"total_mapped_file" => put(Slot::MemoryMappedFile, value),
+            b"total_dirty" => put(Slot::MemoryDirty, value),
+            b"total_writeback" => put(Slot::MemoryWriteback, value),
+            b"total_active_file" => put(Slot::MemoryActiveFile, value),
+            b"total_inactive_file" => {
+                put(Slot::MemoryInactiveFile, value);
+                working_set(usage, n, put);
+            }
+            b"total_pgfault" => put(Slot::FaultsHierarchy, value),
+            b"total_pgmajfault" => put(Slot::MajorFaultsHierarchy, value),
+            b"total_workingset_refault_anon" => put(Slot::RefaultAnon, value),
+            b"total_workingset_refault_file" => put(Slot::RefaultFile, value),
+            _ => {}
+        }
+    }
+}
+
+/// What could not be reclaimed at once: usage without the file pages that nobody used lately.
+fn working_set(usage: Option<u64>, inactive_file: u64, put: &mut impl FnMut(Slot, f64)) {
+    if let Some(usage) = usage {
+        put(Slot::MemoryWorkingSet, parse::value(usage.saturating_sub(inactive_file)));
+    }
+}
+
+fn pressure(text: &[u8], waiting: Slot, stalled: Slot, put: &mut impl FnMut(Slot, f64)) {
+    let totals = parse::pressure(text);
+    if let Some(seconds) = totals.some {
+        put(waiting, seconds);
+    }
+    if let Some(seconds) = totals.full {
+        put(stalled, seconds);
+    }
+}
+
+/// `254:0 rbytes=1 wbytes=2 rios=3 wios=4 …`, a line a device.
+fn io_stat(text: &[u8], devices: &mut Keyed<Device>, pass: &mut Pass<'_>, base: &BaseLabels) {
+    for line in parse::lines(text) {
+        let mut words = parse::words(line);
+        let Some(key) = words.next() else { continue };
+        let Some(device) = devices.entry(key, Device::new) else { continue };
+        for word in words {
+            let Some((name, n)) = parse::split_once(word, b'=') else { continue };
+            let Some(n) = parse::unsigned(n) else { continue };
+            device.put(name, n, pass, base);
+        }
+    }
+}
+
+/// `254:0 Read 4096`, a line a device and direction.
+fn blkio(text: &[u8], bytes: bool, devices: &mut Keyed<Device>, pass: &mut Pass<'_>, base: &BaseLabels) {
+    for line in parse::lines(text) {
+        let mut words = parse::words(line);
+        let (Some(key), Some(operation), Some(n)) = (words.next(), words.next(), words.next()) else { continue };
+        let name: &[u8] = match (operation, bytes) {
+            (b"Read", true) => b"rbytes",
+            (b"Write", true) => b"wbytes",
+            (b"Read", false) => b"rios",
+            (b"Write", false) => b"wios",
+            _ => continue,
+        };
+        if let (Some(n), Some(device)) = (parse::unsigned(n), devices.entry_again(key, Device::new)) {
+            device.put(name, n, pass, base);
+        }
+    }
+}
+
+impl Device {
+    fn new(major_minor: &str) -> Self {
+        // The link leads to the device's folder, which is named after it.
+        let link = std::fs::read_link(format!("/sys/dev/block/{major_minor}")).ok();
+        let name = link.as_deref().and_then(|l| l.file_name()).map(|n| format!("/dev/{}", n.to_string_lossy()));
+        Self {
+            name: name.unwrap_or_else(|| major_minor.to_owned()),
+            read_bytes: LazySeries::default(),
+            written_bytes: LazySeries::default(),
+            reads: LazySeries::default(),
+            writes: LazySeries::default(),
+        }
+    }
+
+    fn put(&mut self, name: &[u8], n: u64, pass: &mut Pass<'_>, base: &BaseLabels) {
+        let (series, family) = match name {
+            b"rbytes" => (&mut self.read_bytes, READ_BYTES),
+            b"wbytes" => (&mut self.written_bytes, WRITTEN_BYTES),
+            b"rios" => (&mut self.reads, READS),
+            b"wios" => (&mut self.writes, WRITES),
+            _ => return,
+        };
+        let device = self.name.as_str();
+        series.put_with(pass, parse::value(n), |pass| base.define(pass, family, &[("device", device)]));
+    }
+
+    fn retire(mut self, pass: &mut Pass<'_>) {
+        for series in [&mut self.read_bytes, &mut self.written_bytes, &mut self.reads, &mut self.writes] {
+            series.retire(pass);
+        }
+    }
+}
+
+/// One or two numbers, the word `max` and what is as good as it being none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Limit {
+    first: Option<u64>,
+    second: Option<u64>,
+}
+
+impl Limit {
+    /// Version 1 writes no limit as the largest number of bytes that whole pages can have.
+    const NONE_FROM: u64 = 1 << 62;
+
+    fn parse(text: &[u8]) -> Option<Self> {
+        let mut words = parse::words(parse::trim(text)).map(|w| parse::unsigned(w).filter(|n| *n < Self::NONE_FROM));
+        Some(Self { first: words.next()?, second: words.next().flatten() })
+    }
+
+    /// As cAdvisor tells it: 0 stands for none.
+    fn bytes(self) -> f64 {
+        parse::value(self.first.unwrap_or(0))
+    }
+}
+
+/// The shares of version 1 that a weight of version 2 was made from, as runtimes convert them.
+fn shares_of_weight(weight: u64) -> u64 {
+    2 + weight.clamp(1, 10_000).saturating_sub(1) * 262_142 / 9_999
+}
+
+#[cfg(test)]
+mod tests;

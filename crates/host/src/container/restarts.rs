@@ -1,0 +1,139 @@
+//! How often containers were started anew.
+//!
+//! A restart makes a new container with a new id, so the count is kept by what stays the same:
+//! the name in the pod, or the runtime's name. Where the runtime counts attempts, as CRI does,
+//! its count is taken; else each further start under a name counts as one.
+
+use std::collections::BTreeMap;
+
+use vedette_sys::MonotonicTime;
+
+use super::registry::Known;
+use crate::{
+    parse,
+    series::{Family, LazySeries, Pass},
+};
+
+const RESTARTS: Family<'_> = Family::counter(
+    "container_restarts_total",
+    "How often a container of this name was started again, as its runtime counts or as was seen.",
+);
+/// The name that kube-state-metrics gives it.
+const POD_RESTARTS: Family<'_> = Family::counter(
+    "kube_pod_container_status_restarts_total",
+    "The number of container restarts per container.",
+);
+
+/// How long a name without a container is remembered: longer than a kubelet backs off.
+const REMEMBERED_MS: u128 = 15 * 60 * 1000;
+/// More names than this are not counted.
+const NAMES_MAX: usize = 10_000;
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Name {
+    namespace: String,
+    pod: String,
+    uid: String,
+    container: String,
+}
+
+#[derive(Default)]
+struct Count {
+    restarts: u64,
+    /// The runtime counts; our own count is not added to it.
+    told: bool,
+    living: u64,
+    ended: Option<MonotonicTime>,
+    series: LazySeries,
+    pod_series: LazySeries,
+}
+
+#[derive(Default)]
+pub(super) struct Restarts(BTreeMap<Name, Count>);
+
+impl Name {
+    /// A pod's network holder is no container that anybody asked for.
+    fn of(known: &Known) -> Option<Self> {
+        let (container, facts) = (&known.container, &known.facts);
+        if facts.sandbox {
+            return None;
+        }
+        let in_pod = !container.pod.is_empty();
+        Some(Self {
+            namespace: container.namespace.clone(),
+            pod: container.pod.clone(),
+            uid: facts.pod_uid.clone(),
+            container: if in_pod { facts.pod_container.clone() } else { facts.runtime_name.clone() },
+        })
+    }
+}
+
+impl Restarts {
+    pub(super) fn started(&mut self, known: &Known) {
+        let Some(name) = Name::of(known) else { return };
+        let again = self.0.contains_key(&name);
+        if !again && self.0.len() >= NAMES_MAX {
+            return;
+        }
+        let count = self.0.entry(name).or_default();
+        count.living += 1;
+        count.ended = None;
+        match known.facts.attempt {
+            Some(attempt) => count.tell(attempt),
+            None if again && !count.told => count.restarts += 1,
+            None => {}
+        }
+    }
+
+    /// A runtime told of a container that is being counted under another name, or of its attempts.
+    pub(super) fn identified(&mut self, known: &Known) {
+        let Some(name) = Name::of(known) else { return };
+        match (self.0.get_mut(&name), known.facts.attempt) {
+            (Some(count), Some(attempt)) => count.tell(attempt),
+            (Some(_), None) => {}
+            (None, _) => self.started(known),
+        }
+    }
+
+    pub(super) fn stopped(&mut self, known: &Known, now: MonotonicTime) {
+        let Some(count) = Name::of(known).and_then(|n| self.0.get_mut(&n)) else { return };
+        count.living = count.living.saturating_sub(1);
+        if count.living == 0 {
+            count.ended = Some(now);
+        }
+    }
+
+    pub(super) fn put(&mut self, now: MonotonicTime, pass: &mut Pass<'_>) {
+        self.0.retain(|name, count| {
+            let forgotten = count.ended.is_some_and(|t| now.since(t).as_millis() >= REMEMBERED_MS);
+            if forgotten {
+                count.series.retire(pass);
+                count.pod_series.retire(pass);
+            } else {
+                count.put(name, pass);
+            }
+            !forgotten
+        });
+    }
+}
+
+impl Count {
+    fn tell(&mut self, attempt: u32) {
+        self.restarts = self.restarts.max(attempt.into());
+        self.told = true;
+    }
+
+    fn put(&mut self, name: &Name, pass: &mut Pass<'_>) {
+        let value = parse::value(self.restarts);
+        let Name { namespace, pod, uid, container } = name;
+        if pod.is_empty() {
+            self.series.put(pass, RESTARTS, &[("name", container)], value);
+            return;
+        }
+        let labels =
+            [("namespace", namespace.as_str()), ("pod", pod), ("container", container), ("uid", uid)];
+        // The uid is no label of cAdvisor's series, but kube-state-metrics' has it.
+        self.series.put(pass, RESTARTS, &labels[..3], value);
+        self.pod_series.put(pass, POD_RESTARTS, &labels, value);
+    }
+}

@@ -1,0 +1,95 @@
+//! The crate's own metrics.
+
+use std::time::Duration;
+
+use vedette_model::{
+    MetricKind,
+    telemetry::{Counter, Family, Gauge, MetricSource, MetricVisitor},
+};
+
+const PASSES: Family = Family {
+    name: "vedette_host_passes_total",
+    kind: MetricKind::Counter,
+    help: "Passes over the files of the machine or of its containers.",
+};
+const PASS_SECONDS: Family = Family {
+    name: "vedette_host_pass_duration_seconds_total",
+    kind: MetricKind::Counter,
+    help: "Time that the passes took.",
+};
+const ERRORS: Family = Family {
+    name: "vedette_host_read_errors_total",
+    kind: MetricKind::Counter,
+    help: "Readings that failed, absent files not counted.",
+};
+const SERIES: Family = Family {
+    name: "vedette_host_series",
+    kind: MetricKind::Gauge,
+    help: "Series that the reader has defined and not retired.",
+};
+const CONTAINERS: Family =
+    Family { name: "vedette_host_containers", kind: MetricKind::Gauge, help: "Containers that are read." };
+const RUNTIME_UP: Family = Family {
+    name: "vedette_host_runtimes",
+    kind: MetricKind::Gauge,
+    help: "Container runtimes that answer.",
+};
+const RUNTIME_ERRORS: Family = Family {
+    name: "vedette_host_runtime_errors_total",
+    kind: MetricKind::Counter,
+    help: "Questions that a container runtime did not answer, a socket that is not there not counted.",
+};
+
+/// Counts of one reader.
+#[derive(Debug)]
+pub(crate) struct ReaderMetrics {
+    reader: &'static str,
+    passes: Counter,
+    pass_ns: Counter,
+    pub(crate) errors: Counter,
+    series: Gauge,
+}
+
+impl ReaderMetrics {
+    pub(crate) fn new(reader: &'static str) -> Self {
+        Self {
+            reader,
+            passes: Counter::default(),
+            pass_ns: Counter::default(),
+            errors: Counter::default(),
+            series: Gauge::default(),
+        }
+    }
+
+    pub(crate) fn pass_done(&self, took: Duration, series: usize) {
+        self.passes.inc();
+        self.pass_ns.add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+        self.series.set(crate::parse::value(series as u64));
+    }
+}
+
+impl MetricSource for ReaderMetrics {
+    fn visit(&self, visitor: &mut dyn MetricVisitor) {
+        let labels = [("reader", self.reader)];
+        visitor.value(&PASSES, &labels, crate::parse::value(self.passes.get()));
+        visitor.value(&PASS_SECONDS, &labels, crate::parse::nanos(self.pass_ns.get()));
+        visitor.value(&ERRORS, &labels, crate::parse::value(self.errors.get()));
+        visitor.value(&SERIES, &labels, self.series.get());
+    }
+}
+
+/// Counts of the discovery of containers.
+#[derive(Debug, Default)]
+pub(crate) struct DiscoveryMetrics {
+    pub(crate) containers: Gauge,
+    pub(crate) runtimes: Gauge,
+    pub(crate) runtime_errors: Counter,
+}
+
+impl MetricSource for DiscoveryMetrics {
+    fn visit(&self, visitor: &mut dyn MetricVisitor) {
+        visitor.value(&CONTAINERS, &[], self.containers.get());
+        visitor.value(&RUNTIME_UP, &[], self.runtimes.get());
+        visitor.value(&RUNTIME_ERRORS, &[], crate::parse::value(self.runtime_errors.get()));
+    }
+}
