@@ -1,1 +1,39 @@
-//! `promql`: see ARCHITECTURE.md.
+//! PromQL, the query language of Prometheus 3.14: parser, formatter and evaluator.
+//!
+//! ```
+//! use vedette_promql::{Cancel, Engine, EngineConfig, Limits, memory::MemoryReader, parse};
+//!
+//! let mut store = MemoryReader::new();
+//! store.push(&[("__name__", "up"), ("job", "node")], 0, 1.0);
+//! let expr = parse("sum(up) + 1").expect("valid");
+//! let engine = Engine::new(EngineConfig::default());
+//! let output = engine.instant(&store, &expr, 0, &Limits::default(), &Cancel::new()).expect("evaluates");
+//! assert_eq!(format!("{expr}"), "sum(up) + 1");
+//! # let vedette_promql::Value::Vector(samples) = output.value else { panic!() };
+//! # assert_eq!(samples[0].value, 2.0);
+//! ```
+//!
+//! The evaluator goes series by series, not step by step: it reads one series, computes all of
+//! its steps, and passes the column on (`eval`). Time, threads, budget and cancellation are
+//! handed in; this crate reads no clock and no file.
+
+pub mod ast;
+mod engine;
+mod eval;
+mod function;
+mod limits;
+pub mod memory;
+mod output;
+mod span;
+mod syntax;
+
+pub use ast::{Expr, ExprKind, ValueType};
+pub use engine::{Engine, EngineConfig};
+pub use function::{FUNCTIONS, Function};
+pub use limits::{Cancel, Limits, QueryError};
+pub use output::{Annotation, AnnotationKind, Point, QueryOutput, Sample, Series, Stats, Value};
+pub use span::{ParseError, ParseErrors, Span};
+pub use syntax::{DEPTH_MAX, QUERY_BYTES_MAX, parse, parse_selector, pretty};
+
+/// The longest duration that a query can write, about 292 years.
+const DURATION_SECONDS_MAX: f64 = 9_223_372_036.0;
