@@ -1,0 +1,106 @@
+use super::*;
+
+fn folder() -> PathBuf {
+    PathBuf::from("/data")
+}
+
+fn sim(seed: u64) -> SimFs {
+    let fs = SimFs::new(seed);
+    fs.create_dir_all(&folder()).unwrap();
+    fs
+}
+
+#[test]
+fn behaves_like_the_real_file_system() {
+    let temp = tempfile::tempdir().unwrap();
+    let cases: [(Box<dyn Fs>, PathBuf); 2] = [
+        (Box::new(crate::RealFs), temp.path().join("data/x")),
+        (Box::new(SimFs::new(1)), PathBuf::from("/data/x")),
+    ];
+    for (fs, root) in cases {
+        assert!(fs.open_append(&root.join("a")).is_err());
+        fs.create_dir_all(&root).unwrap();
+        let mut a = fs.open_append(&root.join("a")).unwrap();
+        a.append(b"hello ").unwrap();
+        a.append(b"world").unwrap();
+        let mut buffer = [0; 5];
+        a.read_exact_at(&mut buffer, 6).unwrap();
+        assert_eq!(&buffer, b"world");
+        assert_eq!(a.read_exact_at(&mut buffer, 7).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        a.truncate(5).unwrap();
+        a.append(b"!").unwrap();
+        a.sync().unwrap();
+        assert_eq!(a.len().unwrap(), 6);
+        fs.open_append(&root.join("b")).unwrap();
+        assert_eq!(fs.list(&root).unwrap(), [root.join("a"), root.join("b")]);
+        fs.rename(&root.join("a"), &root.join("b")).unwrap();
+        fs.sync_dir(&root).unwrap();
+        assert_eq!(fs.list(&root).unwrap(), [root.join("b")]);
+        assert_eq!(fs.read(&root.join("b")).unwrap(), b"hello!");
+        assert_eq!(fs.open_read(&root.join("b")).unwrap().len().unwrap(), 6);
+        assert!(fs.exists(&root.join("b")) && !fs.exists(&root.join("a")));
+        fs.remove(&root.join("b")).unwrap();
+        for missing in [
+            fs.remove(&root.join("b")),
+            fs.read(&root.join("b")).map(drop),
+            fs.open_read(&root.join("b")).map(drop),
+            fs.rename(&root.join("b"), &root.join("a")),
+            fs.list(&root.join("none")).map(drop),
+        ] {
+            assert_eq!(missing.unwrap_err().kind(), io::ErrorKind::NotFound);
+        }
+        assert!(fs.free_bytes(&root).unwrap() > 0);
+    }
+}
+
+#[test]
+fn power_loss_keeps_what_was_synced_and_some_prefix_of_the_rest() {
+    let mut lost = 0;
+    let mut zeroed = 0;
+    for seed in 0..100 {
+        let fs = sim(seed);
+        let path = folder().join("a");
+        let mut a = fs.open_append(&path).unwrap();
+        fs.sync_dir(&folder()).unwrap();
+        a.append(b"synced").unwrap();
+        a.sync().unwrap();
+        a.append(b"-unsynced").unwrap();
+        fs.open_append(&folder().join("unsynced-name")).unwrap();
+        fs.power_loss();
+        assert!(a.append(b"x").is_err(), "a file of the time before");
+        let data = fs.read(&path).unwrap();
+        assert!(data.starts_with(b"synced") && data.len() <= 15);
+        zeroed += u32::from(data.contains(&0));
+        lost += u32::from(!fs.exists(&folder().join("unsynced-name")));
+    }
+    assert!((20..80).contains(&lost), "{lost}");
+    assert!((10..80).contains(&zeroed), "{zeroed}");
+}
+
+#[test]
+fn a_crash_stops_everything_until_the_restart() {
+    let fs = sim(3);
+    let mut a = fs.open_append(&folder().join("a")).unwrap();
+    fs.crash_at(3);
+    a.append(b"one").unwrap();
+    assert!(a.append(b"twotwo").is_err());
+    assert!(fs.crashed() && a.append(b"x").is_err() && fs.read(&folder().join("a")).is_err());
+    fs.restart();
+    let data = fs.read(&folder().join("a")).unwrap();
+    assert!(b"onetwotwo".starts_with(&data[..]) && data.len() >= 3);
+}
+
+#[test]
+fn a_full_disk_takes_what_fits() {
+    let fs = sim(4);
+    fs.set_capacity(Some(5));
+    let mut a = fs.open_append(&folder().join("a")).unwrap();
+    assert_eq!(a.append(b"1234567").unwrap_err().kind(), io::ErrorKind::StorageFull);
+    assert_eq!(a.len().unwrap(), 5);
+    assert_eq!(fs.free_bytes(&folder()).unwrap(), 0);
+    fs.set_capacity(None);
+    a.append(b"67").unwrap();
+    fs.fail_at(fs.operations() + 1);
+    assert_eq!(a.sync().unwrap_err().raw_os_error(), Some(5));
+    a.sync().unwrap();
+}
