@@ -20,7 +20,7 @@ pub use event::{Event, EventKind, Fact, Socket, SocketDirection, StreamTarget, T
 pub use finding::{Finding, FindingState, Severity};
 pub use identity::{Ancestor, Container, Host, Process, ProcessKey};
 pub use labels::{Labels, LabelsBuilder, MAX_LABEL_BYTES, METRIC_NAME};
-pub use matcher::{MatchOp, Matcher, MatcherError, Pattern};
+pub use matcher::{MatchOp, Matcher, MatcherError, Pattern, compile_anchored};
 pub use read::{
     ChunkSummary, Hints, LabelQuery, MetricReader, ReadError, SampleBuffer, Select, SeriesSet, TimeRange,
 };

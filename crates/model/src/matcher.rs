@@ -133,7 +133,7 @@ impl Pattern {
             ".+" => Compiled::AnythingButEmpty,
             p => match plain_alternatives(p) {
                 Some(literals) => Compiled::Literals(literals),
-                None => Compiled::Regex(compile(p)?),
+                None => Compiled::Regex(compile_anchored(p)?),
             },
         };
         Ok(Self(Arc::new(compiled)))
@@ -168,8 +168,9 @@ fn plain_alternatives(pattern: &str) -> Option<Vec<String>> {
     Some(values)
 }
 
-/// Prometheus matches with the `s` flag on (`.` takes line breaks too).
-fn compile(pattern: &str) -> Result<regex::Regex, MatcherError> {
+/// Compiles a fully anchored pattern in RE2's syntax, for those who need its groups. As in
+/// Prometheus the `s` flag is on (`.` takes line breaks too).
+pub fn compile_anchored(pattern: &str) -> Result<regex::Regex, MatcherError> {
     let error = |reason: String| MatcherError { pattern: pattern.to_owned(), reason };
     let translated = translate(pattern);
     regex::RegexBuilder::new(&format!("^(?s:{translated})$")).size_limit(PATTERN_BYTES_MAX).build().map_err(

@@ -126,7 +126,9 @@ functions! {
     Log10 "log10" (Vector) -> Vector: "Logarithm to base 10.";
     Log2 "log2" (Vector) -> Vector: "Logarithm to base 2.";
     MadOverTime "mad_over_time" (Matrix) -> Vector experimental true: "Median absolute deviation of the samples in the range.";
+    MaxOf "max_of" (Scalar, Scalar) -> Scalar experimental true: "The larger of two numbers.";
     MaxOverTime "max_over_time" (Matrix) -> Vector: "Largest sample in the range.";
+    MinOf "min_of" (Scalar, Scalar) -> Scalar experimental true: "The smaller of two numbers.";
     MinOverTime "min_over_time" (Matrix) -> Vector: "Smallest sample in the range.";
     Minute "minute" (Vector) optional 1 -> Vector: "Minute of the hour, 0 to 59, of a Unix time in UTC.";
     Month "month" (Vector) optional 1 -> Vector: "Month, 1 to 12, of a Unix time in UTC.";

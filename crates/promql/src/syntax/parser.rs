@@ -21,7 +21,7 @@ pub const QUERY_BYTES_MAX: usize = 1 << 20;
 
 /// The deepest expression tree. Parsing, checking, printing and evaluating recurse, and must fit
 /// a thread's stack of 2 MiB also in unoptimised builds.
-pub const DEPTH_MAX: u32 = 200;
+pub const DEPTH_MAX: u32 = 100;
 
 /// Reads and checks a query.
 pub fn parse(query: &str) -> Result<Expr, ParseErrors> {

@@ -1,0 +1,67 @@
+//! `label_replace` and `label_join`.
+
+use std::collections::HashMap;
+
+use vedette_model::{Labels, METRIC_NAME, compile_anchored};
+
+use super::{Evaluator, Result, Row, Sink, column::Grid, join, label_name, string};
+use crate::{QueryError, ast::Call};
+
+impl Evaluator<'_> {
+    pub fn label_replace(&self, call: &Call, grid: &Grid, sink: Sink<'_>) -> Result<()> {
+        let [replacement, source, pattern] = [2, 3, 4].map(|i| string(&call.args[i]));
+        let (replacement, source, pattern) = (replacement?, source?, pattern?);
+        let regex = compile_anchored(pattern).map_err(|e| {
+            QueryError::Execution(format!("invalid regular expression in label_replace(): {}", e.pattern))
+        })?;
+        let target = label_name(&call.args[1], "destination label name in label_replace()")?;
+        self.relabel(call, grid, target, sink, |labels| {
+            let captures = regex.captures(labels.get(source).unwrap_or(""))?;
+            let mut value = String::new();
+            captures.expand(replacement, &mut value);
+            Some(value)
+        })
+    }
+
+    pub fn label_join(&self, call: &Call, grid: &Grid, sink: Sink<'_>) -> Result<()> {
+        let separator = string(&call.args[2])?;
+        let source = |arg| label_name(arg, "source label name in label_join()");
+        let sources = call.args[3..].iter().map(source).collect::<Result<Vec<_>>>()?;
+        let target = label_name(&call.args[1], "destination label name in label_join()")?;
+        self.relabel(call, grid, target, sink, |labels| {
+            let values: Vec<&str> = sources.iter().map(|s| labels.get(s).unwrap_or("")).collect();
+            Some(values.join(separator))
+        })
+    }
+
+    /// Sets a label of all series to what `value` answers, if anything.
+    fn relabel(
+        &self,
+        call: &Call,
+        grid: &Grid,
+        target: &str,
+        sink: Sink<'_>,
+        value: impl Fn(&Labels) -> Option<String>,
+    ) -> Result<()> {
+        // Series with the same labels give the same answer, also over several subquery steps.
+        let mut known: HashMap<Labels, Option<Labels>> = HashMap::new();
+        let mut rows = Vec::new();
+        self.vector(&call.args[0], grid, &mut |mut row: Row| {
+            let changed = known
+                .entry(row.labels.clone())
+                .or_insert_with(|| {
+                    let value = value(&row.labels)?;
+                    Some(row.labels.to_builder().set(target, &value).build())
+                })
+                .clone();
+            if let Some(labels) = changed {
+                row.labels = labels;
+                // A name that was set on purpose stays.
+                row.drop_name &= target != METRIC_NAME;
+            }
+            rows.push(row);
+            Ok(())
+        })?;
+        join(rows)?.into_iter().try_for_each(sink)
+    }
+}

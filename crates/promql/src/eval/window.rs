@@ -1,0 +1,235 @@
+//! Functions over windows of one series. Windows of successive evaluations only move forward, so
+//! two places in the samples slide along; what can be kept from one window to the next is kept.
+
+use std::collections::VecDeque;
+
+use vedette_model::SampleBuffer;
+
+use super::{
+    column::NONE,
+    edges,
+    numeric::{Mean, Sum, Variance, linear_regression, nan_first, quantile},
+    selector::Windows,
+};
+use crate::function::FunctionId;
+
+/// The windows' places in the samples, evaluation by evaluation.
+pub struct Slide<'w> {
+    windows: &'w Windows,
+    times_ms: &'w [i64],
+    low: usize,
+    high: usize,
+}
+
+impl<'w> Slide<'w> {
+    pub fn new(windows: &'w Windows, samples: &'w SampleBuffer) -> Self {
+        Self { windows, times_ms: &samples.times_ms, low: 0, high: 0 }
+    }
+
+    /// First sample of the window and the one after its last.
+    pub fn at(&mut self, step: usize) -> (usize, usize) {
+        let end = self.windows.references.at(step);
+        let start = end - self.windows.range_ms;
+        while self.times_ms.get(self.high).is_some_and(|t| *t <= end) {
+            self.high += 1;
+        }
+        while self.low < self.high && self.times_ms[self.low] <= start {
+            self.low += 1;
+        }
+        (self.low, self.high)
+    }
+}
+
+/// Computes `function` for each evaluation; `params` are the function's scalars. Evaluations
+/// without answer stay as they are in `out`.
+pub fn compute(
+    function: FunctionId,
+    samples: &SampleBuffer,
+    windows: &Windows,
+    params: &[Vec<f64>],
+    out: &mut [f64],
+) {
+    // Where `@` fixes the time all windows are one.
+    if windows.references.pinned_ms.is_some() && params.is_empty() && out.len() > 1 {
+        let (first, rest) = out.split_at_mut(1);
+        compute(function, samples, windows, params, first);
+        rest.fill(first[0]);
+        return;
+    }
+    let (times, values) = (&samples.times_ms[..], &samples.values[..]);
+    let mut scratch: Vec<f64> = Vec::new();
+    let mut each = |f: &mut dyn FnMut(usize, &[i64], &[f64]) -> f64| {
+        let mut slide = Slide::new(windows, samples);
+        for (step, out) in out.iter_mut().enumerate() {
+            let (low, high) = slide.at(step);
+            if low < high {
+                *out = f(step, &times[low..high], &values[low..high]);
+            }
+        }
+    };
+    match function {
+        FunctionId::Rate | FunctionId::Increase | FunctionId::Delta => {
+            edges::extrapolated(function, samples, windows, out);
+        }
+        FunctionId::Changes | FunctionId::Resets => transitions(function, samples, windows, out),
+        FunctionId::MinOverTime => extreme(samples, windows, out, |new, old| new < old),
+        FunctionId::MaxOverTime => extreme(samples, windows, out, |new, old| new > old),
+        FunctionId::Irate => each(&mut |_, t, v| last_two(t, v).map_or(NONE, |(seconds, before, last)| {
+            let growth = if last < before { last } else { last - before };
+            if seconds == 0.0 { NONE } else { growth / seconds }
+        })),
+        FunctionId::Idelta => {
+            each(&mut |_, t, v| last_two(t, v).map_or(NONE, |(_, before, last)| last - before));
+        }
+        FunctionId::Deriv => each(&mut |_, t, v| match v.len() {
+            0 | 1 => NONE,
+            _ => linear_regression(t, v, t[0]).0,
+        }),
+        FunctionId::PredictLinear => {
+            let grid = windows.references.grid;
+            each(&mut |step, t, v| {
+                if v.len() < 2 {
+                    return NONE;
+                }
+                let (slope, intercept) = linear_regression(t, v, grid.time(step));
+                slope * params[0][step] + intercept
+            });
+        }
+        FunctionId::DoubleExponentialSmoothing => {
+            each(&mut |step, _, v| smooth(v, params[0][step], params[1][step]));
+        }
+        FunctionId::CountOverTime => each(&mut |_, _, v| v.len() as f64),
+        FunctionId::PresentOverTime => each(&mut |_, _, _| 1.0),
+        FunctionId::LastOverTime => each(&mut |_, _, v| v[v.len() - 1]),
+        FunctionId::FirstOverTime => each(&mut |_, _, v| v[0]),
+        FunctionId::SumOverTime => each(&mut |_, _, v| {
+            let mut sum = Sum::default();
+            v.iter().for_each(|v| sum.add(*v));
+            sum.get()
+        }),
+        FunctionId::AvgOverTime => each(&mut |_, _, v| {
+            let mut mean = Mean::default();
+            v.iter().for_each(|v| mean.add(*v));
+            mean.get()
+        }),
+        FunctionId::StdvarOverTime => each(&mut |_, _, v| variance(v)),
+        FunctionId::StddevOverTime => each(&mut |_, _, v| variance(v).sqrt()),
+        FunctionId::QuantileOverTime => each(&mut |step, _, v| {
+            scratch.clear();
+            scratch.extend_from_slice(v);
+            quantile(params[0][step], &mut scratch)
+        }),
+        FunctionId::MadOverTime => each(&mut |_, _, v| {
+            if v.iter().any(|v| v.is_nan()) {
+                return f64::NAN;
+            }
+            scratch.clear();
+            scratch.extend_from_slice(v);
+            let median = quantile(0.5, &mut scratch);
+            scratch.iter_mut().for_each(|v| *v = (*v - median).abs());
+            quantile(0.5, &mut scratch)
+        }),
+        FunctionId::TsOfFirstOverTime => each(&mut |_, t, _| t[0] as f64 / 1000.0),
+        FunctionId::TsOfLastOverTime => each(&mut |_, t, _| t[t.len() - 1] as f64 / 1000.0),
+        FunctionId::TsOfMinOverTime => each(&mut |_, t, v| time_of(t, v, |new, old| new <= old)),
+        FunctionId::TsOfMaxOverTime => each(&mut |_, t, v| time_of(t, v, |new, old| new >= old)),
+        _ => unreachable!("BUG: {function:?} is no function over ranges"),
+    }
+}
+
+/// Seconds between the last two samples, and their values.
+fn last_two(times: &[i64], values: &[f64]) -> Option<(f64, f64, f64)> {
+    match (times, values) {
+        ([.., t0, t1], [.., v0, v1]) => Some(((t1 - t0) as f64 / 1000.0, *v0, *v1)),
+        _ => None,
+    }
+}
+
+fn variance(values: &[f64]) -> f64 {
+    let mut variance = Variance::default();
+    values.iter().for_each(|v| variance.add(*v));
+    variance.get()
+}
+
+/// Time of the last of the best values, NaN being worst.
+fn time_of(times: &[i64], values: &[f64], better: fn(f64, f64) -> bool) -> f64 {
+    let mut best = 0;
+    for (i, v) in values.iter().enumerate() {
+        if better(*v, values[best]) || values[best].is_nan() {
+            best = i;
+        }
+    }
+    times[best] as f64 / 1000.0
+}
+
+/// Double exponential smoothing (Holt's linear method): level by `smoothing`, trend by `trend`.
+fn smooth(values: &[f64], smoothing: f64, trend: f64) -> f64 {
+    let [first, second, ..] = values else { return NONE };
+    let mut slope = second - first;
+    let (mut before, mut level) = (0.0, *first);
+    for (i, v) in values.iter().enumerate().skip(1) {
+        if i > 1 {
+            slope = trend * (level - before) + (1.0 - trend) * slope;
+        }
+        let next = smoothing * v + (1.0 - smoothing) * (level + slope);
+        (before, level) = (level, next);
+    }
+    level
+}
+
+/// `changes` and `resets`: differences of running counts.
+fn transitions(function: FunctionId, samples: &SampleBuffer, windows: &Windows, out: &mut [f64]) {
+    let values = &samples.values;
+    let mut counts: Vec<u32> = Vec::with_capacity(values.len());
+    let mut count = 0;
+    for (i, v) in values.iter().enumerate() {
+        if i > 0 {
+            let before = values[i - 1];
+            let differs = match function {
+                FunctionId::Changes => *v != before && !(v.is_nan() && before.is_nan()),
+                _ => *v < before,
+            };
+            count += u32::from(differs);
+        }
+        counts.push(count);
+    }
+    let mut slide = Slide::new(windows, samples);
+    for (step, out) in out.iter_mut().enumerate() {
+        let (low, high) = slide.at(step);
+        if low < high {
+            let first = edges::anchor(samples, windows, step, low).unwrap_or(low);
+            *out = f64::from(counts[high - 1] - counts[first]);
+        }
+    }
+}
+
+/// `min_over_time` and `max_over_time`: the candidates of a window in a queue, best first, so
+/// that each sample enters and leaves once. NaN is worse than any number.
+fn extreme(samples: &SampleBuffer, windows: &Windows, out: &mut [f64], better: fn(f64, f64) -> bool) {
+    let values = &samples.values;
+    let mut candidates: VecDeque<usize> = VecDeque::new();
+    let mut entered = 0;
+    let mut slide = Slide::new(windows, samples);
+    for (step, out) in out.iter_mut().enumerate() {
+        let (low, high) = slide.at(step);
+        while entered < high {
+            let new = values[entered];
+            // Equal values and NaN beside NaN: the newer one stays longer.
+            while let Some(&last) = candidates.back()
+                && !better(values[last], new)
+                && (!new.is_nan() || values[last].is_nan())
+            {
+                candidates.pop_back();
+            }
+            candidates.push_back(entered);
+            entered += 1;
+        }
+        while candidates.front().is_some_and(|first| *first < low) {
+            candidates.pop_front();
+        }
+        if low < high && let Some(&first) = candidates.front() {
+            debug_assert!(nan_first(values[first], values[first]).is_eq());
+            *out = values[first];
+        }
+    }
+}
