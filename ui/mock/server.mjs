@@ -162,7 +162,7 @@ export function startMock({ port = 0, dist = false, containers: count = 14 } = {
           node(4711, 'bash', '/bin/bash', 'bash -i', [node(4715, 'id', '/usr/bin/id', 'id', [], { started_unix_nano: special[4].time_unix_nano, exited: { code: 0, signal: false }, events: own(4715), focus: e['process.pid'] === 4715 })], { started_unix_nano: special[3].time_unix_nano, events: own(4711), focus: e['process.pid'] === 4711 }),
         ], { started_unix_nano: special[0].time_unix_nano, events: own(4702), focus: e['process.pid'] === 4702 })
       : node(e['process.pid'], e['process.command'], e['process.executable.path'], e['process.command_line'], [], { started_unix_nano: e.time_unix_nano, focus: true, events: [e] });
-    return { root: node(1, 'systemd', '/usr/lib/systemd/systemd', '/sbin/init', [node(e['process.parent_pid'], 'containerd-shim', '/usr/bin/containerd-shim-runc-v2', 'containerd-shim-runc-v2 -namespace k8s.io', [leaf])]) };
+    return { root: node(1, 'systemd', '/usr/lib/systemd/systemd', '/sbin/init', [node(ours ? 2220 : e['process.parent_pid'], 'containerd-shim', '/usr/bin/containerd-shim-runc-v2', 'containerd-shim-runc-v2 -namespace k8s.io', [leaf])]) };
   }
 
   const json = (response, status, body) => {

@@ -182,6 +182,8 @@ const look = EditorView.theme({
   '.cm-diagnostic-error': { borderLeft: '4px solid var(--critical)' },
   '.cm-lintRange-error': {
     backgroundImage: 'none',
+    background: 'var(--critical-soft)',
+    borderRadius: '2px',
     textDecoration: 'underline wavy var(--critical) 1.5px',
     textUnderlineOffset: '3px',
     textDecorationSkipInk: 'none',

@@ -96,6 +96,11 @@ export function actor(event: Event): string {
   return `${event['process.command'] ?? '?'} (${pid})`;
 }
 
+/** The same, short, for a narrow column. */
+export function shortPlace(event: Event): string {
+  return event['container.name'] || event['container.id']?.slice(0, 12) || event['host.name'];
+}
+
 /** Where it happened: the container, else the host. */
 export function place(event: Event): string {
   return event['container.id'] || event['container.name'] ? containerName(event) : event['host.name'];

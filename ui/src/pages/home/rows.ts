@@ -7,7 +7,11 @@ import type { ContainerFigures } from './queries';
 
 export interface ContainerRow extends ContainerFigures {
   key: string;
+  /** As `namespace/pod/name`. */
   name: string;
+  /** The name alone, and the pod where there is one. */
+  short: string;
+  pod: string;
   id: string;
   image: string;
   runtime: string;
@@ -38,6 +42,8 @@ export function containerRows(
       ...one,
       key: id || container.cgroup,
       name: containerName(container),
+      short: container['container.name'] || id.slice(0, 12),
+      pod: [container['k8s.namespace.name'], container['k8s.pod.name']].filter(Boolean).join('/'),
       id,
       image: container['container.image.name'] ?? '',
       runtime: container['container.runtime'] ?? '',
@@ -55,7 +61,7 @@ function judge(
   problem: Problem | undefined,
 ): Pick<ContainerRow, 'wrong' | 'state' | 'word'> {
   if (problem?.severity === 'critical') return { wrong: 100, state: 'critical', word: problem.kind === 'finding' ? 'Finding' : 'Alert' };
-  if ((row.share ?? 0) >= 0.95) return { wrong: 60 + (row.share ?? 0), state: 'critical', word: 'At memory limit' };
+  if ((row.share ?? 0) >= 0.95) return { wrong: 60 + (row.share ?? 0), state: 'critical', word: 'At limit' };
   if ((row.oom ?? 0) > 0) return { wrong: 50 + Math.min(9, row.oom ?? 0), state: 'warning', word: 'OOM killed' };
   if (problem) return { wrong: 40, state: 'warning', word: problem.kind === 'finding' ? 'Finding' : 'Alert' };
   if ((row.restarts ?? 0) > 0) return { wrong: 30 + Math.min(9, row.restarts ?? 0), state: 'warning', word: 'Restarted' };
