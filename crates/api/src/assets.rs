@@ -65,11 +65,8 @@ fn file(asset: &'static Asset, headers: &HeaderMap) -> Answer {
         whole(StatusCode::OK, content_type(asset.path), asset.bytes)
     };
     // The bundler puts a hash of the content into the names below /assets.
-    let caching = if asset.path.starts_with("/assets/") {
-        "public, max-age=31536000, immutable"
-    } else {
-        "no-cache"
-    };
+    let caching =
+        if asset.path.starts_with("/assets/") { "public, max-age=31536000, immutable" } else { "no-cache" };
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(caching));
     answer.headers_mut().insert(ETAG, HeaderValue::from_static(asset.etag));
     answer
@@ -175,7 +172,10 @@ mod tests {
                 "g0.expr=a&g0.tab=graph&g0.range_input=1h&g0.end_input=2024-05-01+10%3A00%3A00&g0.step_input=15",
                 "/explore/metrics?q=a&from=1714554000000&to=1714557600000&step=15",
             ),
-            ("g0.expr=%0d%0aSet-Cookie:x&g0.tab=0&g0.range_input=x", "/explore/metrics?q=%0D%0ASet-Cookie%3Ax"),
+            (
+                "g0.expr=%0d%0aSet-Cookie:x&g0.tab=0&g0.range_input=x",
+                "/explore/metrics?q=%0D%0ASet-Cookie%3Ax",
+            ),
         ] {
             assert_eq!(graph_target(query), target);
         }

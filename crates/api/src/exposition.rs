@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use hyper::{
     HeaderMap, StatusCode,
-    header::{ACCEPT, VARY, HeaderValue},
+    header::{ACCEPT, HeaderValue, VARY},
 };
 use vedette_model::{
     MetricKind, MetricMetadata,
@@ -47,7 +47,9 @@ async fn collected(call: Call, source: Source) -> Answer {
     });
     match written.await {
         Ok(text) => give(format, text),
-        Err(_) => whole(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", "BUG: the values could not be written"),
+        Err(_) => {
+            whole(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", "BUG: the values could not be written")
+        }
     }
 }
 

@@ -52,7 +52,8 @@ pub fn check(
         .get("sec-fetch-site")
         .is_some_and(|site| !matches!(site.as_bytes(), b"same-origin" | b"none"));
     let foreign_origin = headers.get(header::ORIGIN).is_some_and(|origin| {
-        let authority = origin.to_str().ok().and_then(|o| o.split_once("://")).map(|(_, authority)| authority);
+        let authority =
+            origin.to_str().ok().and_then(|o| o.split_once("://")).map(|(_, authority)| authority);
         authority.is_none() || authority != host
     });
     if foreign_site || foreign_origin {

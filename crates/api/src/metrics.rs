@@ -30,11 +30,8 @@ const IN_FLIGHT: Family = Family {
     kind: MetricKind::Gauge,
     help: "Requests that are being answered.",
 };
-const CONNECTIONS: Family = Family {
-    name: "vedette_api_connections",
-    kind: MetricKind::Gauge,
-    help: "Open connections.",
-};
+const CONNECTIONS: Family =
+    Family { name: "vedette_api_connections", kind: MetricKind::Gauge, help: "Open connections." };
 const CONNECTIONS_ENDED: Family = Family {
     name: "vedette_api_connections_cut_total",
     kind: MetricKind::Counter,
@@ -45,11 +42,8 @@ const REFUSED: Family = Family {
     kind: MetricKind::Counter,
     help: "Requests refused before any handler saw them, by reason.",
 };
-const QUERIES_RUNNING: Family = Family {
-    name: "vedette_api_queries_running",
-    kind: MetricKind::Gauge,
-    help: "Queries that run.",
-};
+const QUERIES_RUNNING: Family =
+    Family { name: "vedette_api_queries_running", kind: MetricKind::Gauge, help: "Queries that run." };
 const QUERIES_WAITING: Family = Family {
     name: "vedette_api_queries_waiting",
     kind: MetricKind::Gauge,
@@ -60,11 +54,8 @@ const QUERIES_ENDED: Family = Family {
     kind: MetricKind::Counter,
     help: "Queries that gave no answer, by reason.",
 };
-const LIVE_READERS: Family = Family {
-    name: "vedette_api_live_readers",
-    kind: MetricKind::Gauge,
-    help: "Readers of live events.",
-};
+const LIVE_READERS: Family =
+    Family { name: "vedette_api_live_readers", kind: MetricKind::Gauge, help: "Readers of live events." };
 const LIVE_LOST: Family = Family {
     name: "vedette_api_live_events_lost_total",
     kind: MetricKind::Counter,

@@ -45,9 +45,11 @@ impl From<Refused> for Problem {
                 "the request took too long",
                 "Narrow the time range or add filters.",
             ),
-            Refused::Died => {
-                (StatusCode::INTERNAL_SERVER_ERROR, "BUG: the request ended without result", "Please report it.")
-            }
+            Refused::Died => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "BUG: the request ended without result",
+                "Please report it.",
+            ),
         };
         Self(status, error.to_owned(), remedy)
     }

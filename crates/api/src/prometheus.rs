@@ -69,9 +69,7 @@ fn limit(params: &Params) -> Result<usize, Failure> {
     match params.given("limit") {
         None => Ok(0),
         Some(text) => match text.parse::<i64>() {
-            Ok(limit) => {
-                usize::try_from(limit).map_err(|_| invalid("limit", "limit must be non-negative"))
-            }
+            Ok(limit) => usize::try_from(limit).map_err(|_| invalid("limit", "limit must be non-negative")),
             Err(_) => Err(invalid("limit", format_args!("cannot parse {text:?} to a valid limit"))),
         },
     }

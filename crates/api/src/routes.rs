@@ -206,9 +206,9 @@ async fn read_form(
 }
 
 fn is_api(path: &str) -> bool {
-    ["/api", "/-", "/metrics"].iter().any(|prefix| {
-        path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    })
+    ["/api", "/-", "/metrics"]
+        .iter()
+        .any(|prefix| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
 }
 
 fn not_found(path: &str) -> Answer {

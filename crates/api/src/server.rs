@@ -10,12 +10,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::{
-    App, Config, ConfigError,
-    app::Shared,
-    connection::Patient,
-    routes,
-};
+use crate::{App, Config, ConfigError, app::Shared, connection::Patient, routes};
 
 /// Why the server cannot begin.
 #[derive(Debug, thiserror::Error)]
@@ -106,7 +101,10 @@ impl Server {
         self.shared.stopping.send_replace(true);
         let all = async { while connections.join_next().await.is_some() {} };
         if tokio::time::timeout(self.shared.config.shutdown_timeout, all).await.is_err() {
-            tracing::warn!(connections = connections.len(), "requests did not finish in time and are cut off");
+            tracing::warn!(
+                connections = connections.len(),
+                "requests did not finish in time and are cut off"
+            );
         }
         connections.shutdown().await;
         Ok(())

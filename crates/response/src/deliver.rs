@@ -294,7 +294,11 @@ async fn conclude(
         }
         Err(Failure::Refused { reason, remedy }) => {
             metrics.refused.inc();
-            tracing::warn!(receiver = name, reason, "a receiver refuses a notification; it is tried again later");
+            tracing::warn!(
+                receiver = name,
+                reason,
+                "a receiver refuses a notification; it is tried again later"
+            );
             // It answers, so the others need not wait.
             state.failures = 0;
             state.pause_until = None;

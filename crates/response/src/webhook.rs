@@ -159,15 +159,8 @@ async fn first_line(mut response: Response) -> String {
         }
     }
     let text = String::from_utf8_lossy(&text);
-    let line: String = text
-        .trim()
-        .lines()
-        .next()
-        .unwrap_or("")
-        .chars()
-        .filter(|c| !c.is_control())
-        .take(200)
-        .collect();
+    let line: String =
+        text.trim().lines().next().unwrap_or("").chars().filter(|c| !c.is_control()).take(200).collect();
     if line.is_empty() { line } else { format!(": {line}") }
 }
 

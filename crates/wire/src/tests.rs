@@ -287,8 +287,15 @@ fn a_webhook_message_is_alertmanagers() {
         &group,
         "http://127.0.0.1:9090",
         vec![
-            webhook::Alert::new(&first, &annotations, 1_530_714_172_000_000_000, None, "http://g", 0xAB),
-            webhook::Alert::new(&second, &other, 0, Some(1_530_714_172_500_000_000), "", 1),
+            webhook::Alert::new(
+                &first,
+                &annotations,
+                1_530_714_172_000_000_000,
+                None,
+                "http://g",
+                "00000000000000ab",
+            ),
+            webhook::Alert::new(&second, &other, 0, Some(1_530_714_172_500_000_000), "", "0000000000000001"),
         ],
         3,
     );

@@ -15,8 +15,8 @@ pub(crate) mod typescript;
 
 pub use event::{Ancestor, Event, Finding, ProcessRef};
 pub use page::{
-    Container, ContainersAnswer, ErrorAnswer, EventsAnswer, Exited, Fact, FindingsAnswer, HostInfo, Loss, Part,
-    StatusAnswer, TreeAnswer, TreeNode,
+    Container, ContainersAnswer, ErrorAnswer, EventsAnswer, Exited, Fact, FindingsAnswer, HostInfo, Loss,
+    Part, StatusAnswer, TreeAnswer, TreeNode,
 };
 
 /// An integer of 64 bits, written as text.

@@ -62,7 +62,7 @@ pub struct Alert<'a> {
     #[serde(rename = "generatorURL")]
     pub generator_url: &'a str,
     /// Sixteen hexadecimal digits that name the label set.
-    pub fingerprint: String,
+    pub fingerprint: &'a str,
 }
 
 /// State of an alert or of a group.
@@ -82,7 +82,7 @@ impl<'a> Alert<'a> {
         starts_ns: i64,
         ends_ns: Option<i64>,
         generator_url: &'a str,
-        fingerprint: u64,
+        fingerprint: &'a str,
     ) -> Self {
         Self {
             status: if ends_ns.is_some() { Status::Resolved } else { Status::Firing },
@@ -91,7 +91,7 @@ impl<'a> Alert<'a> {
             starts_at: rfc3339(starts_ns),
             ends_at: ends_ns.map_or_else(|| NO_END.to_owned(), rfc3339),
             generator_url,
-            fingerprint: format!("{fingerprint:016x}"),
+            fingerprint,
         }
     }
 }

@@ -38,13 +38,15 @@ async fn search_answer(call: Call) -> Result<Answer, Problem> {
     let shared = call.shared.clone();
     let run = move |_: &_| {
         let found = shared.app.events.search(&search).map_err(|e| unreadable(&e))?;
-        Ok::<_, Problem>(serde_json::to_vec(&vedette::EventsAnswer {
-            events: found.events.iter().map(vedette::Event::from).collect(),
-            next: found.next.map(vedette::Wide),
-            scanned: found.scanned,
-            truncated: found.truncated,
-        })
-        .expect("BUG: our own answers have text keys only"))
+        Ok::<_, Problem>(
+            serde_json::to_vec(&vedette::EventsAnswer {
+                events: found.events.iter().map(vedette::Event::from).collect(),
+                next: found.next.map(vedette::Wide),
+                scanned: found.scanned,
+                truncated: found.truncated,
+            })
+            .expect("BUG: our own answers have text keys only"),
+        )
     };
     let body = call.shared.gate.run(None, run).await??;
     Ok(json(StatusCode::OK, body))
@@ -108,7 +110,9 @@ pub(super) fn read_search(params: &Params) -> Result<Search, Problem> {
         .transpose()?;
     let before = params
         .given("before")
-        .map(|text| text.parse().map_err(|_| Problem::bad("before", text, "Give `next` of an earlier answer.")))
+        .map(|text| {
+            text.parse().map_err(|_| Problem::bad("before", text, "Give `next` of an earlier answer."))
+        })
         .transpose()?;
     let limit = match params.given("limit") {
         None => 100,
@@ -117,8 +121,7 @@ pub(super) fn read_search(params: &Params) -> Result<Search, Problem> {
             _ => return Err(Problem::bad("limit", text, "Give a number from 1 to 1000.")),
         },
     };
-    let text: Vec<String> =
-        params.all("text").flat_map(str::split_whitespace).map(str::to_owned).collect();
+    let text: Vec<String> = params.all("text").flat_map(str::split_whitespace).map(str::to_owned).collect();
     if text.len() > WORDS_MAX {
         return Err(Problem(
             StatusCode::BAD_REQUEST,

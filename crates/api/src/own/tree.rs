@@ -165,7 +165,8 @@ impl<'a> Forest<'a> {
         }
         let mut keys = node.children.clone();
         keys.sort_by_key(|key| (key.start_ns, key.pid));
-        let children = keys.into_iter().filter_map(|child| self.take(child, focus, seen, depth + 1)).collect();
+        let children =
+            keys.into_iter().filter_map(|child| self.take(child, focus, seen, depth + 1)).collect();
         Some(TreeNode {
             process: node.process.clone(),
             started_unix_nano: node.started_ns.map(Wide),

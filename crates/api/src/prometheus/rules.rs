@@ -106,9 +106,10 @@ impl Wanted {
 
     fn matches(&self, labels: &Labels) -> bool {
         self.matcher_sets.is_empty()
-            || self.matcher_sets.iter().any(|set| {
-                set.iter().all(|matcher| matcher.matches(labels.get(&matcher.name).unwrap_or("")))
-            })
+            || self
+                .matcher_sets
+                .iter()
+                .any(|set| set.iter().all(|matcher| matcher.matches(labels.get(&matcher.name).unwrap_or(""))))
     }
 }
 

@@ -19,7 +19,9 @@ pub fn series(call: Call) -> Handled {
 /// Lists label names.
 pub fn labels(call: Call) -> Handled {
     Box::pin(async move {
-        give(list(call, |reader, query| reader.label_names(query), |out, names| wire::texts(out, names)).await)
+        give(
+            list(call, |reader, query| reader.label_names(query), |out, names| wire::texts(out, names)).await,
+        )
     })
 }
 
