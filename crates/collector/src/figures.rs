@@ -83,7 +83,9 @@ impl Figures {
         let node = NodeReader::new(&config.host, surroundings.clock.clone())?;
         let containers = ContainerReader::new(&config.host, surroundings.clock.clone())?;
         surroundings.telemetry.register(node.metrics());
-        surroundings.telemetry.register(containers.metrics());
+        for source in containers.metrics() {
+            surroundings.telemetry.register(source);
+        }
         let own = Dictionary::new(&[("job", "vedette"), ("instance", &surroundings.host.name)]);
         let stream = |source: &str, dictionary: &Arc<Mutex<Dictionary>>| {
             Stream::new(source, dictionary.clone(), &surroundings, config.waiting_samples_max)

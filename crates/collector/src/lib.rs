@@ -21,6 +21,7 @@ use std::{sync::Arc, thread::JoinHandle, time::Duration};
 pub use dictionary::Dictionary;
 pub use figures::Latest;
 use parking_lot::Mutex;
+pub use vedette_host::ContainerIndex;
 use vedette_model::{Host, Origin, Sink, status::StatusBoard, telemetry::Telemetry};
 use vedette_sys::Clock;
 
@@ -99,6 +100,7 @@ pub struct Collector {
     stop: Arc<Stop>,
     threads: Vec<JoinHandle<()>>,
     latest: Latest,
+    containers: ContainerIndex,
 }
 
 impl Collector {
@@ -121,7 +123,7 @@ impl Collector {
         let figures = figures::Figures::new(config, surroundings.clone(), latest.clone(), metrics.clone())
             .map_err(Error::Host)?;
         let containers = figures.container_index();
-        let mut collector = Self { stop: stop.clone(), threads: Vec::new(), latest };
+        let mut collector = Self { stop: stop.clone(), threads: Vec::new(), latest, containers: containers.clone() };
         collector.spawn("figures", {
             let stop = stop.clone();
             move || figures.run(&stop)
@@ -134,6 +136,11 @@ impl Collector {
     /// The newest figures.
     pub fn latest(&self) -> Latest {
         self.latest.clone()
+    }
+
+    /// Which containers there are.
+    pub fn containers(&self) -> ContainerIndex {
+        self.containers.clone()
     }
 
     /// Ends gathering and waits until what was read is handed over.

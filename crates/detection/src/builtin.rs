@@ -8,6 +8,7 @@ macro_rules! files {
     };
 }
 
+/// File name and text of every rule that comes with Vedette.
 pub const FILES: [(&str, &str); 3] = files!["drift-exec.md", "fileless-exec.md", "reverse-shell.md"];
 
 /// The rules that come with Vedette.

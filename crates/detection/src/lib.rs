@@ -19,7 +19,7 @@ mod reverse_shell;
 mod rule;
 mod script;
 
-pub use builtin::builtin;
+pub use builtin::{FILES as BUILTIN, builtin};
 pub use detector::{Config, Detector, Stats};
 pub use error::Error;
 pub use metrics::DetectionMetrics;

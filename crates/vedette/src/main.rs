@@ -5,18 +5,25 @@
 mod cli;
 mod client;
 mod config;
+mod judgement;
+mod outlet;
 mod print;
+#[cfg(test)]
+mod reference;
+mod up;
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser};
-use cli::{Check, Cli, Command, Output, Rules};
+use cli::{Check, Cli, Command, LogFormat, Output, Rules};
+use config::Overrides;
 use vedette_sys::{Clock, SystemClock};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+const CLEAN: u8 = 0;
 const PROBLEMS: u8 = 1;
 const NOT_DONE: u8 = 2;
 const WRONG_USAGE: u8 = 3;
@@ -26,7 +33,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(WRONG_USAGE) } else { ExitCode::SUCCESS };
+            return ExitCode::from(if error.use_stderr() { WRONG_USAGE } else { CLEAN });
         }
     };
     match run(cli.command) {
@@ -36,4 +43,47 @@ fn main() -> ExitCode {
             ExitCode::from(NOT_DONE)
         }
     }
+}
+
+fn run(command: Command) -> Result<u8> {
+    match command {
+        Command::Up(args) => {
+            let overrides = Overrides { listen: args.listen, data_dir: args.data_dir };
+            let settings = config::load(args.config.as_deref(), overrides)?;
+            up::start_log(&args.log_level, args.log_format == LogFormat::Json)?;
+            up::run(&settings)?;
+        }
+        Command::Query(args) => wait(client::query(&args, SystemClock.unix_ms()))?,
+        Command::Events(args) => wait(client::events(&args, SystemClock.unix_ms()))?,
+        Command::Check { what: Check::Config { file } } => {
+            let checked = config::load(Some(&file), Overrides::default())
+                .map_err(anyhow::Error::from)
+                .and_then(|settings| up::check(&settings));
+            match checked {
+                Ok(text) => println!("{}: {text}", file.display()),
+                Err(error) => {
+                    eprintln!("error: {error:#}");
+                    return Ok(PROBLEMS);
+                }
+            }
+        }
+        Command::Rules { what: Rules::Check { files } } => {
+            if judgement::check_rule_files(&files)? > 0 {
+                return Ok(PROBLEMS);
+            }
+        }
+        Command::Version { output: Output::Table } => println!("vedette {}", env!("CARGO_PKG_VERSION")),
+        Command::Version { output } => {
+            print::value(&serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }), output)?;
+        }
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "vedette", &mut std::io::stdout());
+        }
+    }
+    Ok(CLEAN)
+}
+
+fn wait(work: impl Future<Output = Result<()>>) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("cannot start the network")?.block_on(work)
 }
