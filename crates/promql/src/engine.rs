@@ -83,7 +83,8 @@ impl Engine {
         }
         if step_ms <= 0 {
             return Err(QueryError::Invalid(
-                "zero or negative query resolution step widths are not accepted. Try a positive integer".to_owned(),
+                "zero or negative query resolution step widths are not accepted. Try a positive integer"
+                    .to_owned(),
             ));
         }
         let steps = (end_ms - start_ms) / step_ms;

@@ -74,10 +74,12 @@ pub fn compute(
         FunctionId::Changes | FunctionId::Resets => transitions(function, samples, windows, out),
         FunctionId::MinOverTime => extreme(samples, windows, out, |new, old| new < old),
         FunctionId::MaxOverTime => extreme(samples, windows, out, |new, old| new > old),
-        FunctionId::Irate => each(&mut |_, t, v| last_two(t, v).map_or(NONE, |(seconds, before, last)| {
-            let growth = if last < before { last } else { last - before };
-            if seconds == 0.0 { NONE } else { growth / seconds }
-        })),
+        FunctionId::Irate => each(&mut |_, t, v| {
+            last_two(t, v).map_or(NONE, |(seconds, before, last)| {
+                let growth = if last < before { last } else { last - before };
+                if seconds == 0.0 { NONE } else { growth / seconds }
+            })
+        }),
         FunctionId::Idelta => {
             each(&mut |_, t, v| last_two(t, v).map_or(NONE, |(_, before, last)| last - before));
         }
@@ -227,7 +229,9 @@ fn extreme(samples: &SampleBuffer, windows: &Windows, out: &mut [f64], better: f
         while candidates.front().is_some_and(|first| *first < low) {
             candidates.pop_front();
         }
-        if low < high && let Some(&first) = candidates.front() {
+        if low < high
+            && let Some(&first) = candidates.front()
+        {
             debug_assert!(nan_first(values[first], values[first]).is_eq());
             *out = values[first];
         }

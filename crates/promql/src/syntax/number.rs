@@ -93,7 +93,8 @@ pub fn parse_number(text: &str) -> Option<f64> {
 fn underscores_separate_digits(text: &str) -> bool {
     let bytes = text.as_bytes();
     bytes.iter().enumerate().filter(|(_, b)| **b == b'_').all(|(i, _)| {
-        let neighbour = |j: Option<usize>| j.and_then(|j| bytes.get(j)).is_some_and(|b| b.is_ascii_hexdigit());
+        let neighbour =
+            |j: Option<usize>| j.and_then(|j| bytes.get(j)).is_some_and(|b| b.is_ascii_hexdigit());
         // `0x_1` is fine in Go as well.
         (neighbour(i.checked_sub(1)) || bytes.get(i.wrapping_sub(1)).is_some_and(|b| b | 0x20 == b'x'))
             && neighbour(Some(i + 1))

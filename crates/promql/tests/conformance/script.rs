@@ -24,7 +24,11 @@ pub struct Command {
 pub enum CommandKind {
     Clear,
     /// Series with one point for each step.
-    Load { step_ms: i64, series: Vec<(Labels, Vec<Point>)>, native: bool },
+    Load {
+        step_ms: i64,
+        series: Vec<(Labels, Vec<Point>)>,
+        native: bool,
+    },
     Eval(Box<Eval>),
 }
 
@@ -389,8 +393,8 @@ fn take_points(word: &str, out: &mut Vec<Point>) -> Result<()> {
         return Ok(());
     };
     let bytes = base.as_bytes();
-    let split = (1..bytes.len())
-        .find(|i| matches!(bytes[*i], b'+' | b'-') && !matches!(bytes[*i - 1], b'e' | b'E'));
+    let split =
+        (1..bytes.len()).find(|i| matches!(bytes[*i], b'+' | b'-') && !matches!(bytes[*i - 1], b'e' | b'E'));
     let (first, step) = match split {
         Some(i) => (number(&base[..i])?, number(&base[i..])?),
         None => (number(base)?, 0.0),
