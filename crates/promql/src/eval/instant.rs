@@ -85,7 +85,7 @@ impl Evaluator<'_> {
         let keeps_name = matches!(id, F::LastOverTime | F::FirstOverTime);
         self.windows(range, grid, call.function.name, &mut |labels, drop_name, samples, windows| {
             let mut values = self.column(grid.count, NONE)?;
-            window::compute(id, samples, windows, &params, &mut values);
+            window::compute(id, samples, windows, &params, self.cancel, &mut values)?;
             if values.iter().all(|v| is_none(*v)) {
                 self.recycle(values);
                 return Ok(());

@@ -178,7 +178,7 @@ impl Check<'_> {
                 }
             }
             ExprKind::Vector(_) => {
-                self.note(arg.span, "expected label selectors only, got vector selector instead")
+                self.note(arg.span, "expected label selectors only, got vector selector instead");
             }
             _ => {
                 let got = arg.value_type().documented();

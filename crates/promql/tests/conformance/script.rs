@@ -1,16 +1,12 @@
 //! Reads scripts of Prometheus' test language: `load`, `clear`, `eval`.
 
-use anyhow_lite::{Result, bail};
 use vedette_model::Labels;
 
-/// A small error type: scripts are read by developers only.
-pub mod anyhow_lite {
-    pub type Result<T> = std::result::Result<T, String>;
+/// Errors are text: scripts are read by developers only.
+pub type Result<T> = std::result::Result<T, String>;
 
-    macro_rules! bail {
-        ($($arg:tt)*) => { return Err(format!($($arg)*)) };
-    }
-    pub(crate) use bail;
+macro_rules! bail {
+    ($($arg:tt)*) => { return Err(format!($($arg)*)) };
 }
 
 /// What a script says at one line.
