@@ -292,7 +292,9 @@ impl AggregateOp {
     /// The type of the first argument of `topk(3, x)`, if the operator has one.
     pub fn parameter(self) -> Option<ValueType> {
         match self {
-            Self::Topk | Self::Bottomk | Self::Quantile | Self::Limitk | Self::LimitRatio => Some(ValueType::Scalar),
+            Self::Topk | Self::Bottomk | Self::Quantile | Self::Limitk | Self::LimitRatio => {
+                Some(ValueType::Scalar)
+            }
             Self::CountValues => Some(ValueType::String),
             _ => None,
         }
@@ -453,7 +455,9 @@ impl Expr {
     /// The expressions directly below this one, in the order in which they are written.
     pub fn children(&self) -> Vec<&Self> {
         match &self.kind {
-            ExprKind::Number(_) | ExprKind::String(_) | ExprKind::Vector(_) | ExprKind::Matrix(_) => Vec::new(),
+            ExprKind::Number(_) | ExprKind::String(_) | ExprKind::Vector(_) | ExprKind::Matrix(_) => {
+                Vec::new()
+            }
             ExprKind::Paren(e) | ExprKind::Unary(_, e) => vec![e],
             ExprKind::Binary(b) => vec![&b.lhs, &b.rhs],
             ExprKind::Aggregate(a) => a.parameter.iter().chain([&a.expr]).collect(),

@@ -83,7 +83,8 @@ impl Engine {
         }
         if step_ms <= 0 {
             return Err(QueryError::Invalid(
-                "zero or negative query resolution step widths are not accepted. Try a positive integer".to_owned(),
+                "zero or negative query resolution step widths are not accepted. Try a positive integer"
+                    .to_owned(),
             ));
         }
         let steps = (end_ms - start_ms) / step_ms;
@@ -111,7 +112,7 @@ fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::new();
     for (i, c) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             out.push(',');
         }
         out.push(c);

@@ -115,8 +115,10 @@ impl MetricReader for MemoryReader {
     }
 
     fn label_names(&self, query: &LabelQuery) -> Result<Vec<String>, ReadError> {
-        let names: BTreeSet<String> =
-            self.matching(query).flat_map(|l| l.iter().map(|(n, _)| n.to_owned()).collect::<Vec<_>>()).collect();
+        let names: BTreeSet<String> = self
+            .matching(query)
+            .flat_map(|l| l.iter().map(|(n, _)| n.to_owned()).collect::<Vec<_>>())
+            .collect();
         Ok(limited(names.into_iter().collect(), query.limit))
     }
 

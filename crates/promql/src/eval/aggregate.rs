@@ -46,7 +46,9 @@ impl Groups {
 fn group_labels(aggregate: &Aggregate, labels: &Labels) -> Labels {
     if aggregate.without {
         let without = labels.drop(&aggregate.grouping);
-        if without.get(METRIC_NAME).is_some() || without.get("__type__").is_some() || without.get("__unit__").is_some()
+        if without.get(METRIC_NAME).is_some()
+            || without.get("__type__").is_some()
+            || without.get("__unit__").is_some()
         {
             return without.drop(&DESCRIPTIVE);
         }
@@ -68,9 +70,23 @@ impl Evaluator<'_> {
             A::Stddev => self.fold::<Variance>(aggregate, grid, sink, Variance::add, |v| v.get().sqrt()),
             A::Count => self.reduce(aggregate, grid, sink, 1.0, |old, _| old + 1.0),
             A::Group => self.reduce(aggregate, grid, sink, 1.0, |_, _| 1.0),
-            A::Min => self.reduce(aggregate, grid, sink, NONE, |old, v| if v < old || old.is_nan() { v } else { old }),
-            A::Max => self.reduce(aggregate, grid, sink, NONE, |old, v| if v > old || old.is_nan() { v } else { old }),
-            A::Topk | A::Bottomk | A::Limitk | A::LimitRatio | A::Quantile => self.select_from(aggregate, grid, sink),
+            A::Min => self.reduce(
+                aggregate,
+                grid,
+                sink,
+                NONE,
+                |old, v| if v < old || old.is_nan() { v } else { old },
+            ),
+            A::Max => self.reduce(
+                aggregate,
+                grid,
+                sink,
+                NONE,
+                |old, v| if v > old || old.is_nan() { v } else { old },
+            ),
+            A::Topk | A::Bottomk | A::Limitk | A::LimitRatio | A::Quantile => {
+                self.select_from(aggregate, grid, sink)
+            }
             A::CountValues => self.count_values(aggregate, grid, sink),
         }
     }

@@ -121,8 +121,10 @@ impl Evaluator<'_> {
         }
         if any {
             let op = binary.op.as_str();
-            let message =
-                format!("incompatible sample types encountered for binary operator {}: float {op} float", quote(op));
+            let message = format!(
+                "incompatible sample types encountered for binary operator {}: float {op} float",
+                quote(op)
+            );
             self.annotations.info(binary.lhs.span, message);
         }
         Ok(())
@@ -138,7 +140,9 @@ impl Evaluator<'_> {
         // For each match group the times at which the other side has a sample.
         let mut there: HashMap<Labels, Vec<bool>> = HashMap::new();
         for row in asked {
-            let times = there.entry(matching_labels(matching, &row.labels)).or_insert_with(|| vec![false; grid.count]);
+            let times = there
+                .entry(matching_labels(matching, &row.labels))
+                .or_insert_with(|| vec![false; grid.count]);
             for (there, v) in times.iter_mut().zip(&row.values) {
                 *there |= is_some(*v);
             }

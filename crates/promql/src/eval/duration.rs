@@ -35,7 +35,10 @@ impl Evaluator<'_> {
     fn duration_ms(&self, duration: &Duration) -> Result<i64> {
         let seconds = self.seconds(duration)?;
         if seconds.is_nan() || seconds.abs() > crate::DURATION_SECONDS_MAX {
-            return Err(QueryError::Invalid(format!("{}: parse error: duration out of range", duration.span)));
+            return Err(QueryError::Invalid(format!(
+                "{}: parse error: duration out of range",
+                duration.span
+            )));
         }
         // Products of literals such as 0.1 s fall a little short of whole milliseconds.
         let ms = seconds * 1000.0;
@@ -53,7 +56,9 @@ impl Evaluator<'_> {
             DurationKind::Positive(d) | DurationKind::Paren(d) => self.seconds(d)?,
             DurationKind::Binary(op, a, b) => {
                 let (a, b) = (self.seconds(a)?, self.seconds(b)?);
-                let zero = |what: &str| QueryError::Invalid(format!("{}: parse error: {what} by zero", duration.span));
+                let zero = |what: &str| {
+                    QueryError::Invalid(format!("{}: parse error: {what} by zero", duration.span))
+                };
                 match op {
                     BinaryOp::Add => a + b,
                     BinaryOp::Sub => a - b,

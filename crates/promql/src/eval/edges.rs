@@ -111,8 +111,11 @@ fn smoothed(
 ) -> Option<f64> {
     let end = windows.references.at(step);
     let start = end - windows.range_ms;
-    let before = |place: usize, at: i64| place.checked_sub(1).filter(|i| samples.times_ms[*i] > at - windows.lookback_ms);
-    let after = Some(high).filter(|i| samples.times_ms.get(*i).is_some_and(|t| *t <= end + windows.lookback_ms));
+    let before = |place: usize, at: i64| {
+        place.checked_sub(1).filter(|i| samples.times_ms[*i] > at - windows.lookback_ms)
+    };
+    let after =
+        Some(high).filter(|i| samples.times_ms.get(*i).is_some_and(|t| *t <= end + windows.lookback_ms));
     if low == high && after.is_none() {
         return None;
     }

@@ -37,9 +37,10 @@ impl Evaluator<'_> {
         self.warn_quantiles(call.args[0].span, &quantiles);
         let histograms = self.histograms(&call.args[1], grid)?;
         for histogram in &histograms {
-            let values = self.evaluate(histogram, grid, call.args[1].span, "histogram_quantile", &|i, b| {
-                quantile(quantiles[i], b)
-            })?;
+            let values =
+                self.evaluate(histogram, grid, call.args[1].span, "histogram_quantile", &|i, b| {
+                    quantile(quantiles[i], b)
+                })?;
             sink(Row { labels: histogram.labels.clone(), drop_name: true, values })?;
         }
         Ok(())
@@ -54,9 +55,10 @@ impl Evaluator<'_> {
         let mut rows = Vec::new();
         for histogram in &self.histograms(&call.args[0], grid)? {
             for quantiles in &columns {
-                let values = self.evaluate(histogram, grid, call.args[0].span, "histogram_quantiles", &|i, b| {
-                    quantile(quantiles[i], b)
-                })?;
+                let values =
+                    self.evaluate(histogram, grid, call.args[0].span, "histogram_quantiles", &|i, b| {
+                        quantile(quantiles[i], b)
+                    })?;
                 // The label tells the quantile; where that varies so does the series.
                 let mut distinct: Vec<f64> = Vec::new();
                 for (q, _) in quantiles.iter().zip(&values).filter(|(_, v)| is_some(**v)) {
@@ -66,7 +68,9 @@ impl Evaluator<'_> {
                 }
                 for q in distinct {
                     let mut own = self.column(grid.count, NONE)?;
-                    for (i, own) in own.iter_mut().enumerate().filter(|(i, _)| quantiles[*i].to_bits() == q.to_bits()) {
+                    for (i, own) in
+                        own.iter_mut().enumerate().filter(|(i, _)| quantiles[*i].to_bits() == q.to_bits())
+                    {
                         *own = values[i];
                     }
                     let labels = histogram.labels.to_builder().set(label, &with_fraction(q)).build();
@@ -82,9 +86,10 @@ impl Evaluator<'_> {
         let lower = self.scalar(&call.args[0], grid)?;
         let upper = self.scalar(&call.args[1], grid)?;
         for histogram in &self.histograms(&call.args[2], grid)? {
-            let values = self.evaluate(histogram, grid, call.args[2].span, "histogram_fraction", &|i, b| {
-                fraction(lower[i], upper[i], b)
-            })?;
+            let values =
+                self.evaluate(histogram, grid, call.args[2].span, "histogram_fraction", &|i, b| {
+                    fraction(lower[i], upper[i], b)
+                })?;
             sink(Row { labels: histogram.labels.clone(), drop_name: true, values })?;
         }
         Ok(())
@@ -224,7 +229,12 @@ fn quantile(q: f64, buckets: &[Bucket]) -> f64 {
 /// The share of observations between two values.
 fn fraction(lower: f64, upper: f64, buckets: &[Bucket]) -> f64 {
     let Some(all) = buckets.last() else { return f64::NAN };
-    if all.upper != f64::INFINITY || all.count == 0.0 || all.count.is_nan() || lower.is_nan() || upper.is_nan() {
+    if all.upper != f64::INFINITY
+        || all.count == 0.0
+        || all.count.is_nan()
+        || lower.is_nan()
+        || upper.is_nan()
+    {
         return f64::NAN;
     }
     if lower >= upper {

@@ -153,7 +153,9 @@ impl Evaluator<'_> {
             grids.push(current);
         }
         let first = grids.first().copied().unwrap_or(*grid);
-        let same = grids.iter().all(|g| (g.start_ms, g.step_ms, g.count) == (first.start_ms, first.step_ms, first.count));
+        let same = grids
+            .iter()
+            .all(|g| (g.start_ms, g.step_ms, g.count) == (first.start_ms, first.step_ms, first.count));
         Ok(if same { first } else { *grid })
     }
 }

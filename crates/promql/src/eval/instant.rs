@@ -1,6 +1,6 @@
 //! Function calls: over ranges, and over the values of one time.
 
-use vedette_model::{Labels, MatchOp, METRIC_NAME};
+use vedette_model::{Labels, METRIC_NAME, MatchOp};
 
 use super::{
     Evaluator, Result, Sink,
@@ -59,12 +59,14 @@ impl Evaluator<'_> {
             F::HistogramQuantiles => self.histogram_quantiles(call, grid, sink),
             F::HistogramFraction => self.histogram_fraction(call, grid, sink),
             // These look at native histograms only, and leave numbers out.
-            F::HistogramAvg | F::HistogramCount | F::HistogramStddev | F::HistogramStdvar | F::HistogramSum => {
-                self.vector(&call.args[0], grid, &mut |row| {
-                    self.recycle(row.values);
-                    Ok(())
-                })
-            }
+            F::HistogramAvg
+            | F::HistogramCount
+            | F::HistogramStddev
+            | F::HistogramStdvar
+            | F::HistogramSum => self.vector(&call.args[0], grid, &mut |row| {
+                self.recycle(row.values);
+                Ok(())
+            }),
             F::Info => self.info(call, grid, sink),
             F::StartTimestamp => Err(QueryError::Unsupported { what: "start_timestamp()".to_owned() }),
             _ => self.over_range(call, grid, sink),
@@ -83,7 +85,7 @@ impl Evaluator<'_> {
         let keeps_name = matches!(id, F::LastOverTime | F::FirstOverTime);
         self.windows(range, grid, call.function.name, &mut |labels, drop_name, samples, windows| {
             let mut values = self.column(grid.count, NONE)?;
-            window::compute(id, samples, windows, &params, &mut values);
+            window::compute(id, samples, windows, &params, self.cancel, &mut values)?;
             if values.iter().all(|v| is_none(*v)) {
                 self.recycle(values);
                 return Ok(());
@@ -131,7 +133,11 @@ impl Evaluator<'_> {
         };
         if !name.is_empty() && !counter {
             let message = match labels.get("__type__") {
-                Some(kind) => format!("metric might not be a counter, __type__ label is not set to \"counter\" or \"histogram\", got {}: {}", quote(kind), quote(name)),
+                Some(kind) => format!(
+                    "metric might not be a counter, __type__ label is not set to \"counter\" or \"histogram\", got {}: {}",
+                    quote(kind),
+                    quote(name)
+                ),
                 None => format!(
                     "metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {}",
                     quote(name)
@@ -168,7 +174,14 @@ impl Evaluator<'_> {
     }
 
     /// Limits values to the given arguments; an empty span of values gives nothing.
-    fn clamp(&self, call: &Call, min: Option<usize>, max: Option<usize>, grid: &Grid, sink: Sink<'_>) -> Result<()> {
+    fn clamp(
+        &self,
+        call: &Call,
+        min: Option<usize>,
+        max: Option<usize>,
+        grid: &Grid,
+        sink: Sink<'_>,
+    ) -> Result<()> {
         let min = self.parameter(min.map(|i| &call.args[i]), f64::NEG_INFINITY, grid)?;
         let max = self.parameter(max.map(|i| &call.args[i]), f64::INFINITY, grid)?;
         self.map(&call.args[0], grid, sink, |v, i| {
@@ -309,7 +322,15 @@ fn math(id: FunctionId) -> Option<fn(f64) -> f64> {
         F::Log10 => f64::log10,
         F::Log2 => f64::log2,
         F::Rad => |v| v * std::f64::consts::PI / 180.0,
-        F::Sgn => |v| if v > 0.0 { 1.0 } else if v < 0.0 { -1.0 } else { v },
+        F::Sgn => |v| {
+            if v > 0.0 {
+                1.0
+            } else if v < 0.0 {
+                -1.0
+            } else {
+                v
+            }
+        },
         F::Sin => f64::sin,
         F::Sinh => f64::sinh,
         F::Sqrt => f64::sqrt,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use vedette_model::{Labels, METRIC_NAME, compile_anchored};
+use vedette_model::{Labels, MAX_LABEL_BYTES, METRIC_NAME, compile_anchored};
 
 use super::{Evaluator, Result, Row, Sink, column::Grid, join, label_name, string};
 use crate::{QueryError, ast::Call};
@@ -16,10 +16,12 @@ impl Evaluator<'_> {
         })?;
         let target = label_name(&call.args[1], "destination label name in label_replace()")?;
         self.relabel(call, grid, target, sink, |labels| {
-            let captures = regex.captures(labels.get(source).unwrap_or(""))?;
+            let text = labels.get(source).unwrap_or("");
+            let Some(captures) = regex.captures(text) else { return Ok(None) };
+            fits(replacement.len() + replacement.matches('$').count() * text.len())?;
             let mut value = String::new();
             captures.expand(replacement, &mut value);
-            Some(value)
+            Ok(Some(value))
         })
     }
 
@@ -30,7 +32,8 @@ impl Evaluator<'_> {
         let target = label_name(&call.args[1], "destination label name in label_join()")?;
         self.relabel(call, grid, target, sink, |labels| {
             let values: Vec<&str> = sources.iter().map(|s| labels.get(s).unwrap_or("")).collect();
-            Some(values.join(separator))
+            fits(values.iter().map(|v| v.len() + separator.len()).sum())?;
+            Ok(Some(values.join(separator)))
         })
     }
 
@@ -41,19 +44,23 @@ impl Evaluator<'_> {
         grid: &Grid,
         target: &str,
         sink: Sink<'_>,
-        value: impl Fn(&Labels) -> Option<String>,
+        value: impl Fn(&Labels) -> Result<Option<String>>,
     ) -> Result<()> {
         // Series with the same labels give the same answer, also over several subquery steps.
         let mut known: HashMap<Labels, Option<Labels>> = HashMap::new();
         let mut rows = Vec::new();
         self.vector(&call.args[0], grid, &mut |mut row: Row| {
-            let changed = known
-                .entry(row.labels.clone())
-                .or_insert_with(|| {
-                    let value = value(&row.labels)?;
-                    Some(row.labels.to_builder().set(target, &value).build())
-                })
-                .clone();
+            let changed = match known.get(&row.labels) {
+                Some(changed) => changed.clone(),
+                None => {
+                    let changed =
+                        value(&row.labels)?.map(|v| row.labels.to_builder().set(target, &v).build());
+                    // Label text can be long: it counts like samples of 8 bytes.
+                    self.hold(changed.as_ref().map_or(0, Labels::heap_bytes) / 8)?;
+                    known.insert(row.labels.clone(), changed.clone());
+                    changed
+                }
+            };
             if let Some(labels) = changed {
                 row.labels = labels;
                 // A name that was set on purpose stays.
@@ -64,4 +71,14 @@ impl Evaluator<'_> {
         })?;
         join(rows)?.into_iter().try_for_each(sink)
     }
+}
+
+/// Refuses label values that no label set could hold, before they are made.
+fn fits(bytes: usize) -> Result<()> {
+    if bytes > MAX_LABEL_BYTES {
+        return Err(QueryError::Execution(format!(
+            "a label value of {bytes} bytes is longer than {MAX_LABEL_BYTES}"
+        )));
+    }
+    Ok(())
 }

@@ -166,9 +166,10 @@ fn string(expr: &Expr) -> Result<&str> {
 fn label_name<'e>(expr: &'e Expr, what: &str) -> Result<&'e str> {
     match &expr.unwrap_parens().kind {
         ExprKind::String(text) if text.raw.is_none() && !text.value.is_empty() => Ok(&text.value),
-        ExprKind::String(text) => {
-            Err(QueryError::Execution(format!("invalid {what}: {}", String::from_utf8_lossy(text.as_bytes()))))
-        }
+        ExprKind::String(text) => Err(QueryError::Execution(format!(
+            "invalid {what}: {}",
+            String::from_utf8_lossy(text.as_bytes())
+        ))),
         _ => unreachable!("BUG: only literals are strings"),
     }
 }
@@ -254,7 +255,9 @@ impl<'q> Evaluator<'q> {
     /// Evaluates a vector expression.
     fn vector(&self, expr: &Expr, grid: &Grid, sink: Sink<'_>) -> Result<()> {
         match &expr.kind {
-            ExprKind::Paren(inner) | ExprKind::Unary(UnarySign::Plus, inner) => self.vector(inner, grid, sink),
+            ExprKind::Paren(inner) | ExprKind::Unary(UnarySign::Plus, inner) => {
+                self.vector(inner, grid, sink)
+            }
             ExprKind::Unary(UnarySign::Minus, inner) => self.map(inner, grid, sink, |v, _| -v),
             ExprKind::Vector(selector) => self.select_instant(selector, grid, false, sink),
             ExprKind::Binary(binary) => self.binary(binary, grid, sink),

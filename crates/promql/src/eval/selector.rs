@@ -128,7 +128,13 @@ impl Evaluator<'_> {
     }
 
     /// Windows over a range selector or a subquery; `function` is what will be applied to them.
-    pub fn windows(&self, expr: &Expr, grid: &Grid, function: &'static str, sink: WindowSink<'_>) -> Result<()> {
+    pub fn windows(
+        &self,
+        expr: &Expr,
+        grid: &Grid,
+        function: &'static str,
+        sink: WindowSink<'_>,
+    ) -> Result<()> {
         match &expr.unwrap_parens().kind {
             ExprKind::Matrix(matrix) => self.matrix_windows(matrix, grid, function, sink),
             ExprKind::Subquery(subquery) => self.subquery_windows(subquery, grid, sink),
@@ -222,7 +228,9 @@ impl Evaluator<'_> {
         })?;
         let mut seen = std::collections::HashSet::new();
         if out.iter().any(|s| !seen.insert(s.labels.clone())) {
-            return Err(QueryError::Execution("vector cannot contain metrics with the same labelset".to_owned()));
+            return Err(QueryError::Execution(
+                "vector cannot contain metrics with the same labelset".to_owned(),
+            ));
         }
         Ok(out)
     }

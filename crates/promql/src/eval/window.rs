@@ -11,7 +11,10 @@ use super::{
     numeric::{Mean, Sum, Variance, linear_regression, nan_first, quantile},
     selector::Windows,
 };
-use crate::function::FunctionId;
+use crate::{Cancel, QueryError, function::FunctionId};
+
+/// A query that is stopped goes on for at most about so many samples.
+const SAMPLES_BETWEEN_CHECKS: usize = 1 << 20;
 
 /// The windows' places in the samples, evaluation by evaluation.
 pub struct Slide<'w> {
@@ -40,6 +43,9 @@ impl<'w> Slide<'w> {
     }
 }
 
+/// Computes the answer for one window, given the evaluation's number, times and values.
+type OfWindow<'f> = &'f mut dyn FnMut(usize, &[i64], &[f64]) -> f64;
+
 /// Computes `function` for each evaluation; `params` are the function's scalars. Evaluations
 /// without answer stay as they are in `out`.
 pub fn compute(
@@ -47,39 +53,59 @@ pub fn compute(
     samples: &SampleBuffer,
     windows: &Windows,
     params: &[Vec<f64>],
+    cancel: &Cancel,
     out: &mut [f64],
-) {
+) -> Result<(), QueryError> {
     // Where `@` fixes the time all windows are one.
     if windows.references.pinned_ms.is_some() && params.is_empty() && out.len() > 1 {
         let (first, rest) = out.split_at_mut(1);
-        compute(function, samples, windows, params, first);
+        compute(function, samples, windows, params, cancel, first)?;
         rest.fill(first[0]);
-        return;
+        return Ok(());
     }
     let (times, values) = (&samples.times_ms[..], &samples.values[..]);
     let mut scratch: Vec<f64> = Vec::new();
-    let mut each = |f: &mut dyn FnMut(usize, &[i64], &[f64]) -> f64| {
+    let mut each = |f: OfWindow<'_>| {
         let mut slide = Slide::new(windows, samples);
+        let mut seen = 0;
         for (step, out) in out.iter_mut().enumerate() {
             let (low, high) = slide.at(step);
             if low < high {
                 *out = f(step, &times[low..high], &values[low..high]);
             }
+            seen += high - low;
+            if seen > SAMPLES_BETWEEN_CHECKS {
+                cancel.check()?;
+                seen = 0;
+            }
         }
+        Ok(())
     };
     match function {
         FunctionId::Rate | FunctionId::Increase | FunctionId::Delta => {
             edges::extrapolated(function, samples, windows, out);
+            Ok(())
         }
-        FunctionId::Changes | FunctionId::Resets => transitions(function, samples, windows, out),
-        FunctionId::MinOverTime => extreme(samples, windows, out, |new, old| new < old),
-        FunctionId::MaxOverTime => extreme(samples, windows, out, |new, old| new > old),
-        FunctionId::Irate => each(&mut |_, t, v| last_two(t, v).map_or(NONE, |(seconds, before, last)| {
-            let growth = if last < before { last } else { last - before };
-            if seconds == 0.0 { NONE } else { growth / seconds }
-        })),
+        FunctionId::Changes | FunctionId::Resets => {
+            transitions(function, samples, windows, out);
+            Ok(())
+        }
+        FunctionId::MinOverTime => {
+            extreme(samples, windows, out, |new, old| new < old);
+            Ok(())
+        }
+        FunctionId::MaxOverTime => {
+            extreme(samples, windows, out, |new, old| new > old);
+            Ok(())
+        }
+        FunctionId::Irate => each(&mut |_, t, v| {
+            last_two(t, v).map_or(NONE, |(seconds, before, last)| {
+                let growth = if last < before { last } else { last - before };
+                if seconds == 0.0 { NONE } else { growth / seconds }
+            })
+        }),
         FunctionId::Idelta => {
-            each(&mut |_, t, v| last_two(t, v).map_or(NONE, |(_, before, last)| last - before));
+            each(&mut |_, t, v| last_two(t, v).map_or(NONE, |(_, before, last)| last - before))
         }
         FunctionId::Deriv => each(&mut |_, t, v| match v.len() {
             0 | 1 => NONE,
@@ -93,10 +119,10 @@ pub fn compute(
                 }
                 let (slope, intercept) = linear_regression(t, v, grid.time(step));
                 slope * params[0][step] + intercept
-            });
+            })
         }
         FunctionId::DoubleExponentialSmoothing => {
-            each(&mut |step, _, v| smooth(v, params[0][step], params[1][step]));
+            each(&mut |step, _, v| smooth(v, params[0][step], params[1][step]))
         }
         FunctionId::CountOverTime => each(&mut |_, _, v| v.len() as f64),
         FunctionId::PresentOverTime => each(&mut |_, _, _| 1.0),
@@ -227,7 +253,9 @@ fn extreme(samples: &SampleBuffer, windows: &Windows, out: &mut [f64], better: f
         while candidates.front().is_some_and(|first| *first < low) {
             candidates.pop_front();
         }
-        if low < high && let Some(&first) = candidates.front() {
+        if low < high
+            && let Some(&first) = candidates.front()
+        {
             debug_assert!(nan_first(values[first], values[first]).is_eq());
             *out = values[first];
         }

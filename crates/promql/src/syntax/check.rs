@@ -35,7 +35,8 @@ impl Check<'_> {
     fn expect(&mut self, expr: &Expr, expected: ValueType, context: &str) {
         let got = expr.value_type();
         if got != expected {
-            let message = format!("expected type {} in {context}, got {}", expected.documented(), got.documented());
+            let message =
+                format!("expected type {} in {context}, got {}", expected.documented(), got.documented());
             self.note(expr.span, message);
         }
     }
@@ -75,8 +76,10 @@ impl Check<'_> {
             ExprKind::Subquery(subquery) => {
                 let got = subquery.expr.value_type();
                 if got != ValueType::Vector {
-                    let message =
-                        format!("subquery is only allowed on instant vector, got {} instead", got.documented());
+                    let message = format!(
+                        "subquery is only allowed on instant vector, got {} instead",
+                        got.documented()
+                    );
                     self.note(expr.span, message);
                 }
             }
@@ -104,7 +107,10 @@ impl Check<'_> {
         }
         let filled = matching.fill_left.is_some() || matching.fill_right.is_some();
         if filled && op.is_set() {
-            self.note(*op_span, format!("filling in missing series not allowed for {} operation", quote(op.as_str())));
+            self.note(
+                *op_span,
+                format!("filling in missing series not allowed for {} operation", quote(op.as_str())),
+            );
         }
         if matching.on {
             for label in matching.labels.iter().filter(|l| matching.include.contains(l)) {
@@ -123,7 +129,8 @@ impl Check<'_> {
         if !matching.labels.is_empty() || filled {
             self.note(*op_span, "vector matching only allowed between instant vectors");
         } else if op.is_set() {
-            let message = format!("set operator {} not allowed in binary scalar expression", quote(op.as_str()));
+            let message =
+                format!("set operator {} not allowed in binary scalar expression", quote(op.as_str()));
             self.note(*op_span, message);
         }
     }
@@ -138,7 +145,10 @@ impl Check<'_> {
             _ => None,
         };
         if let Some((bound, count)) = wrong_count {
-            self.note(span, format!("{bound} {count} argument(s) in call to {}, got {got}", quote(function.name)));
+            self.note(
+                span,
+                format!("{bound} {count} argument(s) in call to {}, got {got}", quote(function.name)),
+            );
         }
         let context = format!("call to function {}", quote(function.name));
         for (i, arg) in call.args.iter().enumerate() {
@@ -147,7 +157,8 @@ impl Check<'_> {
                 continue;
             }
             self.expr(arg);
-            if let Some(expected) = function.args.get(i).or(function.args.last().filter(|_| function.repeats)) {
+            if let Some(expected) = function.args.get(i).or(function.args.last().filter(|_| function.repeats))
+            {
                 self.expect(arg, *expected, &context);
             }
             if let ExprKind::Matrix(matrix) = &arg.unwrap_parens().kind {
@@ -166,11 +177,14 @@ impl Check<'_> {
                     }
                 }
             }
-            ExprKind::Vector(_) => self.note(arg.span, "expected label selectors only, got vector selector instead"),
+            ExprKind::Vector(_) => {
+                self.note(arg.span, "expected label selectors only, got vector selector instead");
+            }
             _ => {
                 let got = arg.value_type().documented();
-                let message =
-                    format!("expected label selectors as the second argument to \"info\" function, got {got}");
+                let message = format!(
+                    "expected label selectors as the second argument to \"info\" function, got {got}"
+                );
                 self.note(arg.span, message);
             }
         }
@@ -183,13 +197,19 @@ impl Check<'_> {
             Edges::Smoothed => ("smoothed", &SMOOTHED),
         };
         if !allowed.contains(&function) {
-            self.note(span, format!("{word} modifier can only be used with: {} - not with {name}", names(allowed)));
+            self.note(
+                span,
+                format!("{word} modifier can only be used with: {} - not with {name}", names(allowed)),
+            );
         }
     }
 
     fn edges_without_function(&mut self, edges: Edges, span: Span) {
         if edges != Edges::Plain {
-            self.note(span, "anchored and smoothed range selectors can only be used as a function's argument");
+            self.note(
+                span,
+                "anchored and smoothed range selectors can only be used as a function's argument",
+            );
         }
     }
 }

@@ -9,8 +9,8 @@ use super::{
     quote::{quote, quote_bytes},
 };
 use crate::ast::{
-    Aggregate, At, Binary, Call, Cardinality, Duration, DurationKind, Edges, Expr, ExprKind, Number, Shift, UnarySign,
-    VectorSelector,
+    Aggregate, At, Binary, Call, Cardinality, Duration, DurationKind, Edges, Expr, ExprKind, Number, Shift,
+    UnarySign, VectorSelector,
 };
 
 /// Longer expressions are broken into lines.

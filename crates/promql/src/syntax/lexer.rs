@@ -198,8 +198,16 @@ fn shorten(text: &str) -> String {
 
 /// Cuts `query` into tokens; the last is `Eof` or `Error`.
 pub fn tokens(query: &str) -> Vec<Token> {
-    let mut lexer =
-        Lexer { query, place: 0, line: 1, line_start: 0, parens: 0, braces: false, brackets: false, colon: false };
+    let mut lexer = Lexer {
+        query,
+        place: 0,
+        line: 1,
+        line_start: 0,
+        parens: 0,
+        braces: false,
+        brackets: false,
+        colon: false,
+    };
     let mut out = Vec::new();
     loop {
         let token = lexer.next();
@@ -262,8 +270,7 @@ impl Lexer<'_> {
             self.line_start = start + i + 1;
         }
         let narrow = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        let span =
-            Span { start: narrow(start), end: narrow(self.place), line, column: narrow(column) };
+        let span = Span { start: narrow(start), end: narrow(self.place), line, column: narrow(column) };
         Token { kind, span }
     }
 
@@ -303,9 +310,10 @@ impl Lexer<'_> {
             ('=', _) => self.take(1, Kind::Assign),
             ('!', Some('~')) => self.take(2, Kind::RegexNotMatch),
             ('!', Some('=')) => self.take(2, Kind::NotEqual),
-            ('!', Some(other)) => {
-                self.fail(1 + other.len_utf8(), format!("unexpected character after '!' inside braces: {}", quote_char(other)))
-            }
+            ('!', Some(other)) => self.fail(
+                1 + other.len_utf8(),
+                format!("unexpected character after '!' inside braces: {}", quote_char(other)),
+            ),
             ('{', _) => self.fail(1, "unexpected left brace '{'"),
             ('}', _) => {
                 self.braces = false;
@@ -330,9 +338,8 @@ impl Lexer<'_> {
             ('=', Some('~')) => self.fail(2, "unexpected character after '=': '~'"),
             ('=', _) => self.take(1, Kind::Assign),
             ('!', Some('=')) => self.take(2, Kind::NotEqual),
-            ('!', Some(other)) => {
-                self.fail(1 + other.len_utf8(), format!("unexpected character after '!': {}", quote_char(other)))
-            }
+            ('!', Some(other)) => self
+                .fail(1 + other.len_utf8(), format!("unexpected character after '!': {}", quote_char(other))),
             ('!', None) => self.fail(1, "unexpected end of input after '!'"),
             ('<', Some('/')) => self.take(2, Kind::TrimUpper),
             ('<', Some('=')) => self.take(2, Kind::LessEqual),
@@ -406,8 +413,11 @@ impl Lexer<'_> {
         let hex = bytes.first() == Some(&b'0') && bytes.get(1).is_some_and(|b| b | 0x20 == b'x');
         let mut end = 0;
         while let Some(&b) = bytes.get(end) {
-            let sign_of_exponent =
-                !hex && matches!(b, b'+' | b'-') && end > 0 && bytes[end - 1] | 0x20 == b'e' && bytes.get(end + 1).is_some_and(u8::is_ascii_digit);
+            let sign_of_exponent = !hex
+                && matches!(b, b'+' | b'-')
+                && end > 0
+                && bytes[end - 1] | 0x20 == b'e'
+                && bytes.get(end + 1).is_some_and(u8::is_ascii_digit);
             if b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.') || sign_of_exponent {
                 end += 1;
             } else {

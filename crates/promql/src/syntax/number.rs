@@ -58,7 +58,7 @@ pub fn format_duration_ms(ms: i64) -> String {
     for (name, size) in UNITS {
         let size = size.unsigned_abs();
         let exact_only = matches!(name, "y" | "w");
-        if rest < size || (exact_only && rest % size != 0) {
+        if rest < size || (exact_only && !rest.is_multiple_of(size)) {
             continue;
         }
         out.push_str(&(rest / size).to_string());
@@ -93,7 +93,8 @@ pub fn parse_number(text: &str) -> Option<f64> {
 fn underscores_separate_digits(text: &str) -> bool {
     let bytes = text.as_bytes();
     bytes.iter().enumerate().filter(|(_, b)| **b == b'_').all(|(i, _)| {
-        let neighbour = |j: Option<usize>| j.and_then(|j| bytes.get(j)).is_some_and(|b| b.is_ascii_hexdigit());
+        let neighbour =
+            |j: Option<usize>| j.and_then(|j| bytes.get(j)).is_some_and(|b| b.is_ascii_hexdigit());
         // `0x_1` is fine in Go as well.
         (neighbour(i.checked_sub(1)) || bytes.get(i.wrapping_sub(1)).is_some_and(|b| b | 0x20 == b'x'))
             && neighbour(Some(i + 1))
@@ -112,7 +113,7 @@ pub fn format_general(value: f64) -> String {
     let scientific = format!("{value:e}");
     let Some((digits, exponent)) = scientific.split_once('e') else { return scientific };
     let exponent: i32 = exponent.parse().unwrap_or(0);
-    if value != 0.0 && (exponent < -4 || exponent >= 21) {
+    if value != 0.0 && !(-4..21).contains(&exponent) {
         let sign = if exponent < 0 { '-' } else { '+' };
         return format!("{digits}e{sign}{:02}", exponent.abs());
     }

@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     ast::{
-        Aggregate, AggregateOp, Binary, BinaryOp, Call, Cardinality, Edges, Expr, ExprKind, Matching, Number, Shift,
-        Text, UnarySign, VectorSelector,
+        Aggregate, AggregateOp, Binary, BinaryOp, Call, Cardinality, Edges, Expr, ExprKind, Matching, Number,
+        Shift, Text, UnarySign, VectorSelector,
     },
     function::Function,
     span::{ParseError, ParseErrors, Span},
@@ -35,10 +35,16 @@ pub fn parse(query: &str) -> Result<Expr, ParseErrors> {
 pub fn parse_selector(text: &str) -> Result<Vec<Matcher>, ParseErrors> {
     let expr = parse(text)?;
     match expr.kind {
-        ExprKind::Vector(VectorSelector { matchers, shift: Shift { offset: None, at: None }, edges: Edges::Plain, .. }) => {
-            Ok(matchers)
-        }
-        _ => Err(ParseErrors(vec![ParseError { span: expr.span, message: "expected a series selector".to_owned() }])),
+        ExprKind::Vector(VectorSelector {
+            matchers,
+            shift: Shift { offset: None, at: None },
+            edges: Edges::Plain,
+            ..
+        }) => Ok(matchers),
+        _ => Err(ParseErrors(vec![ParseError {
+            span: expr.span,
+            message: "expected a series selector".to_owned(),
+        }])),
     }
 }
 
@@ -79,7 +85,8 @@ const POWER: u32 = 6;
 impl<'q> Parser<'q> {
     fn new(query: &'q str) -> Result<Self, ParseErrors> {
         if query.len() > QUERY_BYTES_MAX {
-            let message = format!("the query has {} bytes, more than the {QUERY_BYTES_MAX} allowed", query.len());
+            let message =
+                format!("the query has {} bytes, more than the {QUERY_BYTES_MAX} allowed", query.len());
             let span = Span { start: 0, end: 0, line: 1, column: 1 };
             return Err(ParseErrors(vec![ParseError { span, message }]));
         }
@@ -245,7 +252,9 @@ impl<'q> Parser<'q> {
                 }
             }
         }
-        while let Kind::Keyword(keyword @ (Keyword::Fill | Keyword::FillLeft | Keyword::FillRight)) = *self.peek() {
+        while let Kind::Keyword(keyword @ (Keyword::Fill | Keyword::FillLeft | Keyword::FillRight)) =
+            *self.peek()
+        {
             // Without a parenthesis it is a metric of that name.
             if self.peek_second() != Some(&Kind::LeftParen) {
                 break;
@@ -342,9 +351,10 @@ impl<'q> Parser<'q> {
                 _ => leaf_of(self.vector_selector()?),
             },
             Kind::Keyword(keyword) => match (keyword.class(), self.peek_second()) {
-                (Class::Aggregator, Some(Kind::LeftParen | Kind::Keyword(Keyword::By | Keyword::Without))) => {
-                    self.aggregate(keyword)
-                }
+                (
+                    Class::Aggregator,
+                    Some(Kind::LeftParen | Kind::Keyword(Keyword::By | Keyword::Without)),
+                ) => self.aggregate(keyword),
                 (Class::Preprocessor, Some(Kind::LeftParen)) => self.call(),
                 (Class::Reserved, _) => Err(self.unexpected("", "")),
                 // `atan2` alone of the operators' words cannot be a name.
@@ -422,7 +432,9 @@ impl<'q> Parser<'q> {
             let message = match args.len() {
                 0 => "no arguments for aggregate expression provided".to_owned(),
                 got => {
-                    format!("wrong number of arguments for aggregate expression provided, expected {expected}, got {got}")
+                    format!(
+                        "wrong number of arguments for aggregate expression provided, expected {expected}, got {got}"
+                    )
                 }
             };
             self.note(span, message);

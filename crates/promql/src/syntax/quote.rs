@@ -72,7 +72,9 @@ pub fn unquote(quoted: &str) -> Result<Vec<u8>, String> {
             out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
             continue;
         }
-        let Some(escape) = rest.chars().next() else { return Err("escape sequence not terminated".to_owned()) };
+        let Some(escape) = rest.chars().next() else {
+            return Err("escape sequence not terminated".to_owned());
+        };
         rest = &rest[escape.len_utf8()..];
         match escape {
             'a' => out.push(7),
@@ -88,7 +90,9 @@ pub fn unquote(quoted: &str) -> Result<Vec<u8>, String> {
             '0'..='7' => {
                 let first = escape.to_digit(8).unwrap_or(0);
                 let value = first * 64 + digits(&mut rest, 2, 8)?;
-                out.push(u8::try_from(value).map_err(|_| "escape sequence is an invalid Unicode code point")?);
+                out.push(
+                    u8::try_from(value).map_err(|_| "escape sequence is an invalid Unicode code point")?,
+                );
             }
             'u' | 'U' => {
                 let value = digits(&mut rest, if escape == 'u' { 4 } else { 8 }, 16)?;
@@ -105,8 +109,9 @@ fn digits(rest: &mut &str, count: usize, radix: u32) -> Result<u32, String> {
     let mut value = 0;
     for _ in 0..count {
         let Some(c) = rest.chars().next() else { return Err("escape sequence not terminated".to_owned()) };
-        let digit =
-            c.to_digit(radix).ok_or_else(|| format!("illegal character {} in escape sequence", unicode(c)))?;
+        let digit = c
+            .to_digit(radix)
+            .ok_or_else(|| format!("illegal character {} in escape sequence", unicode(c)))?;
         value = value * radix + digit;
         *rest = &rest[c.len_utf8()..];
     }

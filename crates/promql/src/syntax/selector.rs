@@ -25,7 +25,8 @@ impl Parser<'_> {
         let span = start.to(self.last_span());
         if let Some(name) = &selector.name {
             if let Some(other) = selector.matchers.iter().find(|m| m.name == METRIC_NAME) {
-                let message = format!("metric name must not be set twice: {} or {}", quote(name), quote(&other.value));
+                let message =
+                    format!("metric name must not be set twice: {} or {}", quote(name), quote(&other.value));
                 self.note(span, message);
             }
             selector.matchers.push(Matcher::equal(METRIC_NAME, name.clone()));
@@ -67,7 +68,8 @@ impl Parser<'_> {
             // A quoted name alone is the metric's.
             Kind::Comma | Kind::RightBrace if quoted => {
                 if let Some(first) = &selector.name {
-                    let message = format!("metric name must not be set twice: {} or {}", quote(first), quote(&name));
+                    let message =
+                        format!("metric name must not be set twice: {} or {}", quote(first), quote(&name));
                     self.note(start, message);
                 }
                 selector.name = Some(name);
@@ -122,7 +124,8 @@ impl Parser<'_> {
         }
         let mut step = None;
         if self.peek() != &Kind::RightBracket {
-            let duration = self.duration("subquery selector", "number, duration, step(), range(), or \"]\"")?;
+            let duration =
+                self.duration("subquery selector", "number, duration, step(), range(), or \"]\"")?;
             self.must_be_positive(&duration);
             step = Some(duration);
         }
@@ -213,8 +216,9 @@ impl Parser<'_> {
                 return Ok(());
             }
             _ => {
-                let message =
-                    format!("{word} modifier must be preceded by an instant vector selector or range vector selector");
+                let message = format!(
+                    "{word} modifier must be preceded by an instant vector selector or range vector selector"
+                );
                 self.note(operand_span, message);
                 return Ok(());
             }

@@ -34,13 +34,14 @@ fn main() -> ExitCode {
     let (mut passed, mut failed) = (0, 0);
     for path in &scripts {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let counts = match std::fs::read_to_string(path).map_err(|e| e.to_string()).and_then(|t| script::read(&t)) {
-            Ok(commands) => run::run(&name, &commands),
-            Err(e) => {
-                println!("FAILED {name}: {e}");
-                (0, 1)
-            }
-        };
+        let counts =
+            match std::fs::read_to_string(path).map_err(|e| e.to_string()).and_then(|t| script::read(&t)) {
+                Ok(commands) => run::run(&name, &commands),
+                Err(e) => {
+                    println!("FAILED {name}: {e}");
+                    (0, 1)
+                }
+            };
         println!("{name}: {} passed, {} failed", counts.0, counts.1);
         passed += counts.0;
         failed += counts.1;

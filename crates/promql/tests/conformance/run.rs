@@ -2,8 +2,8 @@
 
 use vedette_model::{Labels, is_stale};
 use vedette_promql::{
-    Annotation, Cancel, Engine, EngineConfig, Expr, ExprKind, Limits, QueryError, QueryOutput, Value, ast::At,
-    memory::MemoryReader, parse,
+    Annotation, Cancel, Engine, EngineConfig, Expr, ExprKind, Limits, QueryError, QueryOutput, Value,
+    ast::At, memory::MemoryReader, parse,
 };
 
 use crate::script::{Command, CommandKind, Eval, Expect, Point, Text, Time};
@@ -37,7 +37,8 @@ pub fn run(name: &str, commands: &[Command]) -> (usize, usize) {
                 Ok(()) => passed += 1,
                 Err(e) => {
                     failed += 1;
-                    let needs = if native { " (data with native histograms or start timestamps)" } else { "" };
+                    let needs =
+                        if native { " (data with native histograms or start timestamps)" } else { "" };
                     println!("FAILED {name}:{}: {}{needs}\n    {e}", command.line, eval.query);
                 }
             },
@@ -69,7 +70,11 @@ impl Case<'_> {
                 // Messages of the scripts carry no position.
                 let message = e.to_string();
                 let bare = message.split_once("parse error: ").map_or(&message[..], |(_, m)| m);
-                if matches(text, bare) { Ok(()) } else { Err(format!("failed as it should, but with: {message}")) }
+                if matches(text, bare) {
+                    Ok(())
+                } else {
+                    Err(format!("failed as it should, but with: {message}"))
+                }
             }
             (Err(e), None) => Err(format!("error: {e}")),
             (Ok(_), Some(_)) => Err("should have failed".to_owned()),
@@ -86,7 +91,9 @@ impl Case<'_> {
         let (limits, cancel) = (Limits::default(), Cancel::new());
         match time {
             Time::Instant(at) => self.engine.instant(self.store, expr, at, &limits, &cancel),
-            Time::Range(from, to, step) => self.engine.range(self.store, expr, (from, to, step), &limits, &cancel),
+            Time::Range(from, to, step) => {
+                self.engine.range(self.store, expr, (from, to, step), &limits, &cancel)
+            }
         }
     }
 
@@ -142,7 +149,10 @@ impl Case<'_> {
                     }
                     for ((time, expected), got) in expected.iter().zip(&got.points) {
                         if *time != got.time_ms {
-                            return Err(format!("{labels}: expected a point at {time}, got one at {}", got.time_ms));
+                            return Err(format!(
+                                "{labels}: expected a point at {time}, got one at {}",
+                                got.time_ms
+                            ));
                         }
                         same_point(labels, *expected, got.value)?;
                     }

@@ -1,16 +1,12 @@
 //! Reads scripts of Prometheus' test language: `load`, `clear`, `eval`.
 
-use anyhow_lite::{Result, bail};
 use vedette_model::Labels;
 
-/// A small error type: scripts are read by developers only.
-pub mod anyhow_lite {
-    pub type Result<T> = std::result::Result<T, String>;
+/// Errors are text: scripts are read by developers only.
+pub type Result<T> = std::result::Result<T, String>;
 
-    macro_rules! bail {
-        ($($arg:tt)*) => { return Err(format!($($arg)*)) };
-    }
-    pub(crate) use bail;
+macro_rules! bail {
+    ($($arg:tt)*) => { return Err(format!($($arg)*)) };
 }
 
 /// What a script says at one line.
@@ -24,7 +20,11 @@ pub struct Command {
 pub enum CommandKind {
     Clear,
     /// Series with one point for each step.
-    Load { step_ms: i64, series: Vec<(Labels, Vec<Point>)>, native: bool },
+    Load {
+        step_ms: i64,
+        series: Vec<(Labels, Vec<Point>)>,
+        native: bool,
+    },
     Eval(Box<Eval>),
 }
 
@@ -389,8 +389,8 @@ fn take_points(word: &str, out: &mut Vec<Point>) -> Result<()> {
         return Ok(());
     };
     let bytes = base.as_bytes();
-    let split = (1..bytes.len())
-        .find(|i| matches!(bytes[*i], b'+' | b'-') && !matches!(bytes[*i - 1], b'e' | b'E'));
+    let split =
+        (1..bytes.len()).find(|i| matches!(bytes[*i], b'+' | b'-') && !matches!(bytes[*i - 1], b'e' | b'E'));
     let (first, step) = match split {
         Some(i) => (number(&base[..i])?, number(&base[i..])?),
         None => (number(base)?, 0.0),
