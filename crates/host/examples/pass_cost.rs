@@ -51,19 +51,34 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     if let Some(prefix) = shown {
         for row in &samples.rows {
-            let mut lines: Vec<String> = row.series.iter().zip(&row.values).map(|(s, v)| format!("{} {v}", labels[s])).collect();
+            let mut lines: Vec<String> =
+                row.series.iter().zip(&row.values).map(|(s, v)| format!("{} {v}", labels[s])).collect();
             lines.retain(|l| l.starts_with(&prefix));
             lines.sort_unstable();
             lines.iter().for_each(|l| println!("{l}"));
         }
     }
     for report in containers.reports().into_iter().chain([node.report()]) {
-        println!("{}: {} {} {:?}", report.part, report.state.health.as_str(), report.state.message, report.state.facts);
+        println!(
+            "{}: {} {} {:?}",
+            report.part,
+            report.state.health.as_str(),
+            report.state.message,
+            report.state.facts
+        );
     }
     for (name, mut us) in [("node", node_us), ("container", container_us)] {
         us.sort_by(f64::total_cmp);
-        println!("{name}: median {:.0} us, largest {:.0} us of CPU a pass", us[us.len() / 2], us[us.len() - 1]);
+        println!(
+            "{name}: median {:.0} us, largest {:.0} us of CPU a pass",
+            us[us.len() / 2],
+            us[us.len() - 1]
+        );
     }
-    println!("{} containers, {} samples a pass", containers.index().all().len(), samples.rows.iter().map(|r| r.series.len()).sum::<usize>());
+    println!(
+        "{} containers, {} samples a pass",
+        containers.index().all().len(),
+        samples.rows.iter().map(|r| r.series.len()).sum::<usize>()
+    );
     Ok(())
 }
