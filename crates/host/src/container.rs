@@ -38,10 +38,8 @@ use crate::{
     series::{Family, LazySeries, Pass, SeriesTable},
 };
 
-const OOM_EVENTS: Family<'_> = Family::counter(
-    "container_oom_events_total",
-    "Count of out of memory events observed for the container",
-);
+const OOM_EVENTS: Family<'_> =
+    Family::counter("container_oom_events_total", "Count of out of memory events observed for the container");
 const INFO: Family<'_> = Family::gauge(
     "container_info",
     "Which container this is, and which runtime answers for it; the value is always 1.",
@@ -161,8 +159,7 @@ impl ContainerReader {
     /// Looks for containers once, then starts the thread that goes on looking.
     pub fn new(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, Error> {
         let (mut reader, tree) = Self::prepare(config, clock)?;
-        reader._discovery =
-            Some(Discovery::start(config, &reader.hierarchy, tree, reader.shared.clone())?);
+        reader._discovery = Some(Discovery::start(config, &reader.hierarchy, tree, reader.shared.clone())?);
         Ok(reader)
     }
 
@@ -377,8 +374,8 @@ impl Reader {
             let path = &waiting.known.container.cgroup;
             // Where the series of its last life end in this pass, those of the new one must not have
             // a sample at the same time.
-            let held = self.ended.contains(path)
-                || self.live.values().any(|l| l.known.container.cgroup == *path);
+            let held =
+                self.ended.contains(path) || self.live.values().any(|l| l.known.container.cgroup == *path);
             let nameless = !waiting.known.facts.identified && !waiting.stopped;
             // At the start, no runtime can have answered yet.
             let may_come = has_runtime || (!self.first_pass_done && !self.config.runtime_sockets.is_empty());
@@ -424,7 +421,13 @@ impl Reader {
         }
     }
 
-    fn end(&mut self, mut live: Live, now: MonotonicTime, pass: &mut Pass<'_>, out: &mut Vec<ContainerChange>) {
+    fn end(
+        &mut self,
+        mut live: Live,
+        now: MonotonicTime,
+        pass: &mut Pass<'_>,
+        out: &mut Vec<ContainerChange>,
+    ) {
         live.files.retire(pass);
         live.info.retire(pass);
         self.networks.end(live.known.generation, pass);
@@ -480,7 +483,8 @@ impl Reader {
             live.young = live.young.saturating_sub(1);
             looked = true;
             let told = live.known.facts.pid;
-            let found = first_process(&self.config, hierarchy, &live.known.container.cgroup, told, &mut self.buffer);
+            let found =
+                first_process(&self.config, hierarchy, &live.known.container.cgroup, told, &mut self.buffer);
             if let Some((pid, ticks)) = found {
                 live.pid = Some(pid);
                 live.start_time = Some(self.boot_time_seconds + parse::ticks(ticks));
@@ -520,7 +524,8 @@ impl Reader {
         self.tombstones.retain_mut(|tombstone| {
             tombstone.oom.tell(&tombstone.known.container, out);
             // One that counts nothing stays only for what may still be told of its end.
-            let kept_ms = if tombstone.oom.total() > 0 { tombstone_ms } else { tombstone_ms.min(LAST_WORDS_MS) };
+            let kept_ms =
+                if tombstone.oom.total() > 0 { tombstone_ms } else { tombstone_ms.min(LAST_WORDS_MS) };
             let stays = now.since(tombstone.ended).as_millis() < u128::from(kept_ms);
             if stays {
                 tombstone.oom.put(pass, &tombstone.base);

@@ -96,10 +96,6 @@ impl KeptFile {
         read_all(fd, buffer, SHORT_READ_BYTES)
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Looks for the file again if it was not there.
     pub(crate) fn look_again(&mut self) {
         self.missing = false;

@@ -175,7 +175,13 @@ impl LazySeries {
         pass.put(series, value);
     }
 
-    pub(crate) fn put(&mut self, pass: &mut Pass<'_>, family: Family<'_>, labels: &[(&str, &str)], value: f64) {
+    pub(crate) fn put(
+        &mut self,
+        pass: &mut Pass<'_>,
+        family: Family<'_>,
+        labels: &[(&str, &str)],
+        value: f64,
+    ) {
         let series = *self.0.get_or_insert_with(|| pass.define(family, labels));
         pass.put(series, value);
     }

@@ -115,7 +115,10 @@ impl Watcher {
         }
         // A second descriptor of the same queue, for waiting only.
         let waited = self.tree.inotify().and_then(|fd| fd.try_clone().ok());
-        #[expect(deprecated, reason = "its successor is unsafe; an owned descriptor keeps what that asks for")]
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe; an owned descriptor keeps what that asks for"
+        )]
         let readable = waited.and_then(|fd| AsyncFd::new(fd).ok());
         let mut compare = tokio::time::interval(Duration::from_millis(self.config.reconcile_interval_ms));
         compare.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

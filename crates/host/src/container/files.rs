@@ -129,16 +129,8 @@ pub(crate) const FAMILIES: [(Slot, Family<'_>, Extra); 48] = [
     gauge(Slot::MemoryRss, "container_memory_rss", "Size of RSS in bytes."),
     gauge(Slot::MemoryCache, "container_memory_cache", "Number of bytes of page cache memory."),
     gauge(Slot::MemorySwap, "container_memory_swap", "Container swap usage in bytes."),
-    gauge(
-        Slot::MemoryMappedFile,
-        "container_memory_mapped_file",
-        "Size of memory mapped files in bytes.",
-    ),
-    gauge(
-        Slot::MemoryKernel,
-        "container_memory_kernel_usage",
-        "Size of kernel memory allocated in bytes.",
-    ),
+    gauge(Slot::MemoryMappedFile, "container_memory_mapped_file", "Size of memory mapped files in bytes."),
+    gauge(Slot::MemoryKernel, "container_memory_kernel_usage", "Size of kernel memory allocated in bytes."),
     gauge(
         Slot::MemoryActiveFile,
         "container_memory_total_active_file_bytes",
@@ -159,11 +151,7 @@ pub(crate) const FAMILIES: [(Slot, Family<'_>, Extra); 48] = [
         "container_memory_file_writeback_bytes",
         "Bytes of cached file data that is being written to disk.",
     ),
-    gauge(
-        Slot::MemoryMaxUsage,
-        "container_memory_max_usage_bytes",
-        "Maximum memory usage recorded in bytes",
-    ),
+    gauge(Slot::MemoryMaxUsage, "container_memory_max_usage_bytes", "Maximum memory usage recorded in bytes"),
     counter(Slot::MemoryFailcnt, "container_memory_failcnt", "Number of memory usage hits limits"),
     counter(
         Slot::MemoryEventsHigh,
@@ -191,11 +179,7 @@ pub(crate) const FAMILIES: [(Slot, Family<'_>, Extra); 48] = [
     ),
     counter(Slot::PageScan, "container_memory_pgscan_total", "Pages scanned for reclaim."),
     counter(Slot::PageSteal, "container_memory_pgsteal_total", "Pages reclaimed."),
-    gauge(
-        Slot::SpecMemoryLimit,
-        "container_spec_memory_limit_bytes",
-        "Memory limit for the container.",
-    ),
+    gauge(Slot::SpecMemoryLimit, "container_spec_memory_limit_bytes", "Memory limit for the container."),
     gauge(
         Slot::SpecMemoryReservation,
         "container_spec_memory_reservation_limit_bytes",
@@ -258,8 +242,7 @@ const READ_BYTES: Family<'_> =
     Family::counter("container_fs_reads_bytes_total", "Cumulative count of bytes read");
 const WRITTEN_BYTES: Family<'_> =
     Family::counter("container_fs_writes_bytes_total", "Cumulative count of bytes written");
-const READS: Family<'_> =
-    Family::counter("container_fs_reads_total", "Cumulative count of reads completed");
+const READS: Family<'_> = Family::counter("container_fs_reads_total", "Cumulative count of reads completed");
 const WRITES: Family<'_> =
     Family::counter("container_fs_writes_total", "Cumulative count of writes completed");
 
@@ -474,7 +457,9 @@ impl Files {
                 Kind::PressureMemory => {
                     pressure(text, Slot::PressureMemoryWaiting, Slot::PressureMemoryStalled, &mut put);
                 }
-                Kind::PressureIo => pressure(text, Slot::PressureIoWaiting, Slot::PressureIoStalled, &mut put),
+                Kind::PressureIo => {
+                    pressure(text, Slot::PressureIoWaiting, Slot::PressureIoStalled, &mut put)
+                }
                 Kind::Pids => number(text, |n| put(Slot::Threads, parse::value(n))),
                 Kind::Processes => put(Slot::Processes, parse::value(parse::lines(text).count() as u64)),
                 Kind::IoStat => io_stat(text, devices, pass, base),
@@ -681,7 +666,9 @@ fn io_stat(text: &[u8], devices: &mut Keyed<Device>, pass: &mut Pass<'_>, base: 
 fn blkio(text: &[u8], bytes: bool, devices: &mut Keyed<Device>, pass: &mut Pass<'_>, base: &BaseLabels) {
     for line in parse::lines(text) {
         let mut words = parse::words(line);
-        let (Some(key), Some(operation), Some(n)) = (words.next(), words.next(), words.next()) else { continue };
+        let (Some(key), Some(operation), Some(n)) = (words.next(), words.next(), words.next()) else {
+            continue;
+        };
         let name: &[u8] = match (operation, bytes) {
             (b"Read", true) => b"rbytes",
             (b"Write", true) => b"wbytes",
@@ -699,7 +686,8 @@ impl Device {
     fn new(major_minor: &str) -> Self {
         // The link leads to the device's folder, which is named after it.
         let link = std::fs::read_link(format!("/sys/dev/block/{major_minor}")).ok();
-        let name = link.as_deref().and_then(|l| l.file_name()).map(|n| format!("/dev/{}", n.to_string_lossy()));
+        let name =
+            link.as_deref().and_then(|l| l.file_name()).map(|n| format!("/dev/{}", n.to_string_lossy()));
         Self {
             name: name.unwrap_or_else(|| major_minor.to_owned()),
             read_bytes: LazySeries::default(),
@@ -740,7 +728,8 @@ impl Limit {
     const NONE_FROM: u64 = 1 << 62;
 
     fn parse(text: &[u8]) -> Option<Self> {
-        let mut words = parse::words(parse::trim(text)).map(|w| parse::unsigned(w).filter(|n| *n < Self::NONE_FROM));
+        let mut words =
+            parse::words(parse::trim(text)).map(|w| parse::unsigned(w).filter(|n| *n < Self::NONE_FROM));
         Some(Self { first: words.next()?, second: words.next().flatten() })
     }
 

@@ -97,8 +97,10 @@ impl Networks {
             let best = reporters.entry(namespace).or_insert(candidate);
             *best = candidate.min(*best);
         }
-        let chosen: BTreeMap<u64, (u64, u32)> =
-            reporters.into_iter().map(|(namespace, (_, generation, pid))| (generation, (namespace, pid))).collect();
+        let chosen: BTreeMap<u64, (u64, u32)> = reporters
+            .into_iter()
+            .map(|(namespace, (_, generation, pid))| (generation, (namespace, pid)))
+            .collect();
         let kept = |generation: &u64, r: &Reported| {
             chosen.get(generation) == Some(&(r.namespace, r.pid))
                 && live.get(generation).is_some_and(|l| l.base == r.base)

@@ -170,7 +170,9 @@ impl Registry {
         };
         let (container, facts, provisional) = match (told, hex, looks()) {
             (Some(told), ..) => (told.container(path), told.facts(), false),
-            (None, Some(id), _) => (anonymous(path, id), Facts { runtime_name: id.into(), ..Facts::default() }, false),
+            (None, Some(id), _) => {
+                (anonymous(path, id), Facts { runtime_name: id.into(), ..Facts::default() }, false)
+            }
             (None, None, Some(name)) => {
                 (anonymous(path, name), Facts { runtime_name: name.into(), ..Facts::default() }, true)
             }
@@ -275,7 +277,8 @@ fn last_part(path: &str) -> &str {
 
 /// The path itself, then its parents, the root left out.
 fn ancestors(path: &str) -> impl Iterator<Item = &str> {
-    std::iter::successors(Some(path), |p| p.rsplit_once('/').map(|(parent, _)| parent)).filter(|p| !p.is_empty())
+    std::iter::successors(Some(path), |p| p.rsplit_once('/').map(|(parent, _)| parent))
+        .filter(|p| !p.is_empty())
 }
 
 /// The 64 hexadecimal digits by which runtimes name containers, alone or within a name such as

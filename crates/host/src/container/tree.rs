@@ -214,7 +214,12 @@ impl Tree {
     fn forget(&mut self, tree: usize, path: &str, changes: &mut Vec<TreeChange>) {
         let inside = format!("{path}/");
         let affected: Vec<String> = std::iter::once(path.to_owned())
-            .chain(self.nodes.range(inside.clone()..).map(|(p, _)| p.clone()).take_while(|p| p.starts_with(&inside)))
+            .chain(
+                self.nodes
+                    .range(inside.clone()..)
+                    .map(|(p, _)| p.clone())
+                    .take_while(|p| p.starts_with(&inside)),
+            )
             .collect();
         for path in affected {
             let Some(node) = self.nodes.get_mut(&path) else { continue };

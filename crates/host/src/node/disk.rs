@@ -51,10 +51,7 @@ const COLUMNS: [(Family<'_>, f64); 17] = [
         MILLISECOND,
     ),
     (Family::gauge("node_disk_io_now", "The number of I/Os currently in progress."), 1.0),
-    (
-        Family::counter("node_disk_io_time_seconds_total", "Total seconds spent doing I/Os."),
-        MILLISECOND,
-    ),
+    (Family::counter("node_disk_io_time_seconds_total", "Total seconds spent doing I/Os."), MILLISECOND),
     (
         Family::counter(
             "node_disk_io_time_weighted_seconds_total",

@@ -5,13 +5,7 @@
 //! and a new thread goes on with the others. At most one thread is lost for each such mount, and
 //! it comes back with the mount.
 
-use std::{
-    ffi::CString,
-    os::unix::ffi::OsStrExt,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{ffi::CString, os::unix::ffi::OsStrExt, path::PathBuf, sync::Arc, time::Duration};
 
 use parking_lot::{Condvar, Mutex};
 use rustix::io::Errno;
@@ -221,9 +215,8 @@ impl Entry {
         ];
         let info =
             [("device", device.as_str()), ("mountpoint", mount_point), ("major", major), ("minor", minor)];
-        let series = std::array::from_fn(|i| {
-            pass.define(FAMILIES[i], if i == MOUNT_INFO { &info } else { &labels })
-        });
+        let series =
+            std::array::from_fn(|i| pass.define(FAMILIES[i], if i == MOUNT_INFO { &info } else { &labels }));
         let error = (!error.is_empty()).then(|| error.to_owned());
         self.reported = Some(Reported { error, series });
         series
@@ -301,7 +294,9 @@ struct Round {
 }
 
 impl Workers {
-    fn start(ask: impl Fn(&CString) -> Result<Figures, Errno> + Send + Sync + 'static) -> Result<Self, Error> {
+    fn start(
+        ask: impl Fn(&CString) -> Result<Figures, Errno> + Send + Sync + 'static,
+    ) -> Result<Self, Error> {
         let shared = Arc::new(Shared { round: Mutex::default(), changed: Condvar::new() });
         let workers = Self { shared, ask: Arc::new(ask) };
         workers.spawn(0).map_err(|source| Error::Io { what: "start the statvfs thread".into(), source })?;
@@ -337,10 +332,7 @@ impl Workers {
     fn spawn(&self, worker: u64) -> std::io::Result<()> {
         let (shared, ask) = (self.shared.clone(), self.ask.clone());
         // Not joined: it may hang in the kernel for as long as a mount does.
-        std::thread::Builder::new()
-            .name("statvfs".into())
-            .spawn(move || shared.work(worker, &*ask))
-            .map(drop)
+        std::thread::Builder::new().name("statvfs".into()).spawn(move || shared.work(worker, &*ask)).map(drop)
     }
 }
 

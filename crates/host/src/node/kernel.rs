@@ -12,7 +12,8 @@ use crate::{
     series::{Family, LazySeries, Pass, Series},
 };
 
-const ALLOCATED: Family<'_> = Family::gauge("node_filefd_allocated", "File descriptor statistics: allocated.");
+const ALLOCATED: Family<'_> =
+    Family::gauge("node_filefd_allocated", "File descriptor statistics: allocated.");
 const MAXIMUM: Family<'_> = Family::gauge("node_filefd_maximum", "File descriptor statistics: maximum.");
 
 pub(super) struct FileDescriptors {
@@ -79,8 +80,7 @@ impl Collector for Entropy {
     }
 }
 
-const NOW: Family<'_> =
-    Family::gauge("node_time_seconds", "System time in seconds since epoch (1970).");
+const NOW: Family<'_> = Family::gauge("node_time_seconds", "System time in seconds since epoch (1970).");
 const CURRENT: Family<'_> = Family::gauge(
     "node_time_clocksource_current_info",
     "Current clocksource read from '/sys/devices/system/clocksource'.",
@@ -174,7 +174,8 @@ impl Collector for Uname {
                 self.known = Some((words, series));
             }
         }
-        let (_, series) = self.known.as_ref().ok_or(Failure { place: "uname".into(), errno: Errno::NOSYS })?;
+        let (_, series) =
+            self.known.as_ref().ok_or(Failure { place: "uname".into(), errno: Errno::NOSYS })?;
         pass.put(*series, 1.0);
         Ok(())
     }

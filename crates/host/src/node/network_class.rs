@@ -57,22 +57,14 @@ const ATTRIBUTES: [(&str, Family<'_>, f64); 19] = [
     ("flags", property("node_network_flags", "Network device property: flags"), 1.0),
     ("ifindex", property("node_network_iface_id", "Network device property: iface_id"), 1.0),
     ("iflink", property("node_network_iface_link", "Network device property: iface_link"), 1.0),
-    (
-        "link_mode",
-        property("node_network_iface_link_mode", "Network device property: iface_link_mode"),
-        1.0,
-    ),
+    ("link_mode", property("node_network_iface_link_mode", "Network device property: iface_link_mode"), 1.0),
     ("mtu", property("node_network_mtu_bytes", "Network device property: mtu_bytes"), 1.0),
     (
         "name_assign_type",
         property("node_network_name_assign_type", "Network device property: name_assign_type"),
         1.0,
     ),
-    (
-        "netdev_group",
-        property("node_network_net_dev_group", "Network device property: net_dev_group"),
-        1.0,
-    ),
+    ("netdev_group", property("node_network_net_dev_group", "Network device property: net_dev_group"), 1.0),
     ("speed", property("node_network_speed_bytes", "Network device property: speed_bytes"), MEGABIT_BYTES),
     (
         "tx_queue_len",
@@ -156,7 +148,8 @@ impl Device {
     }
 
     fn read(&mut self, folder: &Path, pass: &mut Pass<'_>, buffer: &mut Buffer) {
-        for ((value, series), (file, _, unit)) in self.values.iter_mut().zip(&mut self.series).zip(ATTRIBUTES) {
+        for ((value, series), (file, _, unit)) in self.values.iter_mut().zip(&mut self.series).zip(ATTRIBUTES)
+        {
             let text = read_once(&folder.join(file), buffer).unwrap_or_default();
             *value = match file {
                 UP_FILE => (!text.is_empty()).then(|| f64::from(u8::from(parse::trim(text) == b"up"))),
@@ -172,7 +165,9 @@ impl Device {
             let text = read_text(&folder.join(file)).unwrap_or_default();
             match label {
                 "adminstate" if text.is_empty() => text,
-                "adminstate" if parse::integer(text.as_bytes()).is_some_and(|f| f & FLAG_UP != 0) => "up".into(),
+                "adminstate" if parse::integer(text.as_bytes()).is_some_and(|f| f & FLAG_UP != 0) => {
+                    "up".into()
+                }
                 "adminstate" => "down".into(),
                 _ => text,
             }

@@ -108,7 +108,8 @@ impl Collector for NetStat {
             let mut lines = parse::lines(text);
             while let (Some(names), Some(numbers)) = (lines.next(), lines.next()) {
                 let Some((protocol, heading)) = parse::split_once(names, b':') else { continue };
-                let Some((_, numbers)) = parse::split_once(numbers, b':').filter(|(p, _)| *p == protocol) else {
+                let Some((_, numbers)) = parse::split_once(numbers, b':').filter(|(p, _)| *p == protocol)
+                else {
                     continue;
                 };
                 let Some(known) = protocols.entry(protocol, |_| Protocol::default()) else { continue };
@@ -124,7 +125,9 @@ impl Collector for NetStat {
         self.fields6.begin();
         for line in parse::lines(text) {
             let mut words = parse::words(line);
-            let (Some(key), Some(n)) = (words.next(), words.next().and_then(parse::unsigned)) else { continue };
+            let (Some(key), Some(n)) = (words.next(), words.next().and_then(parse::unsigned)) else {
+                continue;
+            };
             // `Udp6InErrors`: the protocol's name ends in 6, the counter's name follows.
             let define = |key: &str| {
                 let (protocol, name) = key.split_at(key.find('6')? + 1);
@@ -192,7 +195,8 @@ impl Collector for SockStat {
                 let mut words = parse::words(rest);
                 while let (Some(state), Some(n)) = (words.next(), words.next()) {
                     let Some(n) = parse::signed(n).map(parse::signed_value) else { continue };
-                    let define = |state: &str| define_sockets(pass, &String::from_utf8_lossy(protocol), state);
+                    let define =
+                        |state: &str| define_sockets(pass, &String::from_utf8_lossy(protocol), state);
                     if let Some(sockets) = states.entry(state, define) {
                         pass.put(sockets.count, n);
                         if let Some(bytes) = sockets.bytes {

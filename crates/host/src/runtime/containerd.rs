@@ -144,9 +144,8 @@ fn meaning(envelope: &message::Envelope) -> Event {
                 Err(_) => Event::Other,
             }
         }
-        "/tasks/start" | "/tasks/exit" | "/containers/create" | "/containers/update" | "/namespaces/create" => {
-            Event::Changed
-        }
+        "/tasks/start" | "/tasks/exit" | "/containers/create" | "/containers/update"
+        | "/namespaces/create" => Event::Changed,
         _ => Event::Other,
     }
 }

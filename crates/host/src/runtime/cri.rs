@@ -127,7 +127,9 @@ pub(super) fn join(
             let pod = pods.get(&c.pod_sandbox_id).cloned().unwrap_or_default();
             let metadata = c.metadata.unwrap_or_default();
             let image = c.image.unwrap_or_default();
-            let mut label = |name, other: String| if other.is_empty() { c.labels.remove(name).unwrap_or_default() } else { other };
+            let mut label = |name, other: String| {
+                if other.is_empty() { c.labels.remove(name).unwrap_or_default() } else { other }
+            };
             RuntimeContainer {
                 runtime: runtime.to_owned(),
                 pod: label(POD_NAME, pod.name),
@@ -135,7 +137,11 @@ pub(super) fn join(
                 pod_uid: label(POD_UID, pod.uid),
                 pod_container: label(CONTAINER_NAME, metadata.name),
                 attempt: Some(metadata.attempt),
-                image: if image.user_specified_image.is_empty() { image.image } else { image.user_specified_image },
+                image: if image.user_specified_image.is_empty() {
+                    image.image
+                } else {
+                    image.user_specified_image
+                },
                 id: c.id,
                 ..RuntimeContainer::default()
             }

@@ -35,7 +35,10 @@ impl Client {
             .await
             .map_err(|_| "it does not accept the connection in time".to_owned())?
             .map_err(|e| innermost(&e))?;
-        Ok(Self { grpc: tonic::client::Grpc::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX), timeout })
+        Ok(Self {
+            grpc: tonic::client::Grpc::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX),
+            timeout,
+        })
     }
 
     /// Asks one question. `namespace` is containerd's.
@@ -61,7 +64,11 @@ impl Client {
     }
 
     /// Asks for a stream of answers. There is no deadline for it to begin.
-    pub(super) async fn stream<Q, A>(&mut self, method: &'static str, question: Q) -> Result<Streaming<A>, Status>
+    pub(super) async fn stream<Q, A>(
+        &mut self,
+        method: &'static str,
+        question: Q,
+    ) -> Result<Streaming<A>, Status>
     where
         Q: Message + Default + 'static,
         A: Message + Default + 'static,

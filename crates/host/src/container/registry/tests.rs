@@ -1,1 +1,115 @@
+use super::*;
 
+const ID: &str = "00000000000000000000000000000000000000000000000000000000000abc01";
+
+fn added(path: &str, id: u64) -> TreeChange {
+    TreeChange::Added { path: path.into(), id }
+}
+
+fn told(id: &str, cgroup: &str) -> RuntimeContainer {
+    let text = str::to_owned;
+    RuntimeContainer {
+        id: text(id),
+        image: text("bb"),
+        runtime: text("containerd"),
+        cgroup: Some(text(cgroup)),
+        ..Default::default()
+    }
+}
+
+fn update(containers: Vec<RuntimeContainer>, namespaces: &[&str]) -> RuntimeUpdate {
+    RuntimeUpdate { containers, namespaces: namespaces.iter().map(|&n| n.to_owned()).collect() }
+}
+
+fn changes(registry: &mut Registry) -> Vec<String> {
+    let mut out = Vec::new();
+    registry.take_changes(&mut out);
+    let name = |k: &Known| format!("{} {}", k.container.name, k.container.image);
+    let text = |c: &Change| match c {
+        Change::Started(k) => format!("started {}", name(k)),
+        Change::Identified(k) => format!("identified {}", name(k)),
+        Change::Stopped(g) => format!("stopped {g}"),
+    };
+    out.iter().map(text).collect()
+}
+
+#[test]
+fn ids_are_found_in_the_names_that_runtimes_give() {
+    for (name, expected) in [
+        (ID.to_owned(), Some(ID)),
+        (format!("cri-containerd-{ID}.scope"), Some(ID)),
+        (format!("docker-{ID}.scope"), Some(ID)),
+        (format!("crio-conmon-{ID}.scope"), None),
+        (format!("{ID}0"), None),
+        (ID[1..].to_owned(), None),
+        ("é".repeat(64), None),
+        (String::new(), None),
+    ] {
+        assert_eq!(hex_id(&name), expected, "{name}");
+    }
+}
+
+#[test]
+fn a_container_is_found_by_its_id_then_named_by_its_runtime_then_gone() {
+    let mut registry = Registry::default();
+    let path = format!("/kubepods/pod1/{ID}");
+    assert!(registry.tree_changes(vec![added("/kubepods", 1), added("/kubepods/pod1", 2), added(&path, 3)]));
+    assert_eq!(changes(&mut registry), [format!("started {ID} ")]);
+    let mut of_pod = told(ID, &path);
+    (of_pod.pod, of_pod.pod_container) = ("web-0".into(), "app".into());
+    registry.runtime_update("/s".into(), update(vec![of_pod.clone()], &[]));
+    registry.runtime_update("/s".into(), update(vec![of_pod], &[]));
+    assert_eq!(changes(&mut registry), ["identified app bb"], "told once");
+
+    registry.tree_changes(vec![added(&format!("{path}/init.scope"), 4)]);
+    let index = registry.index();
+    for found in [
+        index.by_cgroup_id(3),
+        index.by_cgroup_id(4),
+        index.by_pid_cgroup_path(&format!("{path}/init.scope/x")),
+        index.by_container_id(ID),
+    ] {
+        assert_eq!(found.map(|c| c.pod.clone()), Some("web-0".into()));
+    }
+    assert_eq!(index.by_cgroup_id(2), None);
+    assert_eq!(index.by_pid_cgroup_path("/kubepods/pod1"), None);
+
+    registry.tree_changes(vec![TreeChange::Removed { path }]);
+    assert_eq!(changes(&mut registry), ["stopped 1"]);
+    assert!(index.all().is_empty());
+    assert!(index.by_cgroup_id(3).is_some(), "its last events may come later");
+}
+
+#[test]
+fn a_container_without_an_id_in_its_path_is_known_by_its_runtime() {
+    let mut registry = Registry::default();
+    registry.tree_changes(vec![added("/default", 1), added("/default/c1", 2), added("/user.slice", 3)]);
+    assert_eq!(changes(&mut registry), [""; 0]);
+    registry.runtime_update("/s".into(), update(vec![told("c1", "/default/c1/init.scope")], &["default"]));
+    assert_eq!(changes(&mut registry), ["started c1 bb"], "although its process moved further down");
+    // From now on one beside it is taken for one at once, until the runtime keeps silent of it.
+    registry.tree_changes(vec![added("/default/c2", 5)]);
+    assert_eq!(changes(&mut registry), ["started c2 "]);
+    for _ in 0..PROVISIONAL_ANSWERS {
+        registry.runtime_update("/s".into(), update(vec![told("c1", "/default/c1")], &["default"]));
+    }
+    assert_eq!(changes(&mut registry), ["stopped 2"]);
+    // A runtime that forgets it does not take its name.
+    registry.runtime_update("/s".into(), update(vec![], &["default"]));
+    assert_eq!(changes(&mut registry), [""; 0]);
+    assert_eq!(registry.index().by_cgroup_id(2).unwrap().image, "bb");
+}
+
+#[test]
+fn ended_containers_are_forgotten_in_the_end() {
+    let mut registry = Registry::default();
+    let path = |i: usize| format!("/k/{i:064x}");
+    for i in 0..GONE_MAX + 10 {
+        registry.tree_changes(vec![added(&path(i), 100 + i as u64)]);
+        registry.tree_changes(vec![TreeChange::Removed { path: path(i) }]);
+    }
+    let index = registry.index();
+    assert_eq!(index.by_cgroup_id(100), None);
+    assert!(index.by_cgroup_id(100 + GONE_MAX as u64).is_some());
+    assert_eq!(index.0.read().by_path.len(), GONE_MAX);
+}
