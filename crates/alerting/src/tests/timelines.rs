@@ -73,7 +73,7 @@ fn keep_firing_for_bridges_gaps() {
         at 35s expect firing Down
         at 60s expect firing Down
         at 95s expect firing Down
-        at 110s expect inactive Down
+        at 120s expect inactive Down
     "#,
     );
 }
