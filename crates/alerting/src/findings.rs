@@ -42,8 +42,10 @@ impl Findings {
         } else {
             known.finding.first_ns.min(finding.first_ns)
         };
-        // A detector counts repeats itself; one that started anew counts from one again.
-        let count = if finding.count > known.finding.count { finding.count } else { known.finding.count + 1 };
+        // The end is no further sight; and a detector that started anew counts from one again.
+        let over = finding.state == FindingState::Resolved;
+        let counted = over || finding.count > known.finding.count;
+        let count = if counted { finding.count.max(known.finding.count) } else { known.finding.count + 1 };
         let last_ns = known.finding.last_ns.max(finding.last_ns);
         known.finding = Finding { first_ns, last_ns, count, ..finding.clone() };
         known.resolved_at_ms = None;

@@ -1,3 +1,5 @@
+mod builtin;
 mod files;
 mod templates;
+mod timeline;
 mod timelines;

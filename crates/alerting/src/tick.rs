@@ -161,6 +161,16 @@ impl Alerting {
         self.groups.iter().flat_map(|g| &g.rules).any(|r| r.alerts.active().next().is_some())
     }
 
+    /// How many messages are not delivered yet.
+    pub fn outstanding(&self) -> usize {
+        self.dispatcher.outstanding.len()
+    }
+
+    /// When the oldest message that is not delivered was made.
+    pub fn oldest_outstanding_ms(&self) -> Option<i64> {
+        self.dispatcher.outstanding.values().map(|(intent, _)| intent.created_ms).min()
+    }
+
     /// Findings that could not be kept because there were too many.
     pub fn findings_dropped(&self) -> u64 {
         self.findings.dropped

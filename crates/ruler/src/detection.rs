@@ -1,0 +1,143 @@
+//! The stage before the stores in which events pass the detectors.
+//!
+//! Invariants: no event is lost or changed, whatever a detector does; a batch that is sent again
+//! because the store could not take it is not judged again.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+use vedette_model::{Batch, Event, Fact, Finding, Host, Origin, Payload, Rejected, Sink};
+
+use crate::ruler::RulerHandle;
+
+/// Findings from the passing of time that wait for the store; of more, the oldest are left out
+/// of the store, but not of the alerts.
+const EXPIRED_MAX: usize = 10_000;
+
+/// Looks at events and finds.
+pub trait Detect: Send {
+    /// Looks at one event; appends what it means.
+    fn observe(&mut self, event: &Event, findings: &mut Vec<Finding>);
+
+    /// Appends what the passing of time means: repeats, and findings that are over.
+    fn expire(&mut self, now_ns: i64, findings: &mut Vec<Finding>);
+}
+
+/// Passes batches on to the stores, event batches with the findings they gave.
+pub struct DetectionStage {
+    inner: Arc<dyn Sink>,
+    ruler: RulerHandle,
+    /// The sender of findings that come from the passing of time, and the machine they are about.
+    origin: Origin,
+    host: Arc<Host>,
+    state: Mutex<State>,
+}
+
+struct State {
+    detector: Box<dyn Detect>,
+    /// Findings from the passing of time that the store did not take yet, and batches of them.
+    expired: Vec<Event>,
+    seq: u64,
+    /// The batch that the store did not take yet, as it goes on.
+    retried: Option<(Origin, u64, Batch)>,
+}
+
+impl DetectionStage {
+    /// A stage before `inner` whose findings are told to the ruler.
+    pub fn new(
+        detector: Box<dyn Detect>,
+        inner: Arc<dyn Sink>,
+        ruler: RulerHandle,
+        origin: Origin,
+        host: Arc<Host>,
+    ) -> Self {
+        let state = State { detector, expired: Vec::new(), seq: 0, retried: None };
+        Self { inner, ruler, origin, host, state: Mutex::new(state) }
+    }
+
+    /// Lets time pass: called about once a second. What the store does not take is kept for the
+    /// next call.
+    pub fn expire(&self, now_ns: i64) -> Result<(), Rejected> {
+        let mut state = self.state.lock();
+        let mut findings = Vec::new();
+        let detector = &mut state.detector;
+        if catch_unwind(AssertUnwindSafe(|| detector.expire(now_ns, &mut findings))).is_err() {
+            self.ruler.metrics().detection_panics.inc();
+        }
+        for finding in findings {
+            self.ruler.observe_finding(finding.clone());
+            let fact = Fact::Finding(Box::new(finding));
+            let host = self.host.clone();
+            state.expired.push(Event { id: 0, time_ns: now_ns, host, container: None, process: None, fact });
+        }
+        if state.expired.is_empty() {
+            return Ok(());
+        }
+        state.seq += 1;
+        let payload = Payload::Events(std::mem::take(&mut state.expired));
+        let batch = Batch { origin: self.origin.clone(), seq: state.seq, payload };
+        let result = self.inner.accept(&batch);
+        if let (Err(Rejected::Retry(_)), Payload::Events(events)) = (&result, batch.payload) {
+            // Sent again together with what comes until then, as another batch.
+            state.expired = events;
+            let excess = state.expired.len().saturating_sub(EXPIRED_MAX);
+            state.expired.drain(..excess);
+        }
+        result
+    }
+
+    /// The batch with the findings of its events, or `None` if there are none.
+    fn judge(&self, state: &mut State, batch: &Batch, events: &[Event]) -> Option<Batch> {
+        let metrics = self.ruler.metrics();
+        metrics.detection_events.add(events.len() as u64);
+        let mut findings = Vec::new();
+        let mut found: Vec<Event> = Vec::new();
+        for event in events {
+            // A finding is a judgement already.
+            if matches!(event.fact, Fact::Finding(_)) {
+                continue;
+            }
+            let judged = catch_unwind(AssertUnwindSafe(|| state.detector.observe(event, &mut findings)));
+            if judged.is_err() {
+                metrics.detection_panics.inc();
+            }
+            for finding in findings.drain(..) {
+                self.ruler.observe_finding(finding.clone());
+                found.push(Event { id: 0, fact: Fact::Finding(Box::new(finding)), ..event.clone() });
+            }
+        }
+        if found.is_empty() {
+            return None;
+        }
+        let all = events.iter().cloned().chain(found).collect();
+        Some(Batch { payload: Payload::Events(all), origin: batch.origin.clone(), seq: batch.seq })
+    }
+}
+
+impl Sink for DetectionStage {
+    fn accept(&self, batch: &Batch) -> Result<(), Rejected> {
+        let Payload::Events(events) = &batch.payload else {
+            return self.inner.accept(batch);
+        };
+        let mut state = self.state.lock();
+        let judged = match state.retried.take() {
+            Some((origin, seq, judged)) if origin == batch.origin && seq == batch.seq => Some(judged),
+            _ => self.judge(&mut state, batch, events),
+        };
+        let Some(judged) = judged else {
+            let result = self.inner.accept(batch);
+            if matches!(result, Err(Rejected::Retry(_))) {
+                state.retried = Some((batch.origin.clone(), batch.seq, batch.clone()));
+            }
+            return result;
+        };
+        let result = self.inner.accept(&judged);
+        if matches!(result, Err(Rejected::Retry(_))) {
+            state.retried = Some((batch.origin.clone(), batch.seq, judged));
+        }
+        result
+    }
+}
