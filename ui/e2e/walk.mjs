@@ -66,7 +66,9 @@ async function open(look, expected = /^$/) {
   const page = await context.newPage();
   await page.addInitScript(() =>
     document.addEventListener('securitypolicyviolation', (e) =>
-      console.error(`refused by the policy: ${e.violatedDirective} ${e.sourceFile}:${e.lineNumber}:${e.columnNumber} ${e.sample}`),
+      console.error(
+        `refused by the policy: ${e.violatedDirective} ${e.sourceFile}:${e.lineNumber}:${e.columnNumber} ${e.sample}`,
+      ),
     ),
   );
   page.setDefaultTimeout(10_000);
@@ -90,7 +92,10 @@ async function shot(page, name) {
 async function axe(page, where) {
   const session = await page.context().newCDPSession(page);
   const { frameTree } = await session.send('Page.getFrameTree');
-  const { executionContextId } = await session.send('Page.createIsolatedWorld', { frameId: frameTree.frame.id, worldName: 'axe' });
+  const { executionContextId } = await session.send('Page.createIsolatedWorld', {
+    frameId: frameTree.frame.id,
+    worldName: 'axe',
+  });
   await session.send('Runtime.evaluate', { expression: axeSource, contextId: executionContextId });
   const answer = await session.send('Runtime.evaluate', {
     expression: `axe.run(document, { resultTypes: ['violations'] }).then((r) => JSON.stringify(r.violations.map((v) => ({ id: v.id, impact: v.impact, nodes: v.nodes.slice(0, 4).map((n) => n.html.slice(0, 180) + ' ' + (n.failureSummary ?? '').slice(0, 200)) }))))`,
@@ -99,9 +104,15 @@ async function axe(page, where) {
     contextId: executionContextId,
   });
   await session.detach();
-  check(answer.result.value !== undefined, `${where}: axe did not run: ${JSON.stringify(answer.exceptionDetails ?? {}).slice(0, 300)}`);
+  check(
+    answer.result.value !== undefined,
+    `${where}: axe did not run: ${JSON.stringify(answer.exceptionDetails ?? {}).slice(0, 300)}`,
+  );
   for (const violation of JSON.parse(answer.result.value ?? '[]'))
-    check(!['serious', 'critical'].includes(violation.impact), `${where}: axe ${violation.impact} ${violation.id}: ${violation.nodes.join(' | ')}`);
+    check(
+      !['serious', 'critical'].includes(violation.impact),
+      `${where}: axe ${violation.impact} ${violation.id}: ${violation.nodes.join(' | ')}`,
+    );
 }
 
 async function settled(page) {
@@ -149,7 +160,10 @@ for (const look of [looks[0], looks[3]]) {
     await settled(page);
     const box = page.getByRole('region', { name: 'Containers' }).last();
     await box.getByRole('button', { name: 'CPU', exact: true }).click();
-    check(new URL(page.url()).searchParams.get('sort') === '-cpu', `${look.name}: the order stands in the URL`);
+    check(
+      new URL(page.url()).searchParams.get('sort') === '-cpu',
+      `${look.name}: the order stands in the URL`,
+    );
     await box.locator('th[aria-sort=descending]').waitFor();
     await page.goBack();
     check(new URL(page.url()).searchParams.get('sort') === null, `${look.name}: back takes the order back`);
@@ -164,7 +178,10 @@ for (const look of [looks[0], looks[3]]) {
     await page.keyboard.press('Escape');
     await page.keyboard.press('Control+Enter');
     await page.locator('.cm-lintRange-error').first().waitFor();
-    await page.getByRole('alert').filter({ hasText: /\d+:\d+/ }).waitFor();
+    await page
+      .getByRole('alert')
+      .filter({ hasText: /\d+:\d+/ })
+      .waitFor();
     await shot(page, `${look.name}-flow-error`);
     await axe(page, `${look.name} query error`);
     await editor.click();
@@ -172,7 +189,10 @@ for (const look of [looks[0], looks[3]]) {
     await page.keyboard.type('node_load1', { delay: 5 });
     await page.keyboard.press('Control+Enter');
     await page.locator('.query canvas').waitFor();
-    check(new URL(page.url()).searchParams.get('q') === 'node_load1', `${look.name}: the query stands in the URL`);
+    check(
+      new URL(page.url()).searchParams.get('q') === 'node_load1',
+      `${look.name}: the query stands in the URL`,
+    );
   });
 
   await step('names are completed', async () => {
@@ -188,7 +208,12 @@ for (const look of [looks[0], looks[3]]) {
     await page.goto(`${base}/graph?g0.expr=node_load1&g0.tab=0&g0.range_input=30m`);
     await settled(page);
     const url = new URL(page.url());
-    check(url.pathname === '/explore/metrics' && url.searchParams.get('q') === 'node_load1' && url.searchParams.get('from') === 'now-30m', `${look.name}: /graph leads to ${url}`);
+    check(
+      url.pathname === '/explore/metrics' &&
+        url.searchParams.get('q') === 'node_load1' &&
+        url.searchParams.get('from') === 'now-30m',
+      `${look.name}: /graph leads to ${url}`,
+    );
   });
 
   await step('events are filtered, one is opened, its tree shown', async () => {
@@ -197,7 +222,10 @@ for (const look of [looks[0], looks[3]]) {
     await page.getByRole('button', { name: /^Kinds of events/ }).click();
     await page.getByLabel('Exec', { exact: true }).check();
     await page.keyboard.press('Escape');
-    check(new URL(page.url()).searchParams.get('kind') === 'exec', `${look.name}: the kind stands in the URL`);
+    check(
+      new URL(page.url()).searchParams.get('kind') === 'exec',
+      `${look.name}: the kind stands in the URL`,
+    );
     const rows = page.locator('tbody tr[data-row]');
     await rows.first().waitFor();
     await rows.nth(1).focus();
@@ -220,7 +248,13 @@ for (const look of [looks[0], looks[3]]) {
     const far = await box.evaluate((e) => ((e.scrollTop = 600), e.scrollTop));
     if (far < 300) return; // Too few events on this machine to scroll.
     await page.waitForTimeout(300);
-    const read = () => box.evaluate((e) => [...e.querySelectorAll('tbody tr[data-row]')].find((r) => r.getBoundingClientRect().top > e.getBoundingClientRect().top + 60)?.textContent);
+    const read = () =>
+      box.evaluate(
+        (e) =>
+          [...e.querySelectorAll('tbody tr[data-row]')].find(
+            (r) => r.getBoundingClientRect().top > e.getBoundingClientRect().top + 60,
+          )?.textContent,
+      );
     const before = await read();
     await page.getByRole('button', { name: / new/ }).waitFor();
     check((await read()) === before, `${look.name}: the row that was read moved`);
@@ -274,7 +308,10 @@ for (const look of [looks[0], looks[3]]) {
     await page.keyboard.press('g');
     await page.keyboard.press('e');
     await page.waitForURL(/\/explore\/events/);
-    check(new URL(page.url()).searchParams.get('from') === 'now-1h', `${look.name}: the range goes along from page to page`);
+    check(
+      new URL(page.url()).searchParams.get('from') === 'now-1h',
+      `${look.name}: the range goes along from page to page`,
+    );
     await page.goBack();
     await page.waitForFunction(() => location.pathname === '/');
     await page.keyboard.press('l');

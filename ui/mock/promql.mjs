@@ -1,7 +1,16 @@
 // A very small PromQL evaluator for the mock: enough for what the pages ask, and honest errors
 // with a position for the rest. It is no reference for anything.
 
-const functions = new Set(['rate', 'irate', 'increase', 'changes', 'delta', 'label_replace', 'abs', 'histogram_quantile']);
+const functions = new Set([
+  'rate',
+  'irate',
+  'increase',
+  'changes',
+  'delta',
+  'label_replace',
+  'abs',
+  'histogram_quantile',
+]);
 const aggregations = new Set(['sum', 'avg', 'max', 'min', 'count', 'topk']);
 
 export class PromqlError extends Error {}
@@ -19,7 +28,12 @@ export function parse(text) {
   const take = (value) => {
     const token = peek();
     if (value !== undefined && token.text !== value)
-      fail(token, token.kind === 'end' ? `unexpected end of input, expected "${value}"` : `unexpected ${token.kind} "${token.text}", expected "${value}"`);
+      fail(
+        token,
+        token.kind === 'end'
+          ? `unexpected end of input, expected "${value}"`
+          : `unexpected ${token.kind} "${token.text}", expected "${value}"`,
+      );
     at += 1;
     return token;
   };
@@ -63,12 +77,16 @@ export function parse(text) {
     }
     if (token.text === '{') return selector('');
     if (token.kind !== 'identifier')
-      fail(token, token.kind === 'end' ? 'unexpected end of input' : `unexpected ${token.kind} "${token.text}"`);
+      fail(
+        token,
+        token.kind === 'end' ? 'unexpected end of input' : `unexpected ${token.kind} "${token.text}"`,
+      );
     take();
     if (aggregations.has(token.text)) {
       let by;
       const grouping = () => {
-        if (peek().text === 'by' || peek().text === 'without') by = { word: take().text, labels: labelList() };
+        if (peek().text === 'by' || peek().text === 'without')
+          by = { word: take().text, labels: labelList() };
       };
       grouping();
       take('(');
@@ -101,11 +119,17 @@ export function parse(text) {
       take();
       while (peek().text !== '}') {
         const label = take();
-        if (label.kind !== 'identifier') fail(label, `unexpected ${label.kind} "${label.text}" in label matching, expected identifier or "}"`);
+        if (label.kind !== 'identifier')
+          fail(
+            label,
+            `unexpected ${label.kind} "${label.text}" in label matching, expected identifier or "}"`,
+          );
         const op = take();
-        if (!['=', '!=', '=~', '!~'].includes(op.text)) fail(op, `unexpected ${op.kind} "${op.text}" in label matching, expected label matching operator`);
+        if (!['=', '!=', '=~', '!~'].includes(op.text))
+          fail(op, `unexpected ${op.kind} "${op.text}" in label matching, expected label matching operator`);
         const value = take();
-        if (value.kind !== 'string') fail(value, `unexpected ${value.kind} "${value.text}" in label matching, expected string`);
+        if (value.kind !== 'string')
+          fail(value, `unexpected ${value.kind} "${value.text}" in label matching, expected string`);
         matchers.push({ name: label.text, op: op.text, value: value.text });
         if (peek().text === ',') take();
       }
@@ -132,9 +156,15 @@ function lex(text) {
   while (at < text.length) {
     pattern.lastIndex = at;
     const match = pattern.exec(text);
-    if (!match) throw new PromqlError(`1:${at + 1}: parse error: unexpected character: ${JSON.stringify(text[at])}`);
+    if (!match)
+      throw new PromqlError(`1:${at + 1}: parse error: unexpected character: ${JSON.stringify(text[at])}`);
     for (const [kind, value] of Object.entries(match.groups ?? {}))
-      if (value !== undefined) tokens.push({ kind, at, text: kind === 'string' ? value.slice(1, -1).replace(/\\(.)/g, '$1') : value });
+      if (value !== undefined)
+        tokens.push({
+          kind,
+          at,
+          text: kind === 'string' ? value.slice(1, -1).replace(/\\(.)/g, '$1') : value,
+        });
     at = pattern.lastIndex;
   }
   tokens.push({ kind: 'end', text: '', at: text.length });
@@ -155,22 +185,36 @@ export function evaluate(tree, store, time) {
     case 'string':
       return tree.value;
     case 'selector':
-      return pick(tree, store, time).map((s) => ({ labels: s.labels, value: s.at(time) })).filter((s) => s.value !== null);
+      return pick(tree, store, time)
+        .map((s) => ({ labels: s.labels, value: s.at(time) }))
+        .filter((s) => s.value !== null);
     case 'call': {
       const [first, ...rest] = tree.args;
       if (tree.name === 'label_replace') {
         const [to, value] = rest.map((r) => r.value);
-        return evaluate(first, store, time).map((s) => ({ labels: { ...s.labels, [to]: value }, value: s.value }));
+        return evaluate(first, store, time).map((s) => ({
+          labels: { ...s.labels, [to]: value },
+          value: s.value,
+        }));
       }
-      if (tree.name === 'abs') return evaluate(first, store, time).map((s) => ({ ...s, value: Math.abs(s.value) }));
-      if (first?.type !== 'selector' || !first.window) throw new PromqlError(`1:1: parse error: expected type range vector in call to function "${tree.name}", got instant vector`);
+      if (tree.name === 'abs')
+        return evaluate(first, store, time).map((s) => ({ ...s, value: Math.abs(s.value) }));
+      if (first?.type !== 'selector' || !first.window)
+        throw new PromqlError(
+          `1:1: parse error: expected type range vector in call to function "${tree.name}", got instant vector`,
+        );
       return pick(first, store, time)
         .map((s) => {
           const { __name__, ...labels } = s.labels;
           const now = s.at(time);
           if (now === null) return null;
           const rate = s.rate ? s.rate(time) : 0;
-          const value = tree.name === 'changes' ? (s.changes ?? 0) : tree.name === 'increase' ? rate * first.window : rate;
+          const value =
+            tree.name === 'changes'
+              ? (s.changes ?? 0)
+              : tree.name === 'increase'
+                ? rate * first.window
+                : rate;
           return { labels, value };
         })
         .filter(Boolean);
@@ -183,7 +227,9 @@ export function evaluate(tree, store, time) {
       for (const s of input) {
         const { __name__, ...all } = s.labels;
         const labels = Object.fromEntries(
-          Object.entries(all).filter(([name]) => (tree.by ? tree.by.labels.includes(name) === (tree.by.word === 'by') : false)),
+          Object.entries(all).filter(([name]) =>
+            tree.by ? tree.by.labels.includes(name) === (tree.by.word === 'by') : false,
+          ),
         );
         const key = JSON.stringify(Object.entries(labels).sort());
         const group = groups.get(key) ?? { labels, values: [] };
@@ -191,7 +237,13 @@ export function evaluate(tree, store, time) {
         groups.set(key, group);
       }
       const sum = (v) => v.reduce((a, b) => a + b, 0);
-      const of = { sum, count: (v) => v.length, max: (v) => Math.max(...v), min: (v) => Math.min(...v), avg: (v) => sum(v) / v.length };
+      const of = {
+        sum,
+        count: (v) => v.length,
+        max: (v) => Math.max(...v),
+        min: (v) => Math.min(...v),
+        avg: (v) => sum(v) / v.length,
+      };
       return [...groups.values()].map((g) => ({ labels: g.labels, value: of[tree.op](g.values) }));
     }
     case 'binary':
@@ -212,7 +264,14 @@ function operate(op, left, right) {
     '/': (a, b) => a / b,
     '%': (a, b) => a % b,
   }[op];
-  const test = { '>': (a, b) => a > b, '<': (a, b) => a < b, '>=': (a, b) => a >= b, '<=': (a, b) => a <= b, '==': (a, b) => a === b, '!=': (a, b) => a !== b }[op];
+  const test = {
+    '>': (a, b) => a > b,
+    '<': (a, b) => a < b,
+    '>=': (a, b) => a >= b,
+    '<=': (a, b) => a <= b,
+    '==': (a, b) => a === b,
+    '!=': (a, b) => a !== b,
+  }[op];
   const bare = ({ __name__, ...labels }) => labels;
   const key = (s) => JSON.stringify(Object.entries(bare(s.labels)).sort());
   if (op === 'or') {
@@ -223,10 +282,13 @@ function operate(op, left, right) {
     const have = new Set(right.map(key));
     return left.filter((s) => have.has(key(s)) === (op === 'and'));
   }
-  if (typeof left === 'number' && typeof right === 'number') return calc ? calc(left, right) : Number(test(left, right));
+  if (typeof left === 'number' && typeof right === 'number')
+    return calc ? calc(left, right) : Number(test(left, right));
   const one = (s, a, b) => (calc ? { labels: bare(s.labels), value: calc(a, b) } : test(a, b) ? s : null);
   if (typeof right === 'number') return left.map((s) => one(s, s.value, right)).filter(Boolean);
   if (typeof left === 'number') return right.map((s) => one(s, left, s.value)).filter(Boolean);
   const others = new Map(right.map((s) => [key(s), s]));
-  return left.map((s) => (others.has(key(s)) ? one(s, s.value, others.get(key(s)).value) : null)).filter(Boolean);
+  return left
+    .map((s) => (others.has(key(s)) ? one(s, s.value, others.get(key(s)).value) : null))
+    .filter(Boolean);
 }

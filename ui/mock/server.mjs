@@ -10,7 +10,13 @@ import { attack, hostName, makeContainers, makeEvent, makeStore, startedMs } fro
 
 const policy =
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-const types = { '.html': 'text/html; charset=utf-8', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml', '.json': 'application/json' };
+const types = {
+  '.html': 'text/html; charset=utf-8',
+  '.js': 'text/javascript',
+  '.css': 'text/css',
+  '.svg': 'image/svg+xml',
+  '.json': 'application/json',
+};
 
 export function startMock({ port = 0, dist = false, containers: count = 14 } = {}) {
   const containers = makeContainers(count);
@@ -38,13 +44,22 @@ export function startMock({ port = 0, dist = false, containers: count = 14 } = {
     const kinds = params.getAll('kind');
     if (kinds.length > 0 && !kinds.includes(e.kind)) return false;
     const container = params.get('container');
-    if (container && !(e['container.id']?.startsWith(container) || e['container.name'] === container)) return false;
+    if (container && !(e['container.id']?.startsWith(container) || e['container.name'] === container))
+      return false;
     const process = params.get('process');
     if (process && `${e['process.pid']}:${e['process.start_ns']}` !== process) return false;
     const severity = ['info', 'warning', 'critical'].indexOf(params.get('severity') ?? '');
-    if (severity >= 0 && !(e.finding && ['info', 'warning', 'critical'].indexOf(e.finding.severity) >= severity)) return false;
-    const text = `${e['process.command_line']} ${e['process.executable.path']} ${e['container.name'] ?? ''} ${e['network.peer.address'] ?? ''} ${e.finding?.title ?? ''}`.toLowerCase();
-    return (params.get('text') ?? '').toLowerCase().split(/\s+/).every((w) => text.includes(w));
+    if (
+      severity >= 0 &&
+      !(e.finding && ['info', 'warning', 'critical'].indexOf(e.finding.severity) >= severity)
+    )
+      return false;
+    const text =
+      `${e['process.command_line']} ${e['process.executable.path']} ${e['container.name'] ?? ''} ${e['network.peer.address'] ?? ''} ${e.finding?.title ?? ''}`.toLowerCase();
+    return (params.get('text') ?? '')
+      .toLowerCase()
+      .split(/\s+/)
+      .every((w) => text.includes(w));
   }
 
   const rules = () => {
@@ -65,8 +80,20 @@ export function startMock({ port = 0, dist = false, containers: count = 14 } = {
       type: 'alerting',
       ...extra,
     });
-    const disk = { alertname: 'DiskFullWithinDay', severity: 'warning', instance: hostName, device: '/dev/nvme1n1', mountpoint: '/var/lib/containerd' };
-    const oom = { alertname: 'ContainerOomKilled', severity: 'warning', instance: hostName, container: 'search', container_id: containers[2].id.slice(0, 12) };
+    const disk = {
+      alertname: 'DiskFullWithinDay',
+      severity: 'warning',
+      instance: hostName,
+      device: '/dev/nvme1n1',
+      mountpoint: '/var/lib/containerd',
+    };
+    const oom = {
+      alertname: 'ContainerOomKilled',
+      severity: 'warning',
+      instance: hostName,
+      container: 'search',
+      container_id: containers[2].id.slice(0, 12),
+    };
     const io = { alertname: 'IoWaitSaturation', severity: 'warning', instance: hostName };
     return [
       {
@@ -75,13 +102,48 @@ export function startMock({ port = 0, dist = false, containers: count = 14 } = {
         interval: 5,
         limit: 0,
         rules: [
-          rule('DiskFullWithinDay', 'predict_linear(node_filesystem_avail_bytes[1h], 24 * 3600) < 0', 'warning', 300, [
-            { labels: disk, state: 'firing', activeAt: since(47 * 60_000), value: '-1.2e+10', annotations: { summary: 'Disk /var/lib/containerd will be full within 24 hours', description: 'At the pace of the last hour the file system on /dev/nvme1n1 is full in about 19 hours. 63 GB are free.', remedy: 'Remove unused images (crictl rmi --prune) or enlarge the volume.' } },
-          ]),
-          rule('IoWaitSaturation', 'avg by (instance) (rate(node_cpu_seconds_total{mode="iowait"}[1m])) > 0.2', 'warning', 60, [
-            { labels: io, state: 'pending', activeAt: since(21_000), value: '2.3e-01', annotations: { summary: 'Processors wait for disks' } },
-          ]),
-          rule('MemoryPressure', 'rate(node_pressure_memory_waiting_seconds_total[1m]) > 0.1', 'warning', 60, []),
+          rule(
+            'DiskFullWithinDay',
+            'predict_linear(node_filesystem_avail_bytes[1h], 24 * 3600) < 0',
+            'warning',
+            300,
+            [
+              {
+                labels: disk,
+                state: 'firing',
+                activeAt: since(47 * 60_000),
+                value: '-1.2e+10',
+                annotations: {
+                  summary: 'Disk /var/lib/containerd will be full within 24 hours',
+                  description:
+                    'At the pace of the last hour the file system on /dev/nvme1n1 is full in about 19 hours. 63 GB are free.',
+                  remedy: 'Remove unused images (crictl rmi --prune) or enlarge the volume.',
+                },
+              },
+            ],
+          ),
+          rule(
+            'IoWaitSaturation',
+            'avg by (instance) (rate(node_cpu_seconds_total{mode="iowait"}[1m])) > 0.2',
+            'warning',
+            60,
+            [
+              {
+                labels: io,
+                state: 'pending',
+                activeAt: since(21_000),
+                value: '2.3e-01',
+                annotations: { summary: 'Processors wait for disks' },
+              },
+            ],
+          ),
+          rule(
+            'MemoryPressure',
+            'rate(node_pressure_memory_waiting_seconds_total[1m]) > 0.1',
+            'warning',
+            60,
+            [],
+          ),
         ],
       },
       {
@@ -91,12 +153,32 @@ export function startMock({ port = 0, dist = false, containers: count = 14 } = {
         limit: 0,
         rules: [
           rule('ContainerOomKilled', 'increase(container_oom_events_total[10m]) > 0', 'warning', 0, [
-            { labels: oom, state: 'firing', activeAt: since(4 * 60_000), value: '2', annotations: { summary: 'search was killed for want of memory', description: 'The kernel killed a process of shop/search twice in 10 minutes; its limit is 1 GiB.', remedy: 'Raise the limit or find what grows: the graph shows its memory.', runbook_url: 'https://example.org/runbooks/oom' } },
+            {
+              labels: oom,
+              state: 'firing',
+              activeAt: since(4 * 60_000),
+              value: '2',
+              annotations: {
+                summary: 'search was killed for want of memory',
+                description:
+                  'The kernel killed a process of shop/search twice in 10 minutes; its limit is 1 GiB.',
+                remedy: 'Raise the limit or find what grows: the graph shows its memory.',
+                runbook_url: 'https://example.org/runbooks/oom',
+              },
+            },
           ]),
           rule('ContainerRestarts', 'changes(container_start_time_seconds[15m]) > 2', 'warning', 0, []),
         ],
       },
-      { name: 'vedette', file: 'built-in/vedette.yaml', interval: 5, limit: 0, rules: [rule('VedetteLosesEvents', 'rate(vedette_sensor_lost_events_total[5m]) > 0', 'warning', 0, [])] },
+      {
+        name: 'vedette',
+        file: 'built-in/vedette.yaml',
+        interval: 5,
+        limit: 0,
+        rules: [
+          rule('VedetteLosesEvents', 'rate(vedette_sensor_lost_events_total[5m]) > 0', 'warning', 0, []),
+        ],
+      },
     ];
   };
 
@@ -104,15 +186,55 @@ export function startMock({ port = 0, dist = false, containers: count = 14 } = {
     const fact = (name, value) => ({ name, value: String(value) });
     const part = (name, health, message, remedy, ...facts) => ({ name, health, message, remedy, facts });
     return [
-      part('collector.node', 'ok', '', '', fact('interval', '1 s'), fact('series', 1284), fact('last pass', '3.1 ms')),
-      part('collector.containers', 'ok', '', '', fact('containers', containers.length), fact('runtime', 'containerd 1.7.24'), fact('cgroups', 'v2')),
-      part('sensor', 'ok', '', '', fact('programs', 9), fact('events', (last() * 3).toLocaleString('en')), fact('ring buffer', '0 % full')),
-      part('tsdb', 'ok', '', '', fact('series', store.series.length), fact('samples', '4.1 M'), fact('WAL', '18 MiB'), fact('flush interval', '1 s')),
+      part(
+        'collector.node',
+        'ok',
+        '',
+        '',
+        fact('interval', '1 s'),
+        fact('series', 1284),
+        fact('last pass', '3.1 ms'),
+      ),
+      part(
+        'collector.containers',
+        'ok',
+        '',
+        '',
+        fact('containers', containers.length),
+        fact('runtime', 'containerd 1.7.24'),
+        fact('cgroups', 'v2'),
+      ),
+      part(
+        'sensor',
+        'ok',
+        '',
+        '',
+        fact('programs', 9),
+        fact('events', (last() * 3).toLocaleString('en')),
+        fact('ring buffer', '0 % full'),
+      ),
+      part(
+        'tsdb',
+        'ok',
+        '',
+        '',
+        fact('series', store.series.length),
+        fact('samples', '4.1 M'),
+        fact('WAL', '18 MiB'),
+        fact('flush interval', '1 s'),
+      ),
       part('eventdb', 'ok', '', '', fact('events', last()), fact('segments', 12), fact('on disk', '9.3 MiB')),
       part('ingest', 'ok', '', '', fact('batches waiting', 0)),
       part('ruler', 'ok', '', '', fact('rules', 6), fact('last tick', '2.4 ms')),
       part('detection', 'ok', '', '', fact('detections', 1)),
-      part('notify.ops-webhook', 'degraded', 'The last 3 deliveries were refused: connection refused (127.0.0.1:9099). 2 notifications wait.', 'Start the receiver, or correct receivers[0].url in the configuration. They are delivered when it answers.', fact('delivered', 41), fact('waiting', 2)),
+      part(
+        'notify.ops-webhook',
+        'degraded',
+        'The last 3 deliveries were refused: connection refused (127.0.0.1:9099). 2 notifications wait.',
+        'Start the receiver, or correct receivers[0].url in the configuration. They are delivered when it answers.',
+        fact('delivered', 41),
+        fact('waiting', 2),
+      ),
       part('notify.file', 'ok', '', '', fact('path', '/var/lib/vedette/alerts.jsonl')),
       part('self', 'ok', '', '', fact('resident', '84 MiB'), fact('CPU', '0.9 %'), fact('threads', 14)),
     ];
@@ -122,7 +244,9 @@ export function startMock({ port = 0, dist = false, containers: count = 14 } = {
     [
       '# HELP vedette_sensor_events_total Events read from the kernel.',
       '# TYPE vedette_sensor_events_total counter',
-      ...['exec', 'fork', 'exit', 'connection', 'pty_open'].map((k, i) => `vedette_sensor_events_total{kind="${k}"} ${last() * (i + 1)}`),
+      ...['exec', 'fork', 'exit', 'connection', 'pty_open'].map(
+        (k, i) => `vedette_sensor_events_total{kind="${k}"} ${last() * (i + 1)}`,
+      ),
       '# HELP vedette_sensor_lost_events_total Events that did not fit into the ring buffer.',
       '# TYPE vedette_sensor_lost_events_total counter',
       'vedette_sensor_lost_events_total{ring="critical"} 0',
@@ -135,7 +259,9 @@ export function startMock({ port = 0, dist = false, containers: count = 14 } = {
       'vedette_tsdb_wal_size_bytes 18874368',
       '# HELP vedette_tsdb_append_duration_seconds Time of one append.',
       '# TYPE vedette_tsdb_append_duration_seconds histogram',
-      ...['0.001', '0.01', '0.1', '+Inf'].map((le, i) => `vedette_tsdb_append_duration_seconds_bucket{le="${le}"} ${900 + i * 40}`),
+      ...['0.001', '0.01', '0.1', '+Inf'].map(
+        (le, i) => `vedette_tsdb_append_duration_seconds_bucket{le="${le}"} ${900 + i * 40}`,
+      ),
       'vedette_tsdb_append_duration_seconds_sum 0.71',
       'vedette_tsdb_append_duration_seconds_count 1020',
       '# TYPE process_resident_memory_bytes gauge',
@@ -158,11 +284,57 @@ export function startMock({ port = 0, dist = false, containers: count = 14 } = {
     });
     const own = (pid) => special.filter((s) => s['process.pid'] === pid);
     const leaf = ours
-      ? node(4702, 'sh', '/bin/sh', special[0]['process.command_line'], [
-          node(4711, 'bash', '/bin/bash', 'bash -i', [node(4715, 'id', '/usr/bin/id', 'id', [], { started_unix_nano: special[4].time_unix_nano, exited: { code: 0, signal: false }, events: own(4715), focus: e['process.pid'] === 4715 })], { started_unix_nano: special[3].time_unix_nano, events: own(4711), focus: e['process.pid'] === 4711 }),
-        ], { started_unix_nano: special[0].time_unix_nano, events: own(4702), focus: e['process.pid'] === 4702 })
-      : node(e['process.pid'], e['process.command'], e['process.executable.path'], e['process.command_line'], [], { started_unix_nano: e.time_unix_nano, focus: true, events: [e] });
-    return { root: node(1, 'systemd', '/usr/lib/systemd/systemd', '/sbin/init', [node(ours ? 2220 : e['process.parent_pid'], 'containerd-shim', '/usr/bin/containerd-shim-runc-v2', 'containerd-shim-runc-v2 -namespace k8s.io', [leaf])]) };
+      ? node(
+          4702,
+          'sh',
+          '/bin/sh',
+          special[0]['process.command_line'],
+          [
+            node(
+              4711,
+              'bash',
+              '/bin/bash',
+              'bash -i',
+              [
+                node(4715, 'id', '/usr/bin/id', 'id', [], {
+                  started_unix_nano: special[4].time_unix_nano,
+                  exited: { code: 0, signal: false },
+                  events: own(4715),
+                  focus: e['process.pid'] === 4715,
+                }),
+              ],
+              {
+                started_unix_nano: special[3].time_unix_nano,
+                events: own(4711),
+                focus: e['process.pid'] === 4711,
+              },
+            ),
+          ],
+          {
+            started_unix_nano: special[0].time_unix_nano,
+            events: own(4702),
+            focus: e['process.pid'] === 4702,
+          },
+        )
+      : node(
+          e['process.pid'],
+          e['process.command'],
+          e['process.executable.path'],
+          e['process.command_line'],
+          [],
+          { started_unix_nano: e.time_unix_nano, focus: true, events: [e] },
+        );
+    return {
+      root: node(1, 'systemd', '/usr/lib/systemd/systemd', '/sbin/init', [
+        node(
+          ours ? 2220 : e['process.parent_pid'],
+          'containerd-shim',
+          '/usr/bin/containerd-shim-runc-v2',
+          'containerd-shim-runc-v2 -namespace k8s.io',
+          [leaf],
+        ),
+      ]),
+    };
   }
 
   const json = (response, status, body) => {
@@ -181,15 +353,30 @@ export function startMock({ port = 0, dist = false, containers: count = 14 } = {
       if (!ranged) {
         const time = Number(params.get('time') ?? Date.now() / 1000);
         if (parsed.type === 'selector' && parsed.window) {
-          const result = store.select(parsed.matchers).map((s) => ({ metric: s.labels, values: Array.from({ length: 5 }, (_, i) => [time - 4 + i, show(s.at(time - 4 + i) ?? 0)]) }));
+          const result = store
+            .select(parsed.matchers)
+            .map((s) => ({
+              metric: s.labels,
+              values: Array.from({ length: 5 }, (_, i) => [time - 4 + i, show(s.at(time - 4 + i) ?? 0)]),
+            }));
           return good(response, { resultType: 'matrix', result });
         }
         const value = evaluate(parsed, store, time);
-        if (typeof value === 'number') return good(response, { resultType: 'scalar', result: [time, show(value)] });
-        return good(response, { resultType: 'vector', result: value.map((s) => ({ metric: s.labels, value: [time, show(s.value)] })) });
+        if (typeof value === 'number')
+          return good(response, { resultType: 'scalar', result: [time, show(value)] });
+        return good(response, {
+          resultType: 'vector',
+          result: value.map((s) => ({ metric: s.labels, value: [time, show(s.value)] })),
+        });
       }
       const [start, end, step] = ['start', 'end', 'step'].map((n) => Number(params.get(n)));
-      if (!(step > 0) || (end - start) / step > 11_000) return json(response, 400, { status: 'error', errorType: 'bad_data', error: 'exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)' });
+      if (!(step > 0) || (end - start) / step > 11_000)
+        return json(response, 400, {
+          status: 'error',
+          errorType: 'bad_data',
+          error:
+            'exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)',
+        });
       const all = new Map();
       for (let t = start; t <= end + 1e-6; t += step) {
         const value = evaluate(parsed, store, t);
@@ -199,10 +386,17 @@ export function startMock({ port = 0, dist = false, containers: count = 14 } = {
           if (t <= Date.now() / 1000) all.get(key).values.push([t, show(s.value)]);
         }
       }
-      return good(response, { resultType: 'matrix', result: [...all.values()].filter((s) => s.values.length > 0) });
+      return good(response, {
+        resultType: 'matrix',
+        result: [...all.values()].filter((s) => s.values.length > 0),
+      });
     } catch (error) {
       if (!(error instanceof PromqlError)) throw error;
-      return json(response, 400, { status: 'error', errorType: 'bad_data', error: `invalid parameter "query": ${error.message}` });
+      return json(response, 400, {
+        status: 'error',
+        errorType: 'bad_data',
+        error: `invalid parameter "query": ${error.message}`,
+      });
     }
   }
 
@@ -224,24 +418,68 @@ export function startMock({ port = 0, dist = false, containers: count = 14 } = {
     const { pathname: path, searchParams: params } = url;
     if (path === '/api/v1/query') return query(params, response, false);
     if (path === '/api/v1/query_range') return query(params, response, true);
-    if (path === '/api/v1/label/__name__/values') return good(response, [...new Set(store.series.map((s) => s.labels.__name__))].sort());
+    if (path === '/api/v1/label/__name__/values')
+      return good(response, [...new Set(store.series.map((s) => s.labels.__name__))].sort());
     const value = /^\/api\/v1\/label\/([^/]+)\/values$/.exec(path);
-    if (value) return good(response, [...new Set(store.series.map((s) => s.labels[decodeURIComponent(value[1])]).filter(Boolean))].sort());
-    if (path === '/api/v1/labels') return good(response, [...new Set(store.series.flatMap((s) => Object.keys(s.labels)))].sort());
-    if (path === '/api/v1/series') return good(response, store.series.slice(0, 500).map((s) => s.labels));
-    if (path === '/api/v1/metadata') return good(response, { node_load1: [{ type: 'gauge', help: '1m load average.', unit: '' }] });
+    if (value)
+      return good(
+        response,
+        [...new Set(store.series.map((s) => s.labels[decodeURIComponent(value[1])]).filter(Boolean))].sort(),
+      );
+    if (path === '/api/v1/labels')
+      return good(response, [...new Set(store.series.flatMap((s) => Object.keys(s.labels)))].sort());
+    if (path === '/api/v1/series')
+      return good(
+        response,
+        store.series.slice(0, 500).map((s) => s.labels),
+      );
+    if (path === '/api/v1/metadata')
+      return good(response, { node_load1: [{ type: 'gauge', help: '1m load average.', unit: '' }] });
     if (path === '/api/v1/rules') return good(response, { groups: rules() });
-    if (path === '/api/v1/alerts') return good(response, { alerts: rules().flatMap((g) => g.rules.flatMap((r) => r.alerts)) });
+    if (path === '/api/v1/alerts')
+      return good(response, { alerts: rules().flatMap((g) => g.rules.flatMap((r) => r.alerts)) });
     if (path === '/api/v1/targets') return good(response, { activeTargets: [], droppedTargets: [] });
     if (path === '/api/v1/status/buildinfo') return good(response, { version: '3.14.0' });
-    if (path === '/metrics') return response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4' }).end(metricsText());
+    if (path === '/metrics')
+      return response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4' }).end(metricsText());
     const own = path.replace('/api/vedette/v1/', '');
     if (own === 'status')
-      return json(response, 200, { version: '0.1.0', revision: '20258a8f3c1d', started_unix_ms: startedMs, now_unix_ms: Date.now(), host: { name: hostName, id: 'b1946ac9', kernel: '6.12.9-amd64' }, parts: parts() });
-    if (own === 'findings') return json(response, 200, { findings: [finding, { ...finding, fingerprint: '11d3a0c77be4e218', state: 'resolved', title: 'Reverse shell: python3 in build-runner was led by 198.51.100.7', labels: { ...finding.labels, container: 'build-runner', container_id: containers[8]?.id.slice(0, 12) ?? '' } }] });
+      return json(response, 200, {
+        version: '0.1.0',
+        revision: '20258a8f3c1d',
+        started_unix_ms: startedMs,
+        now_unix_ms: Date.now(),
+        host: { name: hostName, id: 'b1946ac9', kernel: '6.12.9-amd64' },
+        parts: parts(),
+      });
+    if (own === 'findings')
+      return json(response, 200, {
+        findings: [
+          finding,
+          {
+            ...finding,
+            fingerprint: '11d3a0c77be4e218',
+            state: 'resolved',
+            title: 'Reverse shell: python3 in build-runner was led by 198.51.100.7',
+            labels: {
+              ...finding.labels,
+              container: 'build-runner',
+              container_id: containers[8]?.id.slice(0, 12) ?? '',
+            },
+          },
+        ],
+      });
     if (own === 'containers')
       return json(response, 200, {
-        containers: containers.map((c) => ({ 'container.id': c.id, 'container.name': c.name, 'container.image.name': c.image, 'k8s.pod.name': c.pod, 'k8s.namespace.name': c.namespace, 'container.runtime': 'containerd', cgroup: c.cgroup })),
+        containers: containers.map((c) => ({
+          'container.id': c.id,
+          'container.name': c.name,
+          'container.image.name': c.image,
+          'k8s.pod.name': c.pod,
+          'k8s.namespace.name': c.namespace,
+          'container.runtime': 'containerd',
+          cgroup: c.cgroup,
+        })),
       });
     if (own === 'events/live') return live(request, response, params);
     if (own === 'events') {
@@ -260,22 +498,42 @@ export function startMock({ port = 0, dist = false, containers: count = 14 } = {
       }
       const more = found.length > limit;
       if (more) found.pop();
-      return json(response, 200, { events: found, next: more ? found.at(-1).id : null, scanned, truncated: false });
+      return json(response, 200, {
+        events: found,
+        next: more ? found.at(-1).id : null,
+        scanned,
+        truncated: false,
+      });
     }
     const one = /^events\/(\d+)(\/tree)?$/.exec(own);
     if (one) {
-      const known = byId.get(one[1]) ?? (Number(one[1]) / 100 <= last() && Number(one[1]) % 100 === 0 ? event(Number(one[1]) / 100) : null);
-      if (!known) return json(response, 404, { error: `There is no event ${one[1]}.`, remedy: 'It may have passed out of retention.' });
+      const known =
+        byId.get(one[1]) ??
+        (Number(one[1]) / 100 <= last() && Number(one[1]) % 100 === 0 ? event(Number(one[1]) / 100) : null);
+      if (!known)
+        return json(response, 404, {
+          error: `There is no event ${one[1]}.`,
+          remedy: 'It may have passed out of retention.',
+        });
       return json(response, 200, one[2] ? tree(one[1]) : known);
     }
-    return json(response, 404, { error: `There is no ${path}.`, remedy: 'The API of this version has no such address.' });
+    return json(response, 404, {
+      error: `There is no ${path}.`,
+      remedy: 'The API of this version has no such address.',
+    });
   }
 
   const root = fileURLToPath(new URL('../dist', import.meta.url));
   function file(path, response) {
     const wanted = normalize(join(root, path));
-    const found = wanted.startsWith(root) && extname(wanted) !== '' && existsSync(wanted) ? wanted : extname(path) === '' ? join(root, 'index.html') : null;
-    if (!found || !existsSync(found)) return response.writeHead(404, { 'content-type': 'text/plain' }).end('not found');
+    const found =
+      wanted.startsWith(root) && extname(wanted) !== '' && existsSync(wanted)
+        ? wanted
+        : extname(path) === ''
+          ? join(root, 'index.html')
+          : null;
+    if (!found || !existsSync(found))
+      return response.writeHead(404, { 'content-type': 'text/plain' }).end('not found');
     response.writeHead(200, {
       'content-type': types[extname(found)] ?? 'application/octet-stream',
       'content-security-policy': policy,
@@ -298,12 +556,17 @@ export function startMock({ port = 0, dist = false, containers: count = 14 } = {
   });
   return new Promise((resolve, reject) => {
     server.on('error', reject);
-    server.listen(port, '127.0.0.1', () => resolve({ server, url: `http://127.0.0.1:${server.address().port}` }));
+    server.listen(port, '127.0.0.1', () =>
+      resolve({ server, url: `http://127.0.0.1:${server.address().port}` }),
+    );
   });
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const at = process.argv.indexOf('--port');
-  const { url } = await startMock({ port: at > 0 ? Number(process.argv[at + 1]) : 9390, dist: process.argv.includes('--dist') });
+  const { url } = await startMock({
+    port: at > 0 ? Number(process.argv[at + 1]) : 9390,
+    dist: process.argv.includes('--dist'),
+  });
   console.log(url);
 }

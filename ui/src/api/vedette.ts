@@ -1,7 +1,15 @@
 // Vedette's own API, one function an endpoint.
 
 import { get } from './client';
-import type { ContainersAnswer, Event, EventsAnswer, Finding, FindingsAnswer, StatusAnswer, TreeAnswer } from './types';
+import type {
+  ContainersAnswer,
+  Event,
+  EventsAnswer,
+  Finding,
+  FindingsAnswer,
+  StatusAnswer,
+  TreeAnswer,
+} from './types';
 
 const root = '/api/vedette/v1';
 

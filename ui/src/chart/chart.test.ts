@@ -5,8 +5,23 @@ import { gaps, metricText, number, seriesNames, stacked, toGrid } from './grid';
 
 describe('the grid', () => {
   const series = [
-    { metric: { m: 'a' }, values: [[10, '1'], [15, '2'], [30, '4']] as [number, string][] },
-    { metric: { m: 'b' }, values: [[10, '5'], [30, 'NaN'], [35, '+Inf'], [99, '1']] as [number, string][] },
+    {
+      metric: { m: 'a' },
+      values: [
+        [10, '1'],
+        [15, '2'],
+        [30, '4'],
+      ] as [number, string][],
+    },
+    {
+      metric: { m: 'b' },
+      values: [
+        [10, '5'],
+        [30, 'NaN'],
+        [35, '+Inf'],
+        [99, '1'],
+      ] as [number, string][],
+    },
   ];
   test('a step without a sample is null, never bridged', () => {
     const grid = toGrid(series, 10, 35, 5);
@@ -25,7 +40,13 @@ describe('the grid', () => {
     expect(toGrid([], 10, 5, 5).times).toEqual([]);
   });
   test('stacks add up and keep holes', () => {
-    expect(stacked([[1, 2, null], [1, null, null], [1, 1, 1]])).toEqual([
+    expect(
+      stacked([
+        [1, 2, null],
+        [1, null, null],
+        [1, 1, 1],
+      ]),
+    ).toEqual([
       [1, 2, null],
       [2, null, null],
       [3, 3, 1],
@@ -38,16 +59,30 @@ describe('the grid', () => {
 });
 
 test('series are named by what tells them apart', () => {
-  expect(seriesNames([{ __name__: 'up', job: 'a', instance: 'x' }, { __name__: 'up', job: 'b', instance: 'x' }])).toEqual(['{job="a"}', '{job="b"}']);
+  expect(
+    seriesNames([
+      { __name__: 'up', job: 'a', instance: 'x' },
+      { __name__: 'up', job: 'b', instance: 'x' },
+    ]),
+  ).toEqual(['{job="a"}', '{job="b"}']);
   expect(seriesNames([{ __name__: 'up' }])).toEqual(['up']);
-  expect(seriesNames([{ __name__: 'a', i: '1' }, { __name__: 'b', i: '1' }])).toEqual(['a', 'b']);
+  expect(
+    seriesNames([
+      { __name__: 'a', i: '1' },
+      { __name__: 'b', i: '1' },
+    ]),
+  ).toEqual(['a', 'b']);
   expect(seriesNames([{}])).toEqual(['{}']);
   expect(metricText({ __name__: 'x', b: 'q"\n', a: '1' })).toBe('x{a="1", b="q\\"\\n"}');
 });
 
 test('the time axis names the day where it changes', () => {
   const midnight = Date.UTC(2026, 10, 21) / 1000;
-  expect(timeLabels([midnight - 60, midnight, midnight + 60], 60, 'utc')).toEqual(['23:59', '11-21', '00:01']);
+  expect(timeLabels([midnight - 60, midnight, midnight + 60], 60, 'utc')).toEqual([
+    '23:59',
+    '11-21',
+    '00:01',
+  ]);
   expect(timeLabels([midnight, midnight + 5], 5, 'utc')).toEqual(['00:00:00', '00:00:05']);
 });
 
@@ -73,6 +108,8 @@ describe('places of errors', () => {
     expect(offset(text, 1, bytes + 1)).toBe(text.indexOf('+'));
   });
   test('the message loses its position', () => {
-    expect(errorPlace('invalid parameter "query": 1:3: parse error: bad', 'up + +')?.message).toBe('parse error: bad');
+    expect(errorPlace('invalid parameter "query": 1:3: parse error: bad', 'up + +')?.message).toBe(
+      'parse error: bad',
+    );
   });
 });

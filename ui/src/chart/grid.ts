@@ -80,6 +80,9 @@ export function metricText(labels: Labels): string {
   const list = Object.keys(labels)
     .filter((key) => key !== '__name__')
     .sort()
-    .map((key) => `${key}="${(labels[key] ?? '').replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n')}"`);
+    .map(
+      (key) =>
+        `${key}="${(labels[key] ?? '').replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n')}"`,
+    );
   return `${labels['__name__'] ?? ''}{${list.join(', ')}}`;
 }

@@ -2,7 +2,13 @@
 // in a shadow root: its styles become constructed style sheets, which a strict content security
 // policy allows.
 
-import { autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap, startCompletion } from '@codemirror/autocomplete';
+import {
+  autocompletion,
+  closeBrackets,
+  closeBracketsKeymap,
+  completionKeymap,
+  startCompletion,
+} from '@codemirror/autocomplete';
 import { defaultKeymap, history, historyKeymap, insertNewlineAndIndent } from '@codemirror/commands';
 import { bracketMatching, HighlightStyle, syntaxHighlighting } from '@codemirror/language';
 import { forceLinting, linter, lintKeymap, type Diagnostic } from '@codemirror/lint';
@@ -31,7 +37,8 @@ export interface Editor {
 }
 
 export function createEditor(options: EditorOptions): Editor {
-  const root = options.parent.shadowRoot ?? options.parent.attachShadow({ mode: 'open', delegatesFocus: true });
+  const root =
+    options.parent.shadowRoot ?? options.parent.attachShadow({ mode: 'open', delegatesFocus: true });
   const promql = new PromQLExtension().activateLinter(false).setComplete({ remote: names() });
   const local = promql.getLinter().promQL();
   let serverError: string | null = null;
@@ -72,6 +79,7 @@ export function createEditor(options: EditorOptions): Editor {
         placeholder('PromQL, for example  sum by (mode) (rate(node_cpu_seconds_total[1m]))'),
         EditorView.contentAttributes.of({ 'aria-label': options.label }),
         editable.of([]),
+        typingOverSelection,
         Prec.highest(keymap.of([{ key: 'Mod-Enter', run }])),
         keymap.of([
           ...closeBracketsKeymap,
@@ -115,6 +123,26 @@ export function createEditor(options: EditorOptions): Editor {
   };
 }
 
+/**
+ * Typing over a selection, done here and not by the browser: Chromium would keep the look of the
+ * replaced text in a style attribute, which a strict policy refuses and reports.
+ */
+const typingOverSelection = EditorView.domEventHandlers({
+  beforeinput(event, view) {
+    const text = event.data;
+    const { from, to, empty } = view.state.selection.main;
+    if (event.inputType !== 'insertText' || !text || empty || view.composing) return false;
+    event.preventDefault();
+    const typed = () =>
+      view.state.update(view.state.replaceSelection(text), { userEvent: 'input.type', scrollIntoView: true });
+    const taken = view.state
+      .facet(EditorView.inputHandler)
+      .some((handle) => handle(view, from, to, text, typed));
+    if (!taken) view.dispatch(typed());
+    return true;
+  },
+});
+
 /** Names for completion, by the Prometheus API; a server that fails means fewer offers, no error. */
 function names() {
   const ask = async <T>(url: string, otherwise: T): Promise<T> => {
@@ -124,8 +152,13 @@ function names() {
       return otherwise;
     }
   };
-  const match = (metric: string | undefined, matchers?: { name: string; type: string; value: string }[]): string => {
-    const list = [...(matchers ?? [])].map((m) => `${m.name}="${m.value.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`);
+  const match = (
+    metric: string | undefined,
+    matchers?: { name: string; type: string; value: string }[],
+  ): string => {
+    const list = [...(matchers ?? [])].map(
+      (m) => `${m.name}="${m.value.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`,
+    );
     if (!metric && list.length === 0) return '';
     return `?match[]=${encodeURIComponent(`${metric ?? ''}{${list.join(',')}}`)}`;
   };
@@ -162,7 +195,10 @@ const look = EditorView.theme({
   '.cm-line': { padding: '0 0.6rem' },
   '.cm-placeholder': { color: 'var(--text-2)' },
   '.cm-cursor': { borderLeftColor: 'var(--text)' },
-  '&.cm-focused .cm-matchingBracket': { background: 'var(--accent-soft)', outline: '1px solid var(--accent)' },
+  '&.cm-focused .cm-matchingBracket': {
+    background: 'var(--accent-soft)',
+    outline: '1px solid var(--accent)',
+  },
   '.cm-tooltip': {
     border: '1px solid var(--line)',
     borderRadius: '8px',
@@ -174,7 +210,10 @@ const look = EditorView.theme({
   },
   '.cm-tooltip-autocomplete > ul': { fontFamily: 'var(--mono)', maxHeight: '18rem' },
   '.cm-tooltip-autocomplete > ul > li': { padding: '0.2rem 0.6rem', display: 'flex', gap: '1rem' },
-  '.cm-tooltip-autocomplete > ul > li[aria-selected]': { background: 'var(--accent-soft)', color: 'var(--accent)' },
+  '.cm-tooltip-autocomplete > ul > li[aria-selected]': {
+    background: 'var(--accent-soft)',
+    color: 'var(--accent)',
+  },
   '.cm-completionMatchedText': { textDecoration: 'none', fontWeight: '700' },
   '.cm-completionDetail': { marginLeft: 'auto', color: 'var(--text-2)', fontStyle: 'normal' },
   '.cm-completionInfo': { maxWidth: '24rem', padding: '0.5rem 0.7rem', fontFamily: 'var(--font)' },

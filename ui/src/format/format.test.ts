@@ -97,7 +97,9 @@ test('exposition text is read with help and type of the family', () => {
 describe('names', () => {
   test('of containers', () => {
     expect(containerName({ 'container.id': 'a'.repeat(64), 'container.name': '' })).toBe('a'.repeat(12));
-    expect(containerName({ 'container.name': 'web', 'k8s.pod.name': 'web-1', 'k8s.namespace.name': 'shop' })).toBe('shop/web-1/web');
+    expect(
+      containerName({ 'container.name': 'web', 'k8s.pod.name': 'web-1', 'k8s.namespace.name': 'shop' }),
+    ).toBe('shop/web-1/web');
   });
   test('of endpoints', () => {
     expect(endpoint('::1', 80)).toBe('[::1]:80');
@@ -106,11 +108,23 @@ describe('names', () => {
   });
   test('summaries say what happened', () => {
     const base = { id: '1', time_unix_nano: '1', 'host.name': 'h' };
-    expect(summary({ ...base, kind: 'exit', 'process.exit.code': 9, 'vedette.exit.signal': true })).toBe('ended by signal 9');
-    expect(summary({ ...base, kind: 'stream_redirect', 'vedette.stream': 0, 'network.peer.address': '1.2.3.4', 'network.peer.port': 5 })).toBe(
-      'standard input → 1.2.3.4:5',
+    expect(summary({ ...base, kind: 'exit', 'process.exit.code': 9, 'vedette.exit.signal': true })).toBe(
+      'ended by signal 9',
     );
-    expect(summary({ ...base, kind: 'exec', 'process.command_line': 'x', 'vedette.exec.unlinked': true })).toContain('no file');
-    expect(summary({ ...base, kind: 'loss', 'vedette.count': 3, 'vedette.loss.place': 'bulk' })).toBe('3 events lost (bulk)');
+    expect(
+      summary({
+        ...base,
+        kind: 'stream_redirect',
+        'vedette.stream': 0,
+        'network.peer.address': '1.2.3.4',
+        'network.peer.port': 5,
+      }),
+    ).toBe('standard input → 1.2.3.4:5');
+    expect(
+      summary({ ...base, kind: 'exec', 'process.command_line': 'x', 'vedette.exec.unlinked': true }),
+    ).toContain('no file');
+    expect(summary({ ...base, kind: 'loss', 'vedette.count': 3, 'vedette.loss.place': 'bulk' })).toBe(
+      '3 events lost (bulk)',
+    );
   });
 });

@@ -3,7 +3,9 @@
 import type { Container, Event, EventKind } from '../api/types';
 
 /** The pod's container as `namespace/pod/name`, a plain container by its name, else by its id. */
-export function containerName(box: Partial<Pick<Container, 'container.id' | 'container.name' | 'k8s.pod.name' | 'k8s.namespace.name'>>): string {
+export function containerName(
+  box: Partial<Pick<Container, 'container.id' | 'container.name' | 'k8s.pod.name' | 'k8s.namespace.name'>>,
+): string {
   const name = box['container.name'] || (box['container.id'] ?? '').slice(0, 12);
   const pod = box['k8s.pod.name'];
   if (!pod) return name;

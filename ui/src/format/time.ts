@@ -20,7 +20,10 @@ export function isZone(zone: string): boolean {
 
 /** What is shown of the zone beside times: `UTC`, `CET`, `GMT+5:30`. */
 export function zoneLabel(zone: string, atMs: number): string {
-  const parts = new Intl.DateTimeFormat('en-GB', { timeZone: zoneName(zone), timeZoneName: 'short' }).formatToParts(atMs);
+  const parts = new Intl.DateTimeFormat('en-GB', {
+    timeZone: zoneName(zone),
+    timeZoneName: 'short',
+  }).formatToParts(atMs);
   return parts.find((p) => p.type === 'timeZoneName')?.value ?? 'UTC';
 }
 

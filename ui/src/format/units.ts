@@ -1,6 +1,7 @@
 // Numbers as people read them: few digits, always with a unit, never a false precision.
 
-export type Unit = 'none' | 'bytes' | 'bytes/s' | 'ratio' | 'percent' | 'seconds' | 'cores' | 'ops/s' | 'count';
+export type Unit =
+  'none' | 'bytes' | 'bytes/s' | 'ratio' | 'percent' | 'seconds' | 'cores' | 'ops/s' | 'count';
 
 const binary = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB', 'EiB'];
 const si = ['', 'k', 'M', 'G', 'T', 'P'];
@@ -23,7 +24,9 @@ export function format(value: number | null | undefined, unit: Unit): string {
     case 'seconds':
       return seconds(value);
     case 'cores':
-      return Math.abs(value) < 1 && value !== 0 ? `${digits(value * 1000)}${nbsp}m` : `${digits(value)}${nbsp}cores`;
+      return Math.abs(value) < 1 && value !== 0
+        ? `${digits(value * 1000)}${nbsp}m`
+        : `${digits(value)}${nbsp}cores`;
     case 'ops/s':
       return `${short(value)}/s`;
     case 'count':

@@ -17,7 +17,14 @@ export interface PageInfo {
 export const pageList: PageInfo[] = [
   { path: '/', title: 'Home', short: 'Home', icon: 'home', key: 'h' },
   { path: '/alerts', title: 'Alerts', short: 'Alerts', icon: 'alerts', key: 'a' },
-  { path: '/explore/metrics', title: 'Metrics', short: 'Metrics', icon: 'metrics', group: 'Explore', key: 'm' },
+  {
+    path: '/explore/metrics',
+    title: 'Metrics',
+    short: 'Metrics',
+    icon: 'metrics',
+    group: 'Explore',
+    key: 'm',
+  },
   { path: '/explore/events', title: 'Events', short: 'Events', icon: 'events', group: 'Explore', key: 'e' },
   { path: '/status', title: 'Status', short: 'Status', icon: 'status', key: 's' },
 ];

@@ -73,10 +73,13 @@ export class Poll<T> {
       this.#failures += 1;
     }
     this.#running = undefined;
-    if (this.#everyMs > 0) this.#timer = setTimeout(() => !document.hidden && void this.#once(), this.#waitMs());
+    if (this.#everyMs > 0)
+      this.#timer = setTimeout(() => !document.hidden && void this.#once(), this.#waitMs());
   }
 
   #waitMs(): number {
-    return this.#failures === 0 ? this.#everyMs : Math.min(waitMsMax, this.#everyMs * 2 ** Math.min(this.#failures, 5));
+    return this.#failures === 0
+      ? this.#everyMs
+      : Math.min(waitMsMax, this.#everyMs * 2 ** Math.min(this.#failures, 5));
   }
 }

@@ -41,7 +41,8 @@ export function durationMs(text: string): number {
   const trimmed = text.trim();
   if (!/^(\d+(\.\d+)?(ms|[smhdwMy]))+$/.test(trimmed)) return NaN;
   let sum = 0;
-  for (const m of trimmed.matchAll(/(\d+(?:\.\d+)?)(ms|[smhdwMy])/g)) sum += Number(m[1]) * (unitMs[m[2] ?? ''] ?? NaN);
+  for (const m of trimmed.matchAll(/(\d+(?:\.\d+)?)(ms|[smhdwMy])/g))
+    sum += Number(m[1]) * (unitMs[m[2] ?? ''] ?? NaN);
   return sum;
 }
 
@@ -107,7 +108,8 @@ export function shift(span: Span, part: number): Asked {
 /** Makes the range `factor` times as long, about its middle; a live one keeps its end. */
 export function zoom(asked: Asked, span: Span, factor: number): Asked {
   const length = Math.max(1000, (span.toMs - span.fromMs) * factor);
-  if (isRelative(asked)) return { from: `now-${durationText(Math.max(1000, Math.round(length / 1000) * 1000))}`, to: 'now' };
+  if (isRelative(asked))
+    return { from: `now-${durationText(Math.max(1000, Math.round(length / 1000) * 1000))}`, to: 'now' };
   const middle = (span.fromMs + span.toMs) / 2;
   return absolute({ fromMs: middle - length / 2, toMs: middle + length / 2 });
 }
@@ -126,5 +128,8 @@ export function stepFor(span: Span, points: number): number {
 
 /** Start and end in seconds on multiples of the step, so that points do not flicker as time goes on. */
 export function aligned(span: Span, step: number): { start: number; end: number } {
-  return { start: Math.ceil(span.fromMs / 1000 / step) * step, end: Math.floor(span.toMs / 1000 / step) * step };
+  return {
+    start: Math.ceil(span.fromMs / 1000 / step) * step,
+    end: Math.floor(span.toMs / 1000 / step) * step,
+  };
 }

@@ -38,12 +38,18 @@ class Router {
     const target = new URL(url, window.location.href);
     const before = this.#place.path;
     if (target.href !== window.location.href)
-      history[how.replace ? 'replaceState' : 'pushState'](null, '', target.pathname + target.search + target.hash);
+      history[how.replace ? 'replaceState' : 'pushState'](
+        null,
+        '',
+        target.pathname + target.search + target.hash,
+      );
     this.#settle(here());
     if (this.#place.path !== before) {
       window.scrollTo(0, 0);
       // A new page begins at its heading, for the eye and for a screen reader.
-      requestAnimationFrame(() => document.querySelector<HTMLElement>('main h1')?.focus({ preventScroll: true }));
+      requestAnimationFrame(() =>
+        document.querySelector<HTMLElement>('main h1')?.focus({ preventScroll: true }),
+      );
     }
   }
 
@@ -59,7 +65,14 @@ class Router {
   }
 
   #follow(event: MouseEvent): void {
-    if (event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey)
+    if (
+      event.defaultPrevented ||
+      event.button !== 0 ||
+      event.metaKey ||
+      event.ctrlKey ||
+      event.shiftKey ||
+      event.altKey
+    )
       return;
     const anchor = event.target instanceof Element ? event.target.closest('a') : null;
     if (!anchor || anchor.target || anchor.hasAttribute('download')) return;

@@ -1,6 +1,18 @@
 import { describe, expect, test } from 'vitest';
 import { LiveBuffer } from './live';
-import { absolute, aligned, describe as describeRange, durationMs, durationText, instantMs, isRelative, resolve, shift, stepFor, zoom } from './range';
+import {
+  absolute,
+  aligned,
+  describe as describeRange,
+  durationMs,
+  durationText,
+  instantMs,
+  isRelative,
+  resolve,
+  shift,
+  stepFor,
+  zoom,
+} from './range';
 import { address, changed, link, pageOf, redirect } from './url';
 
 const now = Date.UTC(2026, 10, 21, 12);
@@ -34,9 +46,15 @@ describe('ranges', () => {
     expect(durationMs('1h x')).toBeNaN();
   });
   test('zooming keeps the end of a live range and the middle of a fixed one', () => {
-    expect(zoom({ from: 'now-1h', to: 'now' }, { fromMs: now - 3_600_000, toMs: now }, 2)).toEqual({ from: 'now-2h', to: 'now' });
+    expect(zoom({ from: 'now-1h', to: 'now' }, { fromMs: now - 3_600_000, toMs: now }, 2)).toEqual({
+      from: 'now-2h',
+      to: 'now',
+    });
     const fixed = { fromMs: now - 100_000, toMs: now };
-    expect(zoom(absolute(fixed), fixed, 0.5)).toEqual({ from: String(now - 75_000), to: String(now - 25_000) });
+    expect(zoom(absolute(fixed), fixed, 0.5)).toEqual({
+      from: String(now - 75_000),
+      to: String(now - 25_000),
+    });
     expect(zoom({ from: 'now-1s', to: 'now' }, { fromMs: now - 1000, toMs: now }, 0.5).from).toBe('now-1s');
   });
   test('shifting makes a range fixed', () => {
@@ -66,7 +84,12 @@ describe('addresses', () => {
     expect(link('/explore/events', { from: '5', to: null }, current)).toBe('/explore/events?tz=utc&from=5');
   });
   test('changes replace, lists repeat, empty takes away', () => {
-    const params = changed(new URLSearchParams('a=1&b=2&k=x'), { a: '', b: null, k: ['exec', 'exit'], n: '3' });
+    const params = changed(new URLSearchParams('a=1&b=2&k=x'), {
+      a: '',
+      b: null,
+      k: ['exec', 'exit'],
+      n: '3',
+    });
     expect(params.toString()).toBe('k=exec&k=exit&n=3');
     expect(address({ path: '/', params: new URLSearchParams() })).toBe('/');
   });
@@ -77,8 +100,16 @@ describe('addresses', () => {
   });
   const old: [string, string, string | null][] = [
     ['/graph', 'g0.expr=up&g0.tab=0&g0.range_input=2h', '/explore/metrics?q=up&from=now-2h&to=now'],
-    ['/graph', 'g0.expr=up&g1.expr=rate(x%5B1m%5D)&g0.tab=1', '/explore/metrics?q=up&q=rate%28x%5B1m%5D%29&tab=table&from=now-1h&to=now'],
-    ['/query', 'g0.expr=up&g0.tab=graph&g0.end_input=2026-11-21%2012:00&g0.range_input=1m', `/explore/metrics?q=up&from=${now - 60_000}&to=${now}`],
+    [
+      '/graph',
+      'g0.expr=up&g1.expr=rate(x%5B1m%5D)&g0.tab=1',
+      '/explore/metrics?q=up&q=rate%28x%5B1m%5D%29&tab=table&from=now-1h&to=now',
+    ],
+    [
+      '/query',
+      'g0.expr=up&g0.tab=graph&g0.end_input=2026-11-21%2012:00&g0.range_input=1m',
+      `/explore/metrics?q=up&from=${now - 60_000}&to=${now}`,
+    ],
     ['/graph', 'g0.expr=up&g0.tab=0&g0.range_input=ages&g0.step_input=30', '/explore/metrics?q=up&step=30'],
     ['/graph', '', '/explore/metrics?tab=table&from=now-1h&to=now'],
     ['/rules', '', '/alerts?show=rules'],

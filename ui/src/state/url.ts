@@ -50,7 +50,8 @@ export function pageOf(path: string): PagePath | null {
 /** Where an address leads that is not one of ours: a shorter spelling, or a link to Prometheus. */
 export function redirect(place: Place): Place | null {
   const path = place.path.length > 1 ? place.path.replace(/\/+$/, '') : place.path;
-  if (path === '/graph' || path === '/query') return { path: '/explore/metrics', params: fromPrometheus(place.params) };
+  if (path === '/graph' || path === '/query')
+    return { path: '/explore/metrics', params: fromPrometheus(place.params) };
   if (path === '/explore') return { path: '/explore/metrics', params: place.params };
   if (path === '/targets' || path === '/service-discovery' || path === '/config' || path === '/flags')
     return { path: '/status', params: new URLSearchParams() };
@@ -74,7 +75,10 @@ function fromPrometheus(old: URLSearchParams): URLSearchParams {
   const endText = old.get('g0.end_input') ?? old.get('g0.moment_input') ?? '';
   const end = endText ? instantMs(endText, NaN) : NaN;
   if (Number.isFinite(length)) {
-    params.set('from', Number.isFinite(end) ? String(end - length) : `now-${old.get('g0.range_input') ?? '1h'}`);
+    params.set(
+      'from',
+      Number.isFinite(end) ? String(end - length) : `now-${old.get('g0.range_input') ?? '1h'}`,
+    );
     params.set('to', Number.isFinite(end) ? String(end) : 'now');
   }
   const step = old.get('g0.step_input');

@@ -23,7 +23,10 @@ describe('order', () => {
   test('stands in the URL', () => {
     const keys = ['name', 'cpu'];
     const fallback = { key: 'name', down: false };
-    for (const order of [{ key: 'cpu', down: true }, { key: 'name', down: false }])
+    for (const order of [
+      { key: 'cpu', down: true },
+      { key: 'name', down: false },
+    ])
       expect(parseOrder(orderText(order), keys, fallback)).toEqual(order);
     expect(parseOrder('-password', keys, fallback)).toBe(fallback);
     expect(parseOrder('', keys, fallback)).toBe(fallback);
@@ -36,9 +39,16 @@ test('all words of a filter must appear', () => {
 });
 
 test('CSV is quoted, and no cell is run as a formula', () => {
-  expect(csv(['a', 'b'], [['x,"y"', 1.5], [null, '=1+1'], ['two\nlines', -3]])).toBe(
-    'a,b\r\n"x,""y""",1.5\r\n,\'=1+1\r\n"two\nlines",-3\r\n',
-  );
+  expect(
+    csv(
+      ['a', 'b'],
+      [
+        ['x,"y"', 1.5],
+        [null, '=1+1'],
+        ['two\nlines', -3],
+      ],
+    ),
+  ).toBe('a,b\r\n"x,""y""",1.5\r\n,\'=1+1\r\n"two\nlines",-3\r\n');
 });
 
 describe('long lists', () => {

@@ -68,7 +68,13 @@ describe('what is wrong', () => {
     expect(tallyText(tally(problems))).toBe('3 critical, 1 warning');
   });
   test('foreign words for severity', () => {
-    expect(['page', 'P1', undefined, 'none', 'Critical'].map(severityOf)).toEqual(['critical', 'warning', 'warning', 'info', 'critical']);
+    expect(['page', 'P1', undefined, 'none', 'Critical'].map(severityOf)).toEqual([
+      'critical',
+      'warning',
+      'warning',
+      'info',
+      'critical',
+    ]);
   });
 });
 
@@ -97,14 +103,19 @@ describe('figures', () => {
     expect(readHost([]).busy).toBeNaN();
   });
   test('of containers: no limit is no limit', () => {
-    const all = readContainers([sample('limit', '9223372036854771712', { id: '/a' }), sample('memory', '5', { id: '/a' }), sample('limit', '0', { id: '/b' })]);
+    const all = readContainers([
+      sample('limit', '9223372036854771712', { id: '/a' }),
+      sample('memory', '5', { id: '/a' }),
+      sample('limit', '0', { id: '/b' }),
+    ]);
     expect(all.get('/a')).toEqual({ memory: 5 });
     expect(all.get('/b')).toEqual({});
   });
   test('questions are one expression each, with balanced brackets', () => {
     for (const query of [hostNow, containersNow, hostOver(60)]) {
       expect(query).toContain(' or ');
-      for (const [open, close] of ['()', '[]', '{}']) expect(query.split(open ?? '').length).toBe(query.split(close ?? '').length);
+      for (const [open, close] of ['()', '[]', '{}'])
+        expect(query.split(open ?? '').length).toBe(query.split(close ?? '').length);
     }
   });
   test('the worst container stands out', () => {
@@ -125,9 +136,18 @@ describe('figures', () => {
       ]),
       new Map([['/again', 3]]),
       new Map(),
-      fromFindings([finding({ labels: { container: 'evil' } }), finding({ state: 'resolved', labels: { container: 'well' } })]),
+      fromFindings([
+        finding({ labels: { container: 'evil' } }),
+        finding({ state: 'resolved', labels: { container: 'well' } }),
+      ]),
     );
     const order = [...rows].sort((a, b) => b.wrong - a.wrong).map((r) => `${r.short}: ${r.word}`);
-    expect(order).toEqual(['evil: Finding', 'full: At limit', 'oom: OOM killed', 'again: Restarted', 'well: Well']);
+    expect(order).toEqual([
+      'evil: Finding',
+      'full: At limit',
+      'oom: OOM killed',
+      'again: Restarted',
+      'well: Well',
+    ]);
   });
 });

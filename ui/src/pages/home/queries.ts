@@ -8,7 +8,8 @@ const node = 'job="node-exporter"';
 const cadvisor = 'job="kubelet",metrics_path="/metrics/cadvisor"';
 const disks = 'device!~"(dm-|loop|ram|zram|sr|md|fd).*"';
 const nets = 'device!~"lo|(veth|docker|br-|cni|cali|flannel|cilium|lxc|virbr|tunl|kube).*"';
-const pseudo = 'fstype!~"tmpfs|ramfs|devtmpfs|squashfs|overlay|nsfs|proc|sysfs|cgroup.*|autofs|fuse.*|iso9660"';
+const pseudo =
+  'fstype!~"tmpfs|ramfs|devtmpfs|squashfs|overlay|nsfs|proc|sysfs|cgroup.*|autofs|fuse.*|iso9660"';
 
 /** Window of live rates: long enough for a 5 s interval, short enough to follow. */
 export const liveWindow = '15s';
@@ -54,7 +55,8 @@ export function hostOver(step: number): string {
   return figures({ ...hostRates(`${Math.max(15, step * 2)}s`), ...hostLevels });
 }
 
-const cpu = (window: string): string => `sum by (id) (rate(container_cpu_usage_seconds_total{${cadvisor},id!="/"}[${window}]))`;
+const cpu = (window: string): string =>
+  `sum by (id) (rate(container_cpu_usage_seconds_total{${cadvisor},id!="/"}[${window}]))`;
 const level = (metric: string): string => `max by (id) (${metric}{${cadvisor},id!="/"})`;
 
 /** Figures of all containers at one time. */

@@ -51,7 +51,9 @@ export function containerRows(
       ...(share !== undefined ? { share } : {}),
       history: history.get(container.cgroup) ?? [],
     };
-    const worst = accused.find((a) => a.names.has(id) || a.names.has(id.slice(0, 12)) || a.names.has(container['container.name']));
+    const worst = accused.find(
+      (a) => a.names.has(id) || a.names.has(id.slice(0, 12)) || a.names.has(container['container.name']),
+    );
     return { ...base, ...judge(base, worst?.problem) };
   });
 }
@@ -60,11 +62,14 @@ function judge(
   row: ContainerFigures & { restarts?: number; share?: number },
   problem: Problem | undefined,
 ): Pick<ContainerRow, 'wrong' | 'state' | 'word'> {
-  if (problem?.severity === 'critical') return { wrong: 100, state: 'critical', word: problem.kind === 'finding' ? 'Finding' : 'Alert' };
+  if (problem?.severity === 'critical')
+    return { wrong: 100, state: 'critical', word: problem.kind === 'finding' ? 'Finding' : 'Alert' };
   if ((row.share ?? 0) >= 0.95) return { wrong: 60 + (row.share ?? 0), state: 'critical', word: 'At limit' };
-  if ((row.oom ?? 0) > 0) return { wrong: 50 + Math.min(9, row.oom ?? 0), state: 'warning', word: 'OOM killed' };
+  if ((row.oom ?? 0) > 0)
+    return { wrong: 50 + Math.min(9, row.oom ?? 0), state: 'warning', word: 'OOM killed' };
   if (problem) return { wrong: 40, state: 'warning', word: problem.kind === 'finding' ? 'Finding' : 'Alert' };
-  if ((row.restarts ?? 0) > 0) return { wrong: 30 + Math.min(9, row.restarts ?? 0), state: 'warning', word: 'Restarted' };
+  if ((row.restarts ?? 0) > 0)
+    return { wrong: 30 + Math.min(9, row.restarts ?? 0), state: 'warning', word: 'Restarted' };
   if ((row.share ?? 0) >= 0.85) return { wrong: 20 + (row.share ?? 0), state: 'warning', word: 'Near limit' };
   return { wrong: 0, state: 'ok', word: 'Well' };
 }
