@@ -51,6 +51,7 @@ impl Stream {
         dictionary.note(&mut samples);
         let sent = self.sender.send(Payload::Samples(samples), Some(&dictionary), &metrics.samples);
         if let Some(Payload::Samples(mut samples)) = sent {
+            samples.rows.clear();
             samples.defined.clear();
             samples.retired.clear();
             samples.metadata.clear();

@@ -123,7 +123,8 @@ impl Collector {
         let figures = figures::Figures::new(config, surroundings.clone(), latest.clone(), metrics.clone())
             .map_err(Error::Host)?;
         let containers = figures.container_index();
-        let mut collector = Self { stop: stop.clone(), threads: Vec::new(), latest, containers: containers.clone() };
+        let mut collector =
+            Self { stop: stop.clone(), threads: Vec::new(), latest, containers: containers.clone() };
         collector.spawn("figures", {
             let stop = stop.clone();
             move || figures.run(&stop)

@@ -90,7 +90,9 @@ pub struct Server {
 
 /// `vedette query`
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  vedette query 'node_load1'\n  vedette query 'rate(node_cpu_seconds_total[1m])' --since 1h --step 1m -o json")]
+#[command(
+    after_help = "Examples:\n  vedette query 'node_load1'\n  vedette query 'rate(node_cpu_seconds_total[1m])' --since 1h --step 1m -o json"
+)]
 pub struct Query {
     /// The expression
     pub expr: String,
@@ -113,7 +115,9 @@ pub struct Query {
 
 /// `vedette events`
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  vedette events --kind finding --follow\n  vedette events --container web --text curl --since 2h")]
+#[command(
+    after_help = "Examples:\n  vedette events --kind finding --follow\n  vedette events --container web --text curl --since 2h"
+)]
 pub struct Events {
     /// Where the running Vedette is
     #[command(flatten)]

@@ -143,12 +143,15 @@ fn duration(flag: &str, text: &str) -> Result<Duration> {
 
 fn parse_time_ms(text: &str) -> Result<i64> {
     if let Ok(seconds) = text.parse::<f64>() {
-        #[expect(clippy::cast_possible_truncation, reason = "times beyond the range are refused by the server")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "times beyond the range are refused by the server"
+        )]
         return Ok((seconds * 1000.0).round() as i64);
     }
-    let time: jiff::Timestamp = text
-        .parse()
-        .map_err(|_| anyhow::anyhow!("{text:?} is no time; write Unix seconds or for example 2026-01-31T12:00:00Z"))?;
+    let time: jiff::Timestamp = text.parse().map_err(|_| {
+        anyhow::anyhow!("{text:?} is no time; write Unix seconds or for example 2026-01-31T12:00:00Z")
+    })?;
     Ok(time.as_millisecond())
 }
 

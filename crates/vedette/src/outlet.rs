@@ -60,7 +60,14 @@ fn message(intent: &Intent) -> Vec<u8> {
         .iter()
         .map(|a| {
             let ends = a.ends_at_ms.filter(|_| a.status == Status::Resolved).map(nanos);
-            Alert::new(&a.labels, &a.annotations, nanos(a.starts_at_ms), ends, &a.generator_url, &a.fingerprint)
+            Alert::new(
+                &a.labels,
+                &a.annotations,
+                nanos(a.starts_at_ms),
+                ends,
+                &a.generator_url,
+                &a.fingerprint,
+            )
         })
         .collect();
     Message::new(

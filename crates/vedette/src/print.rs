@@ -74,9 +74,14 @@ pub fn event(event: &Value, output: Output) -> Result<()> {
     };
     let pid = event["process.pid"].as_u64().map(|p| p.to_string()).unwrap_or_default();
     let line = format!("{time}  {kind:15}  {whose:20}  {pid:>7}  {}", detail(event));
-    let colour = kind == "finding" && std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let colour =
+        kind == "finding" && std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let line = printable(&line);
-    if colour { writeln!(out, "\x1b[1;31m{line}\x1b[0m")? } else { writeln!(out, "{line}")? }
+    if colour {
+        writeln!(out, "\x1b[1;31m{line}\x1b[0m")?
+    } else {
+        writeln!(out, "{line}")?
+    }
     Ok(())
 }
 
@@ -116,7 +121,10 @@ fn labels(metric: &Value) -> String {
 fn clock(unix_seconds: f64) -> String {
     #[expect(clippy::cast_possible_truncation, reason = "a time out of range shows as a number")]
     let time = jiff::Timestamp::from_millisecond((unix_seconds * 1000.0).round() as i64);
-    time.map_or_else(|_| unix_seconds.to_string(), |t| t.to_zoned(jiff::tz::TimeZone::system()).strftime("%F %T%.3f").to_string())
+    time.map_or_else(
+        |_| unix_seconds.to_string(),
+        |t| t.to_zoned(jiff::tz::TimeZone::system()).strftime("%F %T%.3f").to_string(),
+    )
 }
 
 #[cfg(test)]
@@ -130,7 +138,8 @@ mod tests {
         let connection = json!({"kind": "connection", "process.command": "sh", "vedette.network.direction": "outbound",
             "network.peer.address": "10.0.0.2", "network.peer.port": 4444});
         assert_eq!(detail(&connection), "sh -> 10.0.0.2:4444");
-        let exec = json!({"kind": "exec", "process.command": "sh", "process.command_line": "sh -c \u{1b}[2J"});
+        let exec =
+            json!({"kind": "exec", "process.command": "sh", "process.command_line": "sh -c \u{1b}[2J"});
         assert_eq!(printable(&detail(&exec)), "sh -c \u{fffd}[2J");
     }
 }

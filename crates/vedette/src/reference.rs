@@ -67,7 +67,9 @@ fn written_structs(source: &str) -> Vec<Written<'_>> {
                 structs.push(Written { name, doc: std::mem::take(&mut doc), fields: Vec::new() });
             }
             doc.clear();
-        } else if let Some((name, kind)) = line.strip_prefix("pub ").and_then(|l| l.trim_end_matches(',').split_once(": ")) {
+        } else if let Some((name, kind)) =
+            line.strip_prefix("pub ").and_then(|l| l.trim_end_matches(',').split_once(": "))
+        {
             if written && let Some(last) = structs.last_mut() {
                 last.fields.push((name, kind, std::mem::take(&mut doc)));
             }
@@ -95,7 +97,8 @@ fn section(out: &mut String, structs: &[Written<'_>], name: &str, path: &str) {
         let inner = kind.trim_start_matches("Option<").trim_start_matches("Vec<").trim_end_matches('>');
         if structs.iter().any(|s| s.name == inner) {
             let list = if kind.contains("Vec<") { "[]" } else { "" };
-            let below = if path.is_empty() { format!("{field}{list}") } else { format!("{path}.{field}{list}") };
+            let below =
+                if path.is_empty() { format!("{field}{list}") } else { format!("{path}.{field}{list}") };
             section(out, structs, inner, &below);
         }
     }

@@ -16,13 +16,13 @@ use vedette_eventdb::EventDb;
 use vedette_host::Identity;
 use vedette_ingest::Ingest;
 use vedette_model::{
-    Event, Finding, Host, Labels, Origin, Severity, Sink,
+    Event, Finding, Host, Labels, Origin, Severity,
     status::{Health, Part, StatusBoard},
     telemetry::Telemetry,
 };
 use vedette_promql::Engine;
 use vedette_response::Responder;
-use vedette_ruler::{DetectionStage, Parts, Ruler};
+use vedette_ruler::{Detect, DetectionStage, Parts, Ruler};
 use vedette_sys::{Clock, Flush, FolderLock, Fs, RealFs, SystemClock};
 use vedette_tsdb::Tsdb;
 
@@ -32,8 +32,8 @@ use crate::{
     outlet::Outbox,
 };
 
-/// Findings whose time to live has passed are looked for this often, in the events' own time.
-const EXPIRE_INTERVAL_NS: i64 = 1_000_000_000;
+/// How often the stores flush, seal and clean up, and findings are looked through for what is over.
+const MAINTENANCE_INTERVAL: Duration = Duration::from_millis(500);
 /// Between two accounts of the stores on the status board.
 const STATUS_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -80,8 +80,9 @@ pub fn run(settings: &Settings) -> Result<()> {
         host: Arc::new(identity.host.clone()),
     };
     let data = &settings.data_dir;
-    std::fs::create_dir_all(data)
-        .with_context(|| format!("cannot make the data folder {}; name another with --data-dir", data.display()))?;
+    std::fs::create_dir_all(data).with_context(|| {
+        format!("cannot make the data folder {}; name another with --data-dir", data.display())
+    })?;
     let _lock = FolderLock::acquire(data)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -95,7 +96,7 @@ pub fn run(settings: &Settings) -> Result<()> {
     let outbox = Arc::new(Outbox::new(responder.clone(), house.origin("notify").epoch.to_string()));
     let mut ruler = start_ruler(settings, &house, &stores, groups, outbox.clone())?;
     outbox.tell(Arc::new(ruler.handle()));
-    let sink = detection_stage(detections, stores.ingest.clone(), &house, &ruler);
+    let stage = detection_stage(detections, stores.ingest.clone(), &house, &ruler);
     let mut collector = Collector::start(
         &vedette_collector::Config {
             interval: settings.interval,
@@ -104,7 +105,7 @@ pub fn run(settings: &Settings) -> Result<()> {
             ..vedette_collector::Config::default()
         },
         &Surroundings {
-            sink,
+            sink: stage.clone(),
             clock: house.clock.clone(),
             status: house.status.clone(),
             telemetry: house.telemetry.clone(),
@@ -112,10 +113,15 @@ pub fn run(settings: &Settings) -> Result<()> {
         },
     )?;
     let server = bind_server(settings, &house, &stores, &ruler, &collector, &identity)?;
-    println!("Vedette {} watches {}: http://{}", env!("CARGO_PKG_VERSION"), house.host.name, server.address());
+    println!(
+        "Vedette {} watches {}: http://{}",
+        env!("CARGO_PKG_VERSION"),
+        house.host.name,
+        server.address()
+    );
 
     let (stop, stopped) = watch::channel(false);
-    let maintenance = spawn_maintenance(&stores, &house, stopped.clone())?;
+    let maintenance = spawn_maintenance(&stores, stage, &house, stopped.clone())?;
     let delivery = runtime.spawn({
         let (responder, stopped) = (responder.clone(), stopped.clone());
         async move { responder.run(ended(stopped)).await }
@@ -199,8 +205,10 @@ fn open_responder(settings: &Settings, house: &House) -> Result<Responder> {
         .iter()
         .map(|r| vedette_response::Receiver { name: r.name.clone(), target: target(r) })
         .collect();
-    let config =
-        vedette_response::Config { receivers, ..vedette_response::Config::new(settings.data_dir.join("outbox")) };
+    let config = vedette_response::Config {
+        receivers,
+        ..vedette_response::Config::new(settings.data_dir.join("outbox"))
+    };
     let (responder, recovered) = Responder::open(
         config,
         house.fs.clone(),
@@ -268,20 +276,31 @@ fn detection_stage(
     inner: Arc<Ingest>,
     house: &House,
     ruler: &Ruler,
-) -> Arc<dyn Sink> {
+) -> Arc<DetectionStage> {
     let rules = detections.rules().len();
-    let mut detector = Detector::new(detections, vedette_detection::Config::default());
+    let detector = Detector::new(detections, vedette_detection::Config::default());
     house.telemetry.register(detector.metrics());
     house.status.post("detection", Part::ok().fact("rules", rules));
-    let mut expire_due_ns = i64::MIN;
-    let detect = move |event: &Event, findings: &mut Vec<Finding>| {
-        detector.observe(event, findings);
-        if event.time_ns >= expire_due_ns {
-            expire_due_ns = event.time_ns.saturating_add(EXPIRE_INTERVAL_NS);
-            detector.expire(event.time_ns, findings);
-        }
-    };
-    Arc::new(DetectionStage::new(Box::new(detect), inner, ruler.handle()))
+    Arc::new(DetectionStage::new(
+        Box::new(Detecting(detector)),
+        inner,
+        ruler.handle(),
+        house.origin("detection"),
+        house.host.clone(),
+    ))
+}
+
+/// The detector, as the ruler drives it.
+struct Detecting(Detector);
+
+impl Detect for Detecting {
+    fn observe(&mut self, event: &Event, findings: &mut Vec<Finding>) {
+        self.0.observe(event, findings);
+    }
+
+    fn expire(&mut self, now_ns: i64, findings: &mut Vec<Finding>) {
+        self.0.expire(now_ns, findings);
+    }
 }
 
 fn bind_server(
@@ -335,6 +354,7 @@ impl LatestSamples for LatestFigures {
 /// Stores flush, seal and clean up on a thread of their own.
 fn spawn_maintenance(
     stores: &Stores,
+    stage: Arc<DetectionStage>,
     house: &House,
     stopped: watch::Receiver<bool>,
 ) -> Result<std::thread::JoinHandle<()>> {
@@ -345,6 +365,9 @@ fn spawn_maintenance(
         while !*stopped.borrow() {
             series.maintain();
             events.maintain();
+            if let Err(rejected) = stage.expire(house.clock.unix_ns()) {
+                tracing::debug!(%rejected, "findings that are over wait for the event store");
+            }
             let now = house.clock.monotonic();
             if now >= status_due {
                 status_due = vedette_sys::MonotonicTime(now.0 + STATUS_INTERVAL.as_nanos() as u64);
@@ -352,7 +375,7 @@ fn spawn_maintenance(
                 house.status.post("eventdb", eventdb_part(&events.stats()));
                 house.status.post("ingest", ingest_part(&ingest.stats()));
             }
-            std::thread::sleep(Duration::from_millis(500));
+            std::thread::sleep(MAINTENANCE_INTERVAL);
         }
     };
     std::thread::Builder::new().name("maintenance".into()).spawn(work).context("cannot start a thread")
@@ -402,7 +425,8 @@ async fn ended(mut stopped: watch::Receiver<bool>) {
 
 async fn signal() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         tracing::error!("cannot listen for signals; end the process with SIGKILL, nothing stored is lost");
         return std::future::pending().await;
@@ -428,5 +452,9 @@ pub fn check(settings: &Settings) -> Result<String> {
     let detections = judgement::detections(settings)?;
     vedette_api::Config { listen: settings.listen, ..vedette_api::Config::default() }.validate()?;
     let rules: usize = groups.iter().map(|g| g.rules.len()).sum();
-    Ok(format!("ok: {rules} rules, {} detections, {} receivers", detections.rules().len(), settings.receivers.len()))
+    Ok(format!(
+        "ok: {rules} rules, {} detections, {} receivers",
+        detections.rules().len(),
+        settings.receivers.len()
+    ))
 }
