@@ -380,6 +380,11 @@ fn limits_are_kept() {
     // Series that are summed up are not held.
     assert!(run("sum(m_total)", few, wide).is_ok());
     assert!(matches!(run("sum(sum_over_time(m_total[1y:1ms]))", few, wide), Err(QueryError::TooManySamples)));
+    // What an operator has used up no longer counts.
+    let some = Limits { samples_max: 22_000, ..Limits::default() };
+    let chain = format!("m_total{}", " and m_total".repeat(20));
+    assert!(run(&chain, some, wide).is_ok());
+    assert!(run(&format!("{}m_total{}", "topk(1, ".repeat(20), ")".repeat(20)), some, wide).is_ok());
     let error = run("m_total", Limits::default(), (0, 11_001_000, 1000)).expect_err("too many steps");
     assert!(
         error.to_string().starts_with("exceeded maximum resolution of 11,000 points per timeseries"),
