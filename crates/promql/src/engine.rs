@@ -100,7 +100,7 @@ impl Engine {
 
 fn check_times(query: &Query) -> Result<(), QueryError> {
     for time in [query.start_ms, query.end_ms, query.step_ms] {
-        if time.abs() > TIME_MS_MAX {
+        if time.unsigned_abs() > TIME_MS_MAX.unsigned_abs() {
             return Err(QueryError::Invalid("time out of range".to_owned()));
         }
     }

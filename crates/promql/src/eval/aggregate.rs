@@ -182,6 +182,11 @@ impl Evaluator<'_> {
         }
         self.check_counts(aggregate, &parameter)?;
         for (place, rows) in members.into_iter().enumerate() {
+            let before = rows.len();
+            let mut emit = |rows: Vec<Row>| {
+                self.release((before - rows.len()) * grid.count);
+                rows.into_iter().try_for_each(&mut *sink)
+            };
             match aggregate.op {
                 AggregateOp::Quantile => {
                     let values = self.quantiles(rows, &parameter, grid)?;
@@ -190,9 +195,9 @@ impl Evaluator<'_> {
                 }
                 AggregateOp::Topk | AggregateOp::Bottomk => {
                     let top = aggregate.op == AggregateOp::Topk;
-                    extremes(rows, &parameter, top, grid).into_iter().try_for_each(&mut *sink)?;
+                    emit(extremes(rows, &parameter, top, grid))?;
                 }
-                AggregateOp::Limitk => limit(rows, &parameter).into_iter().try_for_each(&mut *sink)?,
+                AggregateOp::Limitk => emit(limit(rows, &parameter))?,
                 _ => {
                     for ratio in parameter.iter().filter(|r| r.abs() > 1.0) {
                         let cap = ratio.signum();
@@ -202,7 +207,7 @@ impl Evaluator<'_> {
                         );
                         self.annotations.warn(parameter_expr.span, message);
                     }
-                    limit_ratio(rows, &parameter).into_iter().try_for_each(&mut *sink)?;
+                    emit(limit_ratio(rows, &parameter))?;
                 }
             }
         }

@@ -148,7 +148,8 @@ impl Evaluator<'_> {
             }
         }
         // `or` gives all of the left side, and what the right side has beyond it.
-        let (kept, whole) = if either { (rhs, lhs) } else { (lhs, Vec::new()) };
+        let (kept, whole, spent) = if either { (rhs, lhs, Vec::new()) } else { (lhs, Vec::new(), rhs) };
+        spent.into_iter().for_each(|r| self.recycle(r.values));
         let wanted = binary.op == BinaryOp::And;
         let mut out = Vec::new();
         for mut row in kept {

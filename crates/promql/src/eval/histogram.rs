@@ -36,12 +36,13 @@ impl Evaluator<'_> {
         let quantiles = self.scalar(&call.args[0], grid)?;
         self.warn_quantiles(call.args[0].span, &quantiles);
         let histograms = self.histograms(&call.args[1], grid)?;
-        for histogram in &histograms {
+        for histogram in histograms {
             let values =
-                self.evaluate(histogram, grid, call.args[1].span, "histogram_quantile", &|i, b| {
+                self.evaluate(&histogram, grid, call.args[1].span, "histogram_quantile", &|i, b| {
                     quantile(quantiles[i], b)
                 })?;
-            sink(Row { labels: histogram.labels.clone(), drop_name: true, values })?;
+            let labels = self.finish(histogram);
+            sink(Row { labels, drop_name: true, values })?;
         }
         Ok(())
     }
@@ -53,10 +54,10 @@ impl Evaluator<'_> {
             self.warn_quantiles(arg.span, column);
         }
         let mut rows = Vec::new();
-        for histogram in &self.histograms(&call.args[0], grid)? {
+        for histogram in self.histograms(&call.args[0], grid)? {
             for quantiles in &columns {
                 let values =
-                    self.evaluate(histogram, grid, call.args[0].span, "histogram_quantiles", &|i, b| {
+                    self.evaluate(&histogram, grid, call.args[0].span, "histogram_quantiles", &|i, b| {
                         quantile(quantiles[i], b)
                     })?;
                 // The label tells the quantile; where that varies so does the series.
@@ -78,6 +79,7 @@ impl Evaluator<'_> {
                 }
                 self.recycle(values);
             }
+            self.finish(histogram);
         }
         super::join(rows)?.into_iter().try_for_each(sink)
     }
@@ -85,14 +87,21 @@ impl Evaluator<'_> {
     pub fn histogram_fraction(&self, call: &Call, grid: &Grid, sink: Sink<'_>) -> Result<()> {
         let lower = self.scalar(&call.args[0], grid)?;
         let upper = self.scalar(&call.args[1], grid)?;
-        for histogram in &self.histograms(&call.args[2], grid)? {
+        for histogram in self.histograms(&call.args[2], grid)? {
             let values =
-                self.evaluate(histogram, grid, call.args[2].span, "histogram_fraction", &|i, b| {
+                self.evaluate(&histogram, grid, call.args[2].span, "histogram_fraction", &|i, b| {
                     fraction(lower[i], upper[i], b)
                 })?;
-            sink(Row { labels: histogram.labels.clone(), drop_name: true, values })?;
+            let labels = self.finish(histogram);
+            sink(Row { labels, drop_name: true, values })?;
         }
         Ok(())
+    }
+
+    /// Gives a histogram's columns back; its labels remain.
+    fn finish(&self, histogram: Histogram) -> Labels {
+        histogram.buckets.into_iter().for_each(|(_, column)| self.recycle(column));
+        histogram.labels
     }
 
     /// Gathers series into histograms.
