@@ -21,7 +21,7 @@ use crate::{
     head::{HeadIndex, Series, Snapshot},
     postings,
     segment::{Index, Segment},
-    store::SegmentList,
+    store::{SegmentList, Segments},
 };
 
 impl MetricReader for Tsdb {
@@ -161,7 +161,7 @@ impl Tsdb {
         matchers: &[Matcher],
         range: TimeRange,
         found: &mut Found,
-    ) -> Result<(Arc<Vec<Arc<Segment>>>, Vec<Sealed>), ReadError> {
+    ) -> Result<(Segments, Vec<Sealed>), ReadError> {
         {
             let index = self.head.index();
             let numbers = IndexSource::Head(&index).select(matchers, range);
@@ -227,7 +227,7 @@ struct Selection {
     /// Those there are now.
     current: Arc<SegmentList>,
     /// Those there were when selecting.
-    listed: Arc<Vec<Arc<Segment>>>,
+    listed: Segments,
     /// What was selected; nothing is read beyond it.
     range: TimeRange,
     /// Those of `listed` in `range`.
