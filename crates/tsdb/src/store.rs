@@ -111,8 +111,11 @@ pub struct Tsdb {
     pub(crate) metrics: Arc<Metrics>,
 }
 
-/// Segments in order of time; a change puts another list in place.
-pub(crate) type SegmentList = RwLock<Arc<Vec<Arc<Segment>>>>;
+/// Segments in order of time.
+pub(crate) type Segments = Arc<Vec<Arc<Segment>>>;
+
+/// The segments there are; a change puts another list in place.
+pub(crate) type SegmentList = RwLock<Segments>;
 
 /// What one append at a time needs.
 pub(crate) struct Appender {

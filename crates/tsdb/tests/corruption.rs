@@ -10,7 +10,7 @@ use support::{Machine, Model, append, everything, flat, read, series_labels};
 use vedette_model::{ReadError, Select, TimeRange};
 use vedette_sys::{Fs, Random};
 
-const ROUNDS: u64 = 400;
+const ROUNDS: u64 = 200;
 
 /// A store with merged segments, fresh ones, and a log.
 fn filled(seed: u64) -> (Machine, Model) {

@@ -22,7 +22,6 @@ enum Op {
         samples: Vec<(usize, f64)>,
     },
     Tick(u64),
-    /// Longer than retention for some series, so that they retire.
     Maintain,
     Kill,
     Read {
