@@ -254,9 +254,8 @@ impl Tsdb {
             let window = |s: &Segment| {
                 let window = s.footer.from_ms.div_euclid(span);
                 let end = window.checked_add(1)?.checked_mul(span)?;
-                let fits = s.footer.until_ms <= end
-                    && end <= sealed_until
-                    && !s.damaged.load(Ordering::Relaxed);
+                let fits =
+                    s.footer.until_ms <= end && end <= sealed_until && !s.damaged.load(Ordering::Relaxed);
                 fits.then_some(window)
             };
             // Only neighbours: what lies between two segments must stay between them.
@@ -277,7 +276,8 @@ impl Tsdb {
             }
         }
         // A clock that runs ahead must not remove data: only later data make data old.
-        let newest = self.head_last_ms.load(Ordering::Acquire).max(self.sealed_until_ms.load(Ordering::Acquire));
+        let newest =
+            self.head_last_ms.load(Ordering::Acquire).max(self.sealed_until_ms.load(Ordering::Acquire));
         let oldest_ms = newest.min(self.clock.unix_ms()).saturating_sub(self.config.retention_ms);
         let mut bytes = segments.iter().map(|s| s.bytes).sum::<u64>() + self.appender.lock().wal.bytes();
         let limit = self.config.retention_bytes;

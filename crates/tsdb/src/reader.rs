@@ -27,13 +27,19 @@ use crate::{
 impl MetricReader for Tsdb {
     fn select(&self, select: &Select) -> Result<Box<dyn SeriesSet>, ReadError> {
         let mut found = Found::default();
-        let segments = self.find(&select.matchers, select.range, &mut found)?;
+        let (listed, segments) = self.find(&select.matchers, select.range, &mut found)?;
         if select.series_max > 0 && found.series.len() > select.series_max {
             return Err(ReadError::TooManySeries { max: select.series_max });
         }
         let mut series = found.series;
         series.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
-        Ok(Box::new(Selection { current: Arc::clone(&self.segments), segments, series }))
+        Ok(Box::new(Selection {
+            current: Arc::clone(&self.segments),
+            listed,
+            range: select.range,
+            segments,
+            series,
+        }))
     }
 
     fn label_names(&self, query: &LabelQuery) -> Result<Vec<String>, ReadError> {
@@ -141,31 +147,35 @@ impl Tsdb {
             }
         };
         visit(&IndexSource::Head(&self.head.index()));
-        for segment in segments_in(&self.segments, query.range) {
+        let listed = Arc::clone(&self.segments.read());
+        for segment in segments_in(&listed, query.range) {
             visit(&IndexSource::Segment(&*segment.index()?));
         }
         Ok(())
     }
 
-    /// Adds the series that satisfy the matchers. Returns the segments looked into.
+    /// Adds the series that satisfy the matchers. Returns the list of segments, and those of them that
+    /// were looked into.
     fn find(
         &self,
         matchers: &[Matcher],
         range: TimeRange,
         found: &mut Found,
-    ) -> Result<Vec<(Arc<Segment>, Arc<Index>)>, ReadError> {
+    ) -> Result<(Arc<Vec<Arc<Segment>>>, Vec<Sealed>), ReadError> {
         {
             let index = self.head.index();
             let numbers = IndexSource::Head(&index).select(matchers, range);
             found.series.reserve(numbers.len() as usize);
             for series in index.numbered(&numbers) {
-                let place = found.place(series.hash, |l| index.has_labels(series, l), || index.labels(series));
+                let place =
+                    found.place(series.hash, |l| index.has_labels(series, l), || index.labels(series));
                 found.series[place].head = Some(Arc::clone(series));
             }
         }
-        let segments = segments_in(&self.segments, range)
-            .into_iter()
-            .map(|s| Ok((Arc::clone(&s), s.index()?)))
+        // After the head, so that what is sealed in between is found here.
+        let listed = Arc::clone(&self.segments.read());
+        let segments = segments_in(&listed, range)
+            .map(|s| Ok((Arc::clone(s), s.index()?)))
             .collect::<Result<Vec<_>, ReadError>>()?;
         for ((_, index), position) in segments.iter().zip(0u32..) {
             for number in &IndexSource::Segment(index).select(matchers, range) {
@@ -174,13 +184,16 @@ impl Tsdb {
                 found.series[place].sealed.push((position, number));
             }
         }
-        Ok(segments)
+        Ok((listed, segments))
     }
 }
 
-fn segments_in(list: &SegmentList, range: TimeRange) -> Vec<Arc<Segment>> {
-    list.read().iter().filter(|s| s.footer.range.overlaps(range)).cloned().collect()
+fn segments_in(list: &[Arc<Segment>], range: TimeRange) -> impl Iterator<Item = &Arc<Segment>> {
+    list.iter().filter(move |s| s.footer.range.overlaps(range))
 }
+
+/// A segment with its index.
+type Sealed = (Arc<Segment>, Arc<Index>);
 
 /// Series found so far, without duplicates.
 #[derive(Default)]
@@ -214,7 +227,11 @@ struct Selection {
     /// Those there are now.
     current: Arc<SegmentList>,
     /// Those there were when selecting.
-    segments: Vec<(Arc<Segment>, Arc<Index>)>,
+    listed: Arc<Vec<Arc<Segment>>>,
+    /// What was selected; nothing is read beyond it.
+    range: TimeRange,
+    /// Those of `listed` in `range`.
+    segments: Vec<Sealed>,
     series: Vec<Selected>,
 }
 
@@ -233,9 +250,10 @@ impl Selection {
             each(segment, index, number)?;
         }
         // Samples can only have moved from the head.
-        if head.is_some() {
-            let known = |s: &Segment| self.segments.iter().any(|(k, _)| k.id == s.id);
-            for segment in segments_in(&self.current, range).iter().filter(|s| !known(s)) {
+        let current = Arc::clone(&self.current.read());
+        if head.is_some() && !Arc::ptr_eq(&current, &self.listed) {
+            let known = |s: &Segment| self.listed.iter().any(|k| k.id == s.id);
+            for segment in segments_in(&current, range).filter(|s| !known(s)) {
                 let index = segment.index()?;
                 if let Some(number) = index.find(labels) {
                     each(segment, &index, number)?;
@@ -243,6 +261,13 @@ impl Selection {
             }
         }
         Ok(())
+    }
+
+    fn clamp(&self, range: TimeRange) -> TimeRange {
+        TimeRange {
+            start_ms: range.start_ms.max(self.range.start_ms),
+            end_ms: range.end_ms.min(self.range.end_ms),
+        }
     }
 }
 
@@ -256,7 +281,7 @@ impl SeriesSet for Selection {
     }
 
     fn summaries(&self, series: usize, range: TimeRange, out: &mut Vec<ChunkSummary>) {
-        let start = out.len();
+        let (range, start) = (self.clamp(range), out.len());
         let read = self.each_sealed(series, range, &mut |segment, index, number| {
             let mut rest = range;
             if let Some(last) = out[start..].last() {
@@ -280,6 +305,7 @@ impl SeriesSet for Selection {
     }
 
     fn read(&self, series: usize, range: TimeRange, out: &mut SampleBuffer) -> Result<(), ReadError> {
+        let range = self.clamp(range);
         let mut unsealed = Snapshot::default();
         if let Some(head) = &self.series[series].head {
             head.data.lock().snapshot(range, &mut unsealed);

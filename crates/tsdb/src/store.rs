@@ -236,10 +236,8 @@ impl Tsdb {
         let mut appended = Appended::default();
         let now = self.clock.unix_ms();
         let newest = now.saturating_add(self.config.future_ms_max);
-        let oldest = self
-            .sealed_until_ms
-            .load(Ordering::Acquire)
-            .max(now.saturating_sub(self.config.retention_ms));
+        let oldest =
+            self.sealed_until_ms.load(Ordering::Acquire).max(now.saturating_sub(self.config.retention_ms));
         appender.begin();
         for (i, row) in rows.iter().enumerate() {
             if row.refs.len() != row.values.len() {

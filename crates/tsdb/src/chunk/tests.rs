@@ -31,10 +31,13 @@ fn any_values() -> impl Strategy<Value = Vec<f64>> {
         }),
         (0u32..9, proptest::collection::vec(0i64..5000, 1..300)).prop_map(|(e, steps)| {
             let mut sum = 0i64;
-            steps.into_iter().map(|s| {
-                sum += s;
-                sum as f64 / 10f64.powi(e as i32)
-            }).collect()
+            steps
+                .into_iter()
+                .map(|s| {
+                    sum += s;
+                    sum as f64 / 10f64.powi(e as i32)
+                })
+                .collect()
         }),
         proptest::collection::vec((0i64..100_000).prop_map(|v| (v * 4096) as f64), 1..300),
     ];
@@ -149,7 +152,11 @@ fn ordinary_series_are_small() {
     let cases: [(&str, Vec<f64>, usize); 5] = [
         ("constant", vec![42.5; 600], 20),
         ("steady counter", (0..600).map(|i| f64::from(i) * 15.0).collect(), 24),
-        ("steady counter that ends", (0..600).map(|i| if i == 599 { stale_nan() } else { f64::from(i) }).collect(), 60),
+        (
+            "steady counter that ends",
+            (0..600).map(|i| if i == 599 { stale_nan() } else { f64::from(i) }).collect(),
+            60,
+        ),
         ("seconds in hundredths", (0..600).map(|i| f64::from(i * 97 + i % 3) / 100.0).collect(), 260),
         ("pages of memory", (0..600).map(|i| f64::from(i * 7919 % 16) * 4096.0).collect(), 340),
     ];

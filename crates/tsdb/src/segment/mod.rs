@@ -340,7 +340,8 @@ fn read_footer(file: &dyn File, length: u64) -> Result<Footer, OpenError> {
         .ok_or(OpenError::Damaged("its footer is damaged"))?;
     let mut whole = vec![0; count * 8];
     file.read_exact_at(&mut whole, sources_at)?;
-    let sources = whole.chunks_exact(8).filter_map(|b| Some(u64::from_le_bytes(b.try_into().ok()?))).collect();
+    let sources =
+        whole.chunks_exact(8).filter_map(|b| Some(u64::from_le_bytes(b.try_into().ok()?))).collect();
     whole.extend_from_slice(&fixed[..76]);
     let crc = u32::from_le_bytes(fixed[76..80].try_into().map_err(damaged)?);
     if crc32fast::hash(&whole) != crc {

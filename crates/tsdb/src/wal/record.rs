@@ -143,7 +143,7 @@ impl RowEncoder {
         put_varint(out, number as u64);
         put_varint(out, layout.row);
         put_signed(out, time_ms);
-        if layout.row % KEY_ROW_EVERY == 0 {
+        if layout.row.is_multiple_of(KEY_ROW_EVERY) {
             layout.before.fill(0.0);
         }
         values::encode(&mut layout.before, row, out);
@@ -250,7 +250,7 @@ impl Decoder {
         let number = usize::try_from(cursor.varint()?).ok()?;
         let (row, time_ms) = (cursor.varint()?, cursor.signed()?);
         let layout = self.layouts.get_mut(number)?.as_mut()?;
-        if row % KEY_ROW_EVERY == 0 {
+        if row.is_multiple_of(KEY_ROW_EVERY) {
             layout.before.fill(0.0);
         } else if row != layout.next_row {
             return None;

@@ -1,0 +1,221 @@
+//! Measures the store under a load shaped like node_exporter's pages: what a sample costs to
+//! take, to keep and to read.
+//!
+//! `cargo run --release -p vedette-tsdb --example ingest -- [SERIES [SECONDS]]` prints one
+//! figure a line. Series are 61 % constant; the others are counters of whole numbers, counters
+//! of hundredths, gauges of memory pages, gauges with two decimals, and a few true floats.
+
+use std::{fmt, path::Path, sync::Arc, time::Duration};
+
+use vedette_model::{Hints, Labels, Matcher, MetricReader, SampleBuffer, Select, TimeRange};
+use vedette_sys::{Clock, ManualClock, MonotonicTime, Random, RealFs, SystemClock};
+use vedette_tsdb::{Config, RefRow, SeriesRef, Tsdb};
+
+/// Series of one scrape target, which come in one row.
+const TARGET_SERIES: usize = 500;
+
+const START_MS: i64 = 1_700_006_400_000;
+
+fn main() {
+    let mut arguments = std::env::args().skip(1).map(|a| a.parse::<usize>());
+    let mut next = |default| match arguments.next() {
+        Some(Ok(number)) => number,
+        None => default,
+        Some(Err(_)) => {
+            eprintln!("usage: ingest [SERIES [SECONDS]]");
+            std::process::exit(3)
+        }
+    };
+    let (series, seconds) = (next(5000), next(9000));
+    let folder = std::env::temp_dir().join(format!("vedette-ingest-{}", std::process::id()));
+    let report = measure(&folder, series, seconds);
+    let _ = std::fs::remove_dir_all(&folder);
+    match report {
+        Ok(report) => println!("{report}"),
+        Err(error) => {
+            eprintln!("{error}");
+            std::process::exit(1)
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Report {
+    series: usize,
+    samples: u64,
+    append_ns: u64,
+    maintain_ns: u64,
+    maintain_ns_max: u64,
+    wal_bytes_per_sample: f64,
+    head_bytes_per_series: f64,
+    resident_kib: u64,
+    segments: u64,
+    bytes_per_sample: f64,
+    reopen_ns: u64,
+    reopened_samples: u64,
+    select_ns: u64,
+    read_ns: u64,
+    read_samples: u64,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let per = |total: u64, count: u64| total as f64 / count.max(1) as f64;
+        writeln!(f, "series                       {}", self.series)?;
+        writeln!(f, "samples                      {}", self.samples)?;
+        writeln!(f, "append, ns/sample            {:.1}", per(self.append_ns, self.samples))?;
+        writeln!(f, "maintenance, ns/sample       {:.1}", per(self.maintain_ns, self.samples))?;
+        writeln!(f, "longest maintenance, ms      {:.1}", self.maintain_ns_max as f64 / 1e6)?;
+        writeln!(f, "log, bytes/sample            {:.2}", self.wal_bytes_per_sample)?;
+        writeln!(f, "head, bytes/series           {:.0}", self.head_bytes_per_series)?;
+        writeln!(f, "resident, KiB                {}", self.resident_kib)?;
+        writeln!(f, "segments                     {}", self.segments)?;
+        writeln!(f, "segments, bytes/sample       {:.3}", self.bytes_per_sample)?;
+        writeln!(f, "reopen, ms                   {:.1}", self.reopen_ns as f64 / 1e6)?;
+        writeln!(f, "  replayed, ns/sample        {:.1}", per(self.reopen_ns, self.reopened_samples))?;
+        writeln!(f, "select all series, ms        {:.1}", self.select_ns as f64 / 1e6)?;
+        write!(f, "read, ns/sample              {:.1}", per(self.read_ns, self.read_samples))
+    }
+}
+
+fn measure(folder: &Path, series: usize, seconds: usize) -> Result<Report, Box<dyn std::error::Error>> {
+    let timer = SystemClock;
+    let since = |start: MonotonicTime| u64::try_from(timer.monotonic().since(start).as_nanos()).unwrap_or(0);
+    let clock = ManualClock::at(START_MS * 1_000_000);
+    let open = || Tsdb::open(Config::new(folder), Arc::new(RealFs), Arc::new(clock.clone()));
+    let (store, _) = open()?;
+    let mut random = Random::new(7);
+    let mut report = Report { series, ..Report::default() };
+    let mut sources: Vec<Source> = (0..series).map(|n| Source::new(n, &mut random)).collect();
+    let refs: Vec<SeriesRef> = (0..series).map(|n| store.series(&labels(n))).collect::<Result<_, _>>()?;
+    let mut values = vec![0.0; series];
+    let mut wal_samples = 0u64;
+    for _ in 0..seconds {
+        clock.advance(Duration::from_secs(1));
+        for (value, source) in values.iter_mut().zip(&mut sources) {
+            *value = source.next(&mut random);
+        }
+        let time_ms = clock.unix_ms();
+        let start = timer.monotonic();
+        for (refs, values) in refs.chunks(TARGET_SERIES).zip(values.chunks(TARGET_SERIES)) {
+            report.samples += store.append(&[RefRow { time_ms, refs, values }])?.taken;
+        }
+        report.append_ns += since(start);
+        wal_samples += series as u64;
+        if store.metrics().seals.get() == 0 {
+            report.wal_bytes_per_sample = store.stats().wal_bytes as f64 / wal_samples as f64;
+        }
+        let start = timer.monotonic();
+        store.maintain();
+        let took = since(start);
+        report.maintain_ns += took;
+        report.maintain_ns_max = report.maintain_ns_max.max(took);
+    }
+    let stats = store.stats();
+    report.head_bytes_per_series = stats.head_bytes as f64 / series as f64;
+    report.segments = stats.segments;
+    report.bytes_per_sample = stats.segment_bytes as f64 / stats.segment_samples.max(1) as f64;
+    report.resident_kib = resident_kib();
+    let start = timer.monotonic();
+    let range = TimeRange { start_ms: START_MS, end_ms: clock.unix_ms() };
+    let hints = Hints::default();
+    let set = store.select(&Select { matchers: vec![], range, hints: hints.clone(), series_max: 0 })?;
+    report.select_ns = since(start);
+    let job = Matcher::equal("instance", "host-0");
+    let set_of_one = store.select(&Select { matchers: vec![job], range, hints, series_max: 0 })?;
+    let mut buffer = SampleBuffer::default();
+    let start = timer.monotonic();
+    for i in 0..set_of_one.len() {
+        buffer.clear();
+        set_of_one.read(i, range, &mut buffer)?;
+        report.read_samples += buffer.len() as u64;
+    }
+    report.read_ns = since(start);
+    if set.len() != series || report.read_samples != (seconds * series.min(TARGET_SERIES)) as u64 {
+        return Err(format!("read {} series, {} samples", set.len(), report.read_samples).into());
+    }
+    drop((set, set_of_one, store));
+    let start = timer.monotonic();
+    let (_store, recovery) = open()?;
+    report.reopen_ns = since(start);
+    report.reopened_samples = recovery.samples;
+    Ok(report)
+}
+
+fn labels(n: usize) -> Labels {
+    let (target, metric) = (n / TARGET_SERIES, n % TARGET_SERIES);
+    Labels::from_pairs([
+        ("__name__", format!("node_metric_{}_total", metric / 8)),
+        ("device", format!("device-{}", metric % 8)),
+        ("instance", format!("host-{target}")),
+        ("job", "node-exporter".to_owned()),
+        ("mode", ["idle", "user", "system"][metric % 3].to_owned()),
+    ])
+}
+
+enum Source {
+    Constant(f64),
+    Counter { value: u64, rate: u64 },
+    Seconds { hundredths: u64, rate: u64 },
+    Pages(u64),
+    Load(i64),
+    Float,
+}
+
+impl Source {
+    fn new(n: usize, random: &mut Random) -> Self {
+        match n * 61 % 100 {
+            0..61 => Self::Constant(random.below(1 << 30) as f64),
+            61..78 => Self::Counter { value: random.below(1 << 40), rate: 1 + random.below(100_000) },
+            78..88 => Self::Seconds { hundredths: random.below(1 << 30), rate: 1 + random.below(100) },
+            88..94 => Self::Pages(random.below(1 << 22)),
+            94..98 => Self::Load(random.below(400) as i64),
+            _ => Self::Float,
+        }
+    }
+
+    fn next(&mut self, random: &mut Random) -> f64 {
+        match self {
+            Self::Constant(value) => *value,
+            Self::Counter { value, rate } => {
+                *value += random.below(*rate);
+                *value as f64
+            }
+            Self::Seconds { hundredths, rate } => {
+                *hundredths += random.below(*rate);
+                *hundredths as f64 / 100.0
+            }
+            Self::Pages(pages) => {
+                *pages = (*pages + random.below(64)).saturating_sub(32);
+                (*pages * 4096) as f64
+            }
+            Self::Load(hundredths) => {
+                *hundredths = (*hundredths + random.below(11) as i64 - 5).max(0);
+                *hundredths as f64 / 100.0
+            }
+            Self::Float => random.unit(),
+        }
+    }
+}
+
+/// Resident memory of this process; 0 where the system does not tell.
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"));
+    line.and_then(|l| l.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_run_reads_back_what_it_wrote() {
+        let folder = tempfile::tempdir().unwrap();
+        let report = measure(folder.path(), 60, 2000).unwrap();
+        assert_eq!(report.samples, 60 * 2000);
+        assert!(report.segments >= 2, "{report:?}");
+        assert!(report.bytes_per_sample > 0.0 && report.bytes_per_sample < 3.0, "{report:?}");
+        assert!(report.wal_bytes_per_sample < 4.0, "{report:?}");
+    }
+}

@@ -1,0 +1,371 @@
+//! The store against a sorted map, through random appends, sealing, merging, retention, kills.
+
+mod support;
+
+use std::{collections::BTreeSet, time::Duration};
+
+use proptest::prelude::*;
+use support::{
+    Machine, Model, START_MS, append, everything, expected, flat, read, read_growing, series_labels,
+};
+use vedette_model::{
+    LabelQuery, MatchOp, Matcher, MetricKind, MetricMetadata, MetricReader, Select, TimeRange, stale_nan,
+};
+use vedette_sys::Clock;
+use vedette_tsdb::{Appended, RefRow};
+
+#[derive(Debug, Clone)]
+enum Op {
+    /// A row of some series, this many milliseconds from the present.
+    Append {
+        offset_ms: i64,
+        samples: Vec<(usize, f64)>,
+    },
+    Tick(u64),
+    Maintain,
+    Kill,
+    Read {
+        matchers: Vec<Matcher>,
+        start: i64,
+        length: i64,
+    },
+}
+
+fn any_value() -> impl Strategy<Value = f64> {
+    prop_oneof![
+        4 => (0i64..5).prop_map(|v| v as f64),
+        2 => (0i64..5000).prop_map(|v| v as f64 / 100.0),
+        1 => any::<f64>(),
+        1 => Just(stale_nan()),
+        1 => Just(-0.0),
+    ]
+}
+
+fn any_op() -> impl Strategy<Value = Op> {
+    let offset = prop_oneof![12 => Just(0i64), 2 => -12_000i64..3_000, 1 => Just(700_000i64), 1 => Just(-4_000_000i64)];
+    let samples = prop_oneof![
+        4 => proptest::collection::vec(any_value(), 8)
+            .prop_map(|v| v.into_iter().enumerate().collect::<Vec<_>>()),
+        1 => proptest::collection::vec((0usize..12, any_value()), 0..6),
+    ];
+    let op = prop_oneof![
+        Just(MatchOp::Equal),
+        Just(MatchOp::NotEqual),
+        Just(MatchOp::Regex),
+        Just(MatchOp::NotRegex)
+    ];
+    let matcher = (
+        op,
+        proptest::sample::select(vec!["__name__", "n", "group", "absent"]),
+        proptest::sample::select(vec!["", "even", "odd", "3", "1|2|11", "a", ".*", ".+", "[ab]?", "1.*"]),
+    )
+        .prop_map(|(op, name, value)| Matcher::new(op, name, value).expect("valid"));
+    prop_oneof![
+        12 => (offset, samples).prop_map(|(offset_ms, samples)| Op::Append { offset_ms, samples }),
+        10 => (1u64..4).prop_map(Op::Tick),
+        1 => (20u64..60).prop_map(Op::Tick),
+        6 => Just(Op::Maintain),
+        1 => Just(Op::Kill),
+        2 => (proptest::collection::vec(matcher, 0..3), -20_000i64..400_000, 0i64..100_000)
+            .prop_map(|(matchers, start, length)| Op::Read { matchers, start, length }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn equals_a_sorted_map(
+        ops in proptest::collection::vec(any_op(), 1..250),
+        retention_s in prop_oneof![Just(3600i64), Just(60)],
+    ) {
+        let mut machine = Machine::new(1);
+        machine.config.retention_ms = retention_s * 1000;
+        let mut store = machine.open().expect("opens").0;
+        let mut model = Model::new();
+        for op in ops {
+            match op {
+                Op::Append { offset_ms, samples } => {
+                    let time = machine.now_ms() + offset_ms;
+                    let sealed = store.stats().sealed_until_ms.unwrap_or(i64::MIN);
+                    let oldest = sealed.max(machine.now_ms() - machine.config.retention_ms);
+                    let appended = append(&store, time, &samples).expect("appends");
+                    let mut wanted = Appended::default();
+                    for (n, value) in samples {
+                        let kept = model.entry(series_labels(n)).or_default();
+                        let last = kept.last_key_value().map(|(t, v)| (*t, *v));
+                        match last {
+                            _ if offset_ms > 600_000 => wanted.future += 1,
+                            _ if time < oldest => wanted.too_old += 1,
+                            Some((t, v)) if t == time && v == value.to_bits() => wanted.duplicate += 1,
+                            Some((t, _)) if t >= time => wanted.out_of_order += 1,
+                            _ => {
+                                kept.insert(time, value.to_bits());
+                                wanted.taken += 1;
+                            }
+                        }
+                    }
+                    prop_assert_eq!(appended, wanted);
+                }
+                Op::Tick(seconds) => machine.tick(seconds),
+                Op::Maintain => store.maintain(),
+                Op::Kill => {
+                    drop(store);
+                    machine.fs.restart();
+                    let (opened, recovery) = machine.open().expect("opens again");
+                    prop_assert_eq!(&recovery.notes, &Vec::<String>::new());
+                    prop_assert_eq!(recovery.dropped_records, 0);
+                    store = opened;
+                }
+                Op::Read { matchers, start, length } => {
+                    let start_ms = START_MS + start;
+                    let range = TimeRange { start_ms, end_ms: start_ms + length };
+                    check(&store, &model, &matchers, range, machine.now_ms() - machine.config.retention_ms)?;
+                }
+            }
+        }
+        let oldest = machine.now_ms() - machine.config.retention_ms;
+        check(&store, &model, &[], TimeRange::ALL, oldest)?;
+        check_labels(&store, &model, oldest)?;
+        prop_assert_eq!(store.stats().problems, Vec::<String>::new());
+    }
+}
+
+/// Everything within retention is there, and nothing that was never stored.
+fn check(
+    store: &vedette_tsdb::Tsdb,
+    model: &Model,
+    matchers: &[Matcher],
+    range: TimeRange,
+    oldest_ms: i64,
+) -> Result<(), TestCaseError> {
+    let found = read(store, &Select { matchers: matchers.to_vec(), range, ..everything() }).expect("reads");
+    let all = expected(model, matchers, range);
+    let young = TimeRange { start_ms: range.start_ms.max(oldest_ms), ..range };
+    prop_assert_eq!(expected(&found, &[], young), expected(model, matchers, young));
+    prop_assert!(flat(&found).is_subset(&flat(&all)));
+    Ok(())
+}
+
+fn check_labels(store: &vedette_tsdb::Tsdb, model: &Model, oldest_ms: i64) -> Result<(), TestCaseError> {
+    let young = TimeRange { start_ms: oldest_ms, end_ms: i64::MAX };
+    let sets = [vec![Matcher::equal("group", "a")], vec![Matcher::equal("n", "3")]];
+    let query = LabelQuery { matcher_sets: sets.to_vec(), range: TimeRange::ALL, limit: 0 };
+    let wanted = |model: &Model| -> BTreeSet<_> {
+        sets.iter().flat_map(|m| expected(model, m, young).into_keys()).collect()
+    };
+    let series: BTreeSet<_> = MetricReader::series(store, &query).expect("lists").into_iter().collect();
+    let (wanted, all) = (wanted(model), series.clone());
+    prop_assert!(wanted.is_subset(&series));
+    prop_assert!(all.iter().all(|l| model.contains_key(l)));
+    let names: BTreeSet<String> =
+        all.iter().flat_map(|l| l.iter().map(|(n, _)| n.to_owned()).collect::<Vec<_>>()).collect();
+    prop_assert_eq!(store.label_names(&query).expect("lists"), names.into_iter().collect::<Vec<_>>());
+    let values: BTreeSet<String> = all.iter().filter_map(|l| Some(l.get("n")?.to_owned())).collect();
+    prop_assert_eq!(store.label_values("n", &query).expect("lists"), values.into_iter().collect::<Vec<_>>());
+    Ok(())
+}
+
+#[test]
+fn samples_move_through_head_segments_and_merged_segments_unchanged() {
+    let machine = Machine::new(2);
+    let mut store = machine.open().unwrap().0;
+    let mut model = Model::new();
+    for second in 0..300i64 {
+        machine.tick(1);
+        let samples: Vec<(usize, f64)> = (0..9).map(|n| (n, (second * n as i64) as f64 / 4.0)).collect();
+        assert_eq!(append(&store, machine.now_ms(), &samples).unwrap().taken, 9);
+        for (n, v) in samples {
+            model.entry(series_labels(n)).or_default().insert(machine.now_ms(), v.to_bits());
+        }
+        store.maintain();
+        if second == 150 {
+            drop(store);
+            store = machine.open().unwrap().0;
+        }
+    }
+    assert_eq!(read(&store, &everything()).unwrap(), model);
+    let stats = store.stats();
+    let spans = store.metrics();
+    assert!(stats.segments >= 4 && stats.segments <= 10, "{stats:?}");
+    assert!(spans.compactions.get() >= 5 && spans.seals.get() >= 15, "{spans:?}");
+    assert!(stats.wal_bytes < 40_000, "the log is not cut: {stats:?}");
+    assert!(stats.segment_bytes < 300 * 9 * 8, "{stats:?}");
+}
+
+#[test]
+fn a_selection_stays_good_while_the_head_is_sealed_and_merged() {
+    let machine = Machine::new(3);
+    let store = machine.open().unwrap().0;
+    let mut model = Model::new();
+    let mut add = |store: &vedette_tsdb::Tsdb, seconds: u64| {
+        for _ in 0..seconds {
+            machine.tick(1);
+            append(store, machine.now_ms(), &[(1, 5.0), (2, 6.5)]).unwrap();
+            for (n, v) in [(1, 5.0f64), (2, 6.5)] {
+                model.entry(series_labels(n)).or_default().insert(machine.now_ms(), v.to_bits());
+            }
+        }
+        model.clone()
+    };
+    let before = add(&store, 11);
+    let range = TimeRange { start_ms: START_MS, end_ms: machine.now_ms() };
+    let set = store.select(&Select { range, ..everything() }).unwrap();
+    for _ in 0..12 {
+        add(&store, 9);
+        store.maintain();
+    }
+    assert!(store.metrics().compactions.get() > 1);
+    for i in 0..set.len() {
+        let mut out = vedette_model::SampleBuffer::default();
+        set.read(i, range, &mut out).unwrap();
+        let wanted: Vec<i64> = before[&set.labels(i)].keys().copied().collect();
+        assert_eq!(out.times_ms, wanted);
+    }
+}
+
+#[test]
+fn idle_series_leave_and_come_back() {
+    let machine = Machine::new(4);
+    let store = machine.open().unwrap().0;
+    let gone = store.series(&series_labels(7)).unwrap();
+    append(&store, machine.now_ms(), &[(7, 1.0), (8, 1.0)]).unwrap();
+    for _ in 0..60 {
+        machine.tick(1);
+        append(&store, machine.now_ms(), &[(8, 1.0)]).unwrap();
+        store.maintain();
+    }
+    assert_eq!(store.stats().head_series, 1);
+    let row = RefRow { time_ms: machine.now_ms() + 1, refs: &[gone], values: &[2.0] };
+    assert_eq!(store.append(&[row]).unwrap().unknown, [gone]);
+    let again = store.series(&series_labels(7)).unwrap();
+    assert_ne!(again, gone);
+    assert_eq!(store.append(&[RefRow { refs: &[again], ..row }]).unwrap().taken, 1);
+    let model = read(&store, &everything()).unwrap();
+    assert_eq!(model[&series_labels(7)].len(), 2);
+}
+
+#[test]
+fn limits_refuse_what_is_new_and_keep_what_is_there() {
+    let mut machine = Machine::new(5);
+    machine.config.series_max = 2;
+    let store = machine.open().unwrap().0;
+    append(&store, machine.now_ms(), &[(1, 1.0), (2, 1.0)]).unwrap();
+    let error = append(&store, machine.now_ms() + 1, &[(3, 1.0)]).unwrap_err();
+    assert!(matches!(error, vedette_tsdb::Error::SeriesLimit { max: 2 }), "{error}");
+    assert_eq!(append(&store, machine.now_ms() + 1, &[(1, 1.0), (2, 1.0)]).unwrap().taken, 2);
+    assert_eq!(store.stats().series_refused, 1);
+    assert!(store.stats().to_part().message.contains("refused"));
+    let long = vedette_model::Labels::from_pairs([("a", "x".repeat(100_000))]);
+    assert!(matches!(store.series(&long), Err(vedette_tsdb::Error::Invalid { .. })));
+    assert!(matches!(
+        store.series(&vedette_model::Labels::empty()),
+        Err(vedette_tsdb::Error::Invalid { .. })
+    ));
+    let reference = store.series(&series_labels(1)).unwrap();
+    let row = RefRow { time_ms: machine.now_ms() + 2, refs: &[reference], values: &[] };
+    assert!(matches!(store.append(&[row]), Err(vedette_tsdb::Error::Invalid { .. })));
+    let select = Select { series_max: 1, ..everything() };
+    assert!(matches!(store.select(&select), Err(vedette_model::ReadError::TooManySeries { max: 1 })));
+}
+
+#[test]
+fn several_rows_of_one_append_are_judged_one_after_the_other() {
+    let machine = Machine::new(6);
+    let store = machine.open().unwrap().0;
+    let (a, b) = (store.series(&series_labels(1)).unwrap(), store.series(&series_labels(2)).unwrap());
+    let now = machine.now_ms();
+    let row = |time_ms, refs, values| RefRow { time_ms, refs, values };
+    let (refs, twice) = ([a, b], [a, a]);
+    let appended = store
+        .append(&[
+            row(now, &refs, &[1.0, 2.0]),
+            row(now, &refs, &[1.0, 3.0]),
+            row(now + 5, &twice, &[1.0, 1.0]),
+            row(now + 4, &refs, &[9.0, 9.0]),
+        ])
+        .unwrap();
+    let wanted = Appended { taken: 4, duplicate: 2, out_of_order: 2, ..Appended::default() };
+    assert_eq!(appended, wanted);
+    drop(store);
+    let model = read(&machine.open().unwrap().0, &everything()).unwrap();
+    assert_eq!(model[&series_labels(1)].keys().copied().collect::<Vec<_>>(), [now, now + 5]);
+    assert_eq!(
+        model[&series_labels(2)].values().copied().collect::<Vec<_>>(),
+        [2.0f64.to_bits(), 9.0f64.to_bits()]
+    );
+}
+
+#[test]
+fn metadata_survives_kills_and_the_cutting_of_the_log() {
+    let machine = Machine::new(7);
+    let mut store = machine.open().unwrap().0;
+    let of = |family: &str, help: &str| MetricMetadata {
+        family: family.to_owned(),
+        kind: MetricKind::Counter,
+        unit: String::new(),
+        help: help.to_owned(),
+    };
+    store.put_metadata(&[of("b", "old"), of("a", "first")]);
+    store.put_metadata(&[of("b", "new")]);
+    for i in 0..80 {
+        machine.tick(1);
+        append(&store, machine.now_ms(), &[(1, 1.0)]).unwrap();
+        store.maintain();
+        if i % 30 == 0 {
+            drop(store);
+            store = machine.open().unwrap().0;
+        }
+    }
+    assert_eq!(store.metadata(None, 0), [of("a", "first"), of("b", "new")]);
+    assert_eq!(store.metadata(None, 1), [of("a", "first")]);
+    assert_eq!(store.metadata(Some("b"), 0), [of("b", "new")]);
+    assert_eq!(store.metadata(Some("c"), 0), []);
+}
+
+#[test]
+fn size_removes_the_oldest_and_a_leap_of_the_clock_removes_nothing() {
+    let mut machine = Machine::new(8);
+    machine.config.retention_bytes = 12_000;
+    let store = machine.open().unwrap().0;
+    for i in 0..400 {
+        machine.tick(1);
+        let noise = |n: usize| (n, f64::from(i).sin() * n as f64);
+        append(&store, machine.now_ms(), &(1..6).map(noise).collect::<Vec<_>>()).unwrap();
+        store.maintain();
+    }
+    let stats = store.stats();
+    assert!(stats.segment_bytes + stats.wal_bytes <= 16_000, "{stats:?}");
+    assert!(store.metrics().segments_removed.get() > 0);
+    assert!(stats.first_ms.unwrap() > START_MS + 60_000, "{stats:?}");
+    machine.clock.advance(Duration::from_secs(10 * 365 * 86_400));
+    store.maintain();
+    assert_eq!(store.stats().segments, stats.segments);
+    assert!(machine.clock.unix_ms() > START_MS);
+}
+
+#[test]
+fn readers_in_other_threads_see_a_growing_prefix() {
+    let machine = Machine::new(9);
+    let store = machine.open().unwrap().0;
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut seen = 0;
+            while seen < 200 {
+                let found = read_growing(&store, &everything()).unwrap();
+                let times: Vec<i64> =
+                    found.get(&series_labels(1)).into_iter().flatten().map(|(t, _)| *t).collect();
+                let whole: Vec<i64> = (1..=times.len() as i64).map(|i| START_MS + i * 1000).collect();
+                assert_eq!(times, whole);
+                assert!(times.len() >= seen, "{} after {seen}", times.len());
+                seen = times.len();
+            }
+        });
+        for _ in 0..200 {
+            machine.tick(1);
+            append(&store, machine.now_ms(), &[(1, 1.0), (2, 2.0)]).unwrap();
+            store.maintain();
+        }
+        reader.join().unwrap();
+    });
+}

@@ -1,0 +1,143 @@
+//! What the tests of the store share: a simulated machine, and a model that is obviously right.
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use vedette_model::{Hints, Labels, Matcher, MetricReader, ReadError, SampleBuffer, Select, TimeRange};
+use vedette_sys::{Clock, ManualClock, SimFs};
+use vedette_tsdb::{Appended, Config, Error, Flush, Recovery, RefRow, SeriesRef, Tsdb};
+
+/// When the simulated machines start; a multiple of all spans used.
+pub const START_MS: i64 = 1_700_000_000_000 / 3_600_000 * 3_600_000;
+
+/// A machine with a store.
+pub struct Machine {
+    pub fs: SimFs,
+    pub clock: ManualClock,
+    pub config: Config,
+}
+
+impl Machine {
+    pub fn new(seed: u64) -> Self {
+        let config = Config {
+            flush: Flush::Interval(Duration::from_secs(2)),
+            segment_span_ms: 8_000,
+            compaction_spans_ms: vec![16_000, 64_000],
+            retention_ms: 3_600_000,
+            ..Config::new("data")
+        };
+        Self { fs: SimFs::new(seed), clock: ManualClock::at(START_MS * 1_000_000), config }
+    }
+
+    pub fn open(&self) -> Result<(Tsdb, Recovery), Error> {
+        Tsdb::open(self.config.clone(), Arc::new(self.fs.clone()), Arc::new(self.clock.clone()))
+    }
+
+    pub fn now_ms(&self) -> i64 {
+        self.clock.unix_ms()
+    }
+
+    pub fn tick(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+}
+
+/// Times and value bits of each series.
+pub type Model = BTreeMap<Labels, BTreeMap<i64, u64>>;
+
+pub fn series_labels(n: usize) -> Labels {
+    Labels::from_pairs([
+        ("__name__", if n.is_multiple_of(2) { "even" } else { "odd" }),
+        ("n", &n.to_string()),
+        ("group", ["", "a", "b"][n % 3]),
+    ])
+}
+
+/// Appends one row of these series.
+pub fn append(store: &Tsdb, time_ms: i64, samples: &[(usize, f64)]) -> Result<Appended, Error> {
+    let refs: Vec<SeriesRef> =
+        samples.iter().map(|(n, _)| store.series(&series_labels(*n))).collect::<Result<_, _>>()?;
+    let values: Vec<f64> = samples.iter().map(|(_, v)| *v).collect();
+    store.append(&[RefRow { time_ms, refs: &refs, values: &values }])
+}
+
+pub fn everything() -> Select {
+    Select { matchers: Vec::new(), range: TimeRange::ALL, hints: Hints::default(), series_max: 0 }
+}
+
+/// All samples of a selection of a store at rest, checked for order and for agreement with its
+/// summaries.
+pub fn read(store: &Tsdb, select: &Select) -> Result<Model, ReadError> {
+    read_checked(store, select, true)
+}
+
+/// All samples of a selection, checked for order.
+pub fn read_growing(store: &Tsdb, select: &Select) -> Result<Model, ReadError> {
+    read_checked(store, select, false)
+}
+
+fn read_checked(store: &Tsdb, select: &Select, at_rest: bool) -> Result<Model, ReadError> {
+    let set = store.select(select)?;
+    let mut model = Model::new();
+    let mut before: Option<Labels> = None;
+    for i in 0..set.len() {
+        let labels = set.labels(i);
+        assert!(before.as_ref().is_none_or(|b| *b < labels), "series are not in order");
+        let mut out = SampleBuffer::default();
+        set.read(i, select.range, &mut out)?;
+        assert!(out.times_ms.windows(2).all(|w| w[0] < w[1]), "times do not grow");
+        if at_rest {
+            check_summaries(&*set, i, select.range, &out);
+        }
+        let samples: BTreeMap<i64, u64> =
+            out.times_ms.iter().zip(&out.values).map(|(&t, v)| (t, v.to_bits())).collect();
+        if !samples.is_empty() {
+            model.insert(labels.clone(), samples);
+        }
+        before = Some(labels);
+    }
+    Ok(model)
+}
+
+fn check_summaries(set: &dyn vedette_model::SeriesSet, i: usize, range: TimeRange, samples: &SampleBuffer) {
+    let mut summaries = Vec::new();
+    set.summaries(i, range, &mut summaries);
+    assert!(summaries.windows(2).all(|w| w[0].range.end_ms < w[1].range.start_ms), "summaries overlap");
+    let inside =
+        summaries.iter().filter(|s| range.start_ms <= s.range.start_ms && s.range.end_ms <= range.end_ms);
+    for summary in inside.filter(|s| !s.special) {
+        let values: Vec<f64> = samples
+            .times_ms
+            .iter()
+            .zip(&samples.values)
+            .filter(|(t, _)| summary.range.contains(**t))
+            .map(|(_, v)| *v)
+            .collect();
+        assert_eq!(summary.count, values.len() as u64);
+        assert_eq!(summary.first.to_bits(), values[0].to_bits());
+        assert_eq!(summary.last.to_bits(), values[values.len() - 1].to_bits());
+        assert_eq!(summary.max, values.iter().copied().fold(f64::NEG_INFINITY, f64::max));
+        assert_eq!(summary.resets as usize, values.windows(2).filter(|w| w[1] < w[0]).count());
+    }
+}
+
+/// The part of a model that a selection asks for.
+pub fn expected(model: &Model, matchers: &[Matcher], range: TimeRange) -> Model {
+    model
+        .iter()
+        .filter(|(l, _)| matchers.iter().all(|m| m.matches(l.get(&m.name).unwrap_or(""))))
+        .map(|(l, samples)| {
+            (l.clone(), samples.iter().filter(|(t, _)| range.contains(**t)).map(|(t, v)| (*t, *v)).collect())
+        })
+        .filter(|(_, s): &(Labels, BTreeMap<i64, u64>)| !s.is_empty())
+        .collect()
+}
+
+/// Samples as a flat set.
+pub fn flat(model: &Model) -> BTreeSet<(Labels, i64, u64)> {
+    model.iter().flat_map(|(l, s)| s.iter().map(|(t, v)| (l.clone(), *t, *v))).collect()
+}
