@@ -42,7 +42,7 @@ impl Door<'_> {
         self.define(&mut sender.series, samples)?;
         let dropped = self.gather(sender, samples)?;
         let markers = self.markers(&mut sender.series, samples);
-        let appended = self.append(&sender.scratch, samples, markers)?;
+        let appended = self.append(&sender.scratch, samples, &markers)?;
         let again = self.append_retired(sender, &appended)?;
 
         self.tsdb.put_metadata(&samples.metadata);
@@ -164,7 +164,7 @@ impl Door<'_> {
         &self,
         scratch: &Scratch,
         samples: &Samples,
-        markers: Vec<SeriesRef>,
+        markers: &[SeriesRef],
     ) -> Result<Appended, Rejected> {
         let mut rows: Vec<_> = scratch
             .rows
@@ -178,7 +178,7 @@ impl Door<'_> {
         let stale = vec![stale_nan(); markers.len()];
         if !markers.is_empty() {
             let time_ms = samples.rows.last().map_or(self.now_ms, |row| row.time_ms);
-            rows.push(RefRow { time_ms, refs: &markers, values: &stale });
+            rows.push(RefRow { time_ms, refs: markers, values: &stale });
         }
         if rows.is_empty() {
             return Ok(Appended::default());

@@ -306,7 +306,7 @@ fn everything(db: &EventDb) -> Vec<Event> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(ProptestConfig::with_cases(20))]
 
     /// Whatever is appended, sealed and reopened, searches answer as a plain list would.
     #[test]
@@ -370,7 +370,7 @@ proptest! {
 
 proptest! {
     // Each case runs its script once for every operation in it.
-    #![proptest_config(ProptestConfig::with_cases(6))]
+    #![proptest_config(ProptestConfig::with_cases(4))]
 
     /// The process is killed, or the power fails, at every operation on the disk.
     #[test]
@@ -445,7 +445,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(ProptestConfig::with_cases(12))]
 
     #[test]
     fn a_full_disk_loses_nothing_acknowledged(script in steps(20), seed: u64, room in 0_u64..60_000) {
@@ -514,6 +514,22 @@ proptest! {
         drop(db);
         let (db, recovery) = open_sim(&fs, &clock).unwrap();
         check(&db, !recovery.damage.is_empty());
+    }
+}
+
+/// A sealed segment is synced before the log lets go of its events.
+#[test]
+fn sealed_events_survive_a_loss_of_power() {
+    for seed in 0..8 {
+        let fs = SimFs::new(seed);
+        let clock = ManualClock::at(START_NS);
+        let (db, model) = filled(&fs, &clock, 20);
+        db.seal_now().unwrap();
+        std::mem::forget(db);
+        fs.power_loss();
+        let (db, recovery) = open_sim(&fs, &clock).unwrap();
+        assert_eq!((recovery.segments, recovery.events), (1, 0));
+        assert_eq!(everything(&db), model);
     }
 }
 
