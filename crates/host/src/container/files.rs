@@ -331,6 +331,8 @@ pub(crate) struct Files {
     spec: Vec<(Slot, f64)>,
     /// A processor quota is set; without it the throttling counters mean nothing.
     has_quota: bool,
+    /// Version 1 has the processor's controller, so throttling is told there and not in version 2.
+    cfs_in_version_1: bool,
 }
 
 impl Files {
@@ -385,7 +387,14 @@ impl Files {
             (None, None) => {}
         }
         let slots = std::array::from_fn(|_| LazySeries::default());
-        Self { files, slots, devices: Keyed::default(), spec: Vec::with_capacity(7), has_quota: false }
+        Self {
+            files,
+            slots,
+            devices: Keyed::default(),
+            spec: Vec::with_capacity(7),
+            has_quota: false,
+            cfs_in_version_1: hierarchy.cpu.is_some(),
+        }
     }
 
     /// Gives one value.
@@ -397,7 +406,7 @@ impl Files {
     pub(crate) fn read(&mut self, pass: &mut Pass<'_>, base: &BaseLabels, buffer: &mut Buffer) -> Reading {
         let mut reading = Reading::default();
         self.devices.begin();
-        let Self { files, slots, devices, has_quota, .. } = self;
+        let Self { files, slots, devices, has_quota, cfs_in_version_1, .. } = self;
         let mut missing = 0;
         for (kind, file) in files.iter_mut() {
             let text = match file.read(buffer) {
@@ -413,7 +422,7 @@ impl Files {
             };
             let mut put = |slot, value| put(slots, pass, base, slot, value);
             match kind {
-                Kind::CpuStat => cpu_stat(text, *has_quota, &mut put),
+                Kind::CpuStat => cpu_stat(text, *has_quota && !*cfs_in_version_1, &mut put),
                 Kind::CfsStat1 => cfs_stat_1(text, *has_quota, &mut put),
                 Kind::CpuacctUsage1 => number(text, |n| put(Slot::CpuUsage, parse::nanos(n))),
                 Kind::CpuacctStat1 => {
@@ -458,7 +467,7 @@ impl Files {
                     pressure(text, Slot::PressureMemoryWaiting, Slot::PressureMemoryStalled, &mut put);
                 }
                 Kind::PressureIo => {
-                    pressure(text, Slot::PressureIoWaiting, Slot::PressureIoStalled, &mut put)
+                    pressure(text, Slot::PressureIoWaiting, Slot::PressureIoStalled, &mut put);
                 }
                 Kind::Pids => number(text, |n| put(Slot::Threads, parse::value(n))),
                 Kind::Processes => put(Slot::Processes, parse::value(parse::lines(text).count() as u64)),

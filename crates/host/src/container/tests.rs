@@ -320,7 +320,7 @@ fn an_oom_kill_stays_visible_after_the_end_and_counts_on_after_a_restart() {
 fn kills_from_before_the_reader_are_no_news_and_later_ones_are_an_increase() {
     let mut machine = Machine::new("v2", &[ID]);
     let events = |m: &Machine, id: &str| {
-        write(m.root.path().join("cgroup").join(id).join("memory.events"), "oom_kill 5\n")
+        write(m.root.path().join("cgroup").join(id).join("memory.events"), "oom_kill 5\n");
     };
     events(&machine, ID);
     let samples = machine.settle();
@@ -339,7 +339,9 @@ fn kills_from_before_the_reader_are_no_news_and_later_ones_are_an_increase() {
 fn a_short_life_is_told_from_its_start_to_its_end() {
     let mut machine = Machine::new("v2", &[]);
     machine.settle();
-    let change = |c| drop(machine.reader.shared.registry.lock().tree_changes(vec![c]));
+    let change = |c| {
+        machine.reader.shared.registry.lock().tree_changes(vec![c]);
+    };
     change(tree::TreeChange::Added { path: format!("/{ID}"), id: 7 });
     change(tree::TreeChange::Removed { path: format!("/{ID}") });
     machine.pass();

@@ -102,7 +102,7 @@ impl FileSystems {
             wait: Duration::from_millis(config.filesystem_wait_ms),
             timeout: Duration::from_millis(config.filesystem_timeout_ms),
             entries: Vec::new(),
-            workers: Workers::start(|path| statvfs(path))?,
+            workers: Workers::start(statvfs)?,
         })
     }
 

@@ -265,7 +265,7 @@ fn the_fixtures_of_node_exporter_give_its_output() {
         let kind = receiver.kinds.get(name).map(|k| k.as_str());
         match ours.get(&series) {
             Some(own) if (own - value).abs() <= value.abs() * 1e-12 && kind == kinds.get(name).copied() => {
-                passed += 1
+                passed += 1;
             }
             other => failures.push(format!("{series}: {other:?} ({kind:?}) instead of {value}")),
         }
