@@ -130,11 +130,11 @@ impl Reader<'_> {
     }
 
     fn group(&mut self, raw: RawGroup) -> Group {
-        let interval_ms = raw.interval.map(|d| (d.referenced, self.duration(d)));
+        let interval_ms = raw.interval.map(|d| (d.referenced, self.duration(&d)));
         if let Some((at, 0)) = interval_ms {
             self.error(at, "the interval is 0", "leave it out for the configured interval");
         }
-        let query_offset_ms = raw.query_offset.map_or(0, |d| self.duration(d));
+        let query_offset_ms = raw.query_offset.map_or(0, |d| self.duration(&d));
         let limit = raw.limit.map_or(0, |l| {
             usize::try_from(l.value).unwrap_or_else(|_| {
                 self.error(l.referenced, format!("limit is {}", l.value), "use 0 for no limit");
@@ -171,7 +171,7 @@ impl Reader<'_> {
         group
     }
 
-    fn duration(&mut self, text: Spanned<String>) -> i64 {
+    fn duration(&mut self, text: &Spanned<String>) -> i64 {
         parse_duration_ms(&text.value).unwrap_or_else(|message| {
             self.error(text.referenced, message, "");
             0
@@ -252,8 +252,8 @@ impl Reader<'_> {
             Labels::from_pairs(map.iter().map(|(n, v)| (n, &v.value)))
         };
         let kind = if is_alert {
-            let for_ms = raw.hold.map_or(0, |d| self.duration(d));
-            let keep_firing_for_ms = raw.keep_firing_for.map_or(0, |d| self.duration(d));
+            let for_ms = raw.hold.map_or(0, |d| self.duration(&d));
+            let keep_firing_for_ms = raw.keep_firing_for.map_or(0, |d| self.duration(&d));
             let annotations = plain(&raw.annotations);
             RuleKind::Alert(Box::new(AlertRule { for_ms, keep_firing_for_ms, annotations, annotation_texts }))
         } else {

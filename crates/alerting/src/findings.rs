@@ -1,7 +1,7 @@
 //! Findings beside alerts: they come from outside, are counted when they repeat, and are over
 //! when they were not seen again for a while.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use vedette_model::{Finding, FindingState, Labels};
 
@@ -21,7 +21,7 @@ pub(crate) struct Known {
 pub(crate) struct Findings {
     pub(crate) known: BTreeMap<u64, Known>,
     /// Seen since the last tick.
-    fresh: Vec<u64>,
+    fresh: BTreeSet<u64>,
     /// Findings that could not be kept.
     pub(crate) dropped: u64,
 }
@@ -49,9 +49,7 @@ impl Findings {
         let last_ns = known.finding.last_ns.max(finding.last_ns);
         known.finding = Finding { first_ns, last_ns, count, ..finding.clone() };
         known.resolved_at_ms = None;
-        if !self.fresh.contains(&id) {
-            self.fresh.push(id);
-        }
+        self.fresh.insert(id);
     }
 
     /// Removes the finding that is over for longest. `false` if none is over.

@@ -25,10 +25,13 @@ impl<'a> Overlay<'a> {
     }
 }
 
+type MergedSeries = (Labels, Option<usize>, Option<(i64, f64)>);
+
 /// Series of the base by number, or of the overlay alone, in order of their labels.
 struct Merged {
+    /// Each with its number in the base and its fresh sample, where it has them.
+    series: Vec<MergedSeries>,
     base: Box<dyn SeriesSet>,
-    series: Vec<(Labels, Option<usize>, Option<(i64, f64)>)>,
 }
 
 impl SeriesSet for Merged {

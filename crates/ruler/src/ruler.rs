@@ -60,8 +60,8 @@ struct Shared {
 
 impl Ruler {
     /// Takes up the saved state and starts the thread.
-    pub fn start(config: Config, alerting: Alerting, parts: Parts) -> Result<Self, Error> {
-        let (handle, mut worker) = prepare(&config, alerting, parts)?;
+    pub fn start(config: &Config, alerting: Alerting, parts: Parts) -> Result<Self, Error> {
+        let (handle, mut worker) = prepare(config, alerting, parts)?;
         let shared = handle.0.clone();
         let thread = std::thread::Builder::new()
             .name("ruler".into())

@@ -34,7 +34,8 @@ struct Store {
 
 impl Sink for Store {
     fn accept(&self, batch: &Batch) -> Result<(), Rejected> {
-        if let Some(answer) = self.answer.lock().clone() {
+        let answer = self.answer.lock().clone();
+        if let Some(answer) = answer {
             // Knows series again as soon as all are defined.
             if matches!(answer, Rejected::UnknownSeries(_)) {
                 *self.answer.lock() = None;
@@ -337,7 +338,7 @@ fn findings_beyond_the_bound_are_counted() {
 fn the_thread_starts_and_stops() {
     let folder = std::env::temp_dir().join(format!("vedette-ruler-{}", std::process::id()));
     let world = World::new(Arc::new(RealFs));
-    let mut ruler = Ruler::start(config(&folder), World::alerting(), world.parts()).unwrap();
+    let mut ruler = Ruler::start(&config(&folder), World::alerting(), world.parts()).unwrap();
     ruler.handle().observe_finding(finding());
     // The last turn takes what is in the inbox.
     ruler.stop();
