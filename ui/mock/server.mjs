@@ -353,12 +353,10 @@ export function startMock({ port = 0, dist = false, containers: count = 14 } = {
       if (!ranged) {
         const time = Number(params.get('time') ?? Date.now() / 1000);
         if (parsed.type === 'selector' && parsed.window) {
-          const result = store
-            .select(parsed.matchers)
-            .map((s) => ({
-              metric: s.labels,
-              values: Array.from({ length: 5 }, (_, i) => [time - 4 + i, show(s.at(time - 4 + i) ?? 0)]),
-            }));
+          const result = store.select(parsed.matchers).map((s) => ({
+            metric: s.labels,
+            values: Array.from({ length: 5 }, (_, i) => [time - 4 + i, show(s.at(time - 4 + i) ?? 0)]),
+          }));
           return good(response, { resultType: 'matrix', result });
         }
         const value = evaluate(parsed, store, time);

@@ -1,6 +1,7 @@
 // Asks again and again while somebody looks. Keeps the last good answer when asking fails, stops
 // while the tab is hidden, waits longer after each failure, and has never two requests in flight.
 
+import { untrack } from 'svelte';
 import { isAbort } from '../api/client';
 
 const waitMsMax = 30_000;
@@ -25,13 +26,16 @@ export class Poll<T> {
 
   /**
    * To be called in an effect, which returns what this returns. Asks at once; then every
-   * `everyMs`, or never again where that is 0. `key` is what is asked for: another key dims.
+   * `everyMs`, or never again where that is 0. The effect follows what it reads itself, not what
+   * asking reads.
    */
   run(everyMs: number): () => void {
     this.#everyMs = everyMs;
     this.#failures = 0;
-    if (this.#everShown) this.stale = true;
-    void this.#once();
+    untrack(() => {
+      if (this.#everShown) this.stale = true;
+      void this.#once();
+    });
     const visible = (): void => {
       if (!document.hidden && this.#everyMs > 0 && !this.#running) void this.#once();
     };

@@ -4,6 +4,10 @@ import { clockTime, dateTime, isZone, zoneLabel } from '../format/time';
 import { absolute, defaultRange, isRelative, resolve, shift, zoom, type Asked, type Span } from './range';
 import { router } from './router.svelte';
 
+function knownZone(asked: string | null): string {
+  return asked !== null && isZone(asked) ? asked : 'browser';
+}
+
 class View {
   /** The time by which ages are shown; once a second, and not while nobody looks. */
   now = $state(Date.now());
@@ -14,25 +18,17 @@ class View {
     }, 1000);
   }
 
-  get asked(): Asked {
-    return {
-      from: router.params.get('from') ?? defaultRange.from,
-      to: router.params.get('to') ?? defaultRange.to,
-    };
-  }
-
-  get relative(): boolean {
-    return isRelative(this.asked);
-  }
-
+  // Derived one by one, as plain values: who reads them is told only when they change, and not
+  // at every change of the address.
+  #from = $derived(router.params.get('from') ?? defaultRange.from);
+  #to = $derived(router.params.get('to') ?? defaultRange.to);
+  relative = $derived(isRelative({ from: this.#from, to: this.#to }));
   /** Whether figures follow the time; a fixed range never does. */
-  get live(): boolean {
-    return this.relative && router.param('live') !== '0';
-  }
+  live = $derived(this.relative && router.params.get('live') !== '0');
+  zone = $derived(knownZone(router.params.get('tz')));
 
-  get zone(): string {
-    const asked = router.params.get('tz') ?? 'browser';
-    return isZone(asked) ? asked : 'browser';
+  get asked(): Asked {
+    return { from: this.#from, to: this.#to };
   }
 
   get zoneLabel(): string {
