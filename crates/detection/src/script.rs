@@ -78,10 +78,11 @@ const ANCESTORS_MAX: usize = 32;
 impl Script {
     /// Reads a script.
     pub fn parse(text: &str) -> Result<Self, ScriptError> {
-        let lines: Vec<serde_saphyr::Spanned<Line>> = serde_saphyr::from_str(text).map_err(|e| ScriptError {
-            line: e.location().map_or(0, |l| usize::try_from(l.line()).unwrap_or(0)),
-            what: first_line(&e.without_snippet().to_string()),
-        })?;
+        let lines: Vec<serde_saphyr::Spanned<Line>> =
+            serde_saphyr::from_str(text).map_err(|e| ScriptError {
+                line: e.location().map_or(0, |l| usize::try_from(l.line()).unwrap_or(0)),
+                what: first_line(&e.without_snippet().to_string()),
+            })?;
         let mut teller = Teller {
             host: Arc::new(Host { name: "host".into(), id: String::new(), boot_id: String::new() }),
             known: BTreeMap::new(),
@@ -169,7 +170,8 @@ impl Teller {
             known.process.uid = uid;
         }
         if let Some(name) = &line.container {
-            let container = Container { id: format!("id-of-{name}"), name: name.clone(), ..Container::default() };
+            let container =
+                Container { id: format!("id-of-{name}"), name: name.clone(), ..Container::default() };
             known.container = Some(Arc::new(container));
         }
     }

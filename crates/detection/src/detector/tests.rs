@@ -1,4 +1,9 @@
-use std::{collections::BTreeSet, fs, path::Path, sync::{Arc, LazyLock}};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::Path,
+    sync::{Arc, LazyLock},
+};
 
 use proptest::prelude::*;
 use vedette_model::{Event, Fact, Finding, FindingState, Process, ProcessKey, StreamTarget};
@@ -83,7 +88,9 @@ fn a_finding_names_container_peer_ancestry_and_evidence() {
     assert_eq!((label("container"), label("peer"), label("pid")), ("web", "10.0.0.1:4441", "51"));
     assert_eq!(finding.fingerprint, finding.labels.stable_hash());
     assert_eq!(finding.ancestry[1], "app(9)");
-    assert!(finding.evidence.iter().any(|e| e == "its input is the outbound TCP connection to 10.0.0.1:4441"));
+    assert!(
+        finding.evidence.iter().any(|e| e == "its input is the outbound TCP connection to 10.0.0.1:4441")
+    );
 }
 
 #[test]
@@ -169,7 +176,8 @@ fn the_order_of_facts_of_different_processes_does_not_matter() {
                 for event in &order {
                     detector.observe(event, &mut out);
                 }
-                let told: Vec<_> = order.iter().map(|e| (e.process.as_ref().unwrap().key.pid, e.fact.kind())).collect();
+                let told: Vec<_> =
+                    order.iter().map(|e| (e.process.as_ref().unwrap().key.pid, e.fact.kind())).collect();
                 assert_eq!(fingerprints(&out).len(), 1, "{told:?}");
             }
         }
@@ -227,11 +235,13 @@ fn five_hundred_ordinary_programs_give_nothing() {
     let mut text = String::from("- {pid: 2, ppid: 1, exec: /bin/bash, streams: [pty 0, pty 0, pty 0]}\n");
     for i in 0..500_u32 {
         let pid = 100 + i;
-        let (input, output) = (if i % 3 == 0 { "pty 0".into() } else { format!("pipe {}", i - 1) }, format!("pipe {i}"));
+        let (input, output) =
+            (if i % 3 == 0 { "pty 0".into() } else { format!("pipe {}", i - 1) }, format!("pipe {i}"));
         let streams = format!("[{input}, {output}, pty 0]");
         text += &format!("- {{pid: {pid}, ppid: 2, exec: /usr/bin/tool{}, streams: {streams}}}\n", i % 7);
         if i % 5 == 0 {
-            text += &format!("- {{pid: {pid}, connection: \"tcp 10.0.0.2:{} -> 10.0.0.7:443\"}}\n", 30_000 + i);
+            text +=
+                &format!("- {{pid: {pid}, connection: \"tcp 10.0.0.2:{} -> 10.0.0.7:443\"}}\n", 30_000 + i);
         }
     }
     let mut detector = Detector::new(builtin(), Config::default());
@@ -247,13 +257,23 @@ fn errors_name_file_line_and_remedy() {
     let good = FILES.iter().find(|(file, _)| *file == "drift-exec.md").unwrap().1;
     let cases = [
         ("no front matter here", "1: the file has no front matter"),
-        (&*good.replace("severity: warning", "severity: fatal"), "4: the severity \"fatal\" is unknown; use info"),
-        (&*good.replace("upper_layer: true\nfold", "upper_lair: true\nfold"), "no event has the field \"upper_lair\""),
+        (
+            &*good.replace("severity: warning", "severity: fatal"),
+            "4: the severity \"fatal\" is unknown; use info",
+        ),
+        (
+            &*good.replace("upper_layer: true\nfold", "upper_lair: true\nfold"),
+            "no event has the field \"upper_lair\"",
+        ),
         (&*good.replace("when: exec", "when: exec\nbehavior: x"), "behavior"),
         (&*good.replace("when: exec", "when: execve"), "6: no event is of the kind \"execve\""),
         (&*good.replace("{executable}", "{exe}"), "3: the title has the unknown placeholder {exe}"),
         (&*good.replace("no-match", "match"), "there is no example that must not match"),
-        (&*good.replace("- {pid: 11, ppid: 9, container: web, exec", "- {pid: 11, ppid: 9, pod: web, exec"), "x.md:27: example"),
+        (
+            &*good
+                .replace("- {pid: 11, ppid: 9, container: web, exec", "- {pid: 11, ppid: 9, pod: web, exec"),
+            "x.md:27: example",
+        ),
         (&*good.replace("name: drift-exec", "name: Drift Exec"), "2: the name \"Drift Exec\""),
     ];
     for (text, wanted) in cases {
@@ -295,7 +315,8 @@ fn any_line() -> impl Strategy<Value = String> {
         1 => (0..2_u32).prop_map(|n| format!("pty_open: {n}")),
         1 => Just("exit: 0".to_owned()),
     ];
-    (1..7_u32, 0..3_u32, fact).prop_map(|(pid, ppid, fact)| format!("- {{pid: {pid}, ppid: {ppid}, {fact}}}\n"))
+    (1..7_u32, 0..3_u32, fact)
+        .prop_map(|(pid, ppid, fact)| format!("- {{pid: {pid}, ppid: {ppid}, {fact}}}\n"))
 }
 
 static BUILTIN: LazyLock<Detections> = LazyLock::new(builtin);
