@@ -60,7 +60,7 @@ pub struct Detector {
 
 impl Detector {
     /// A detector that has seen nothing yet.
-    pub fn new(detections: Detections, config: Config) -> Self {
+    pub fn new(detections: Detections, config: &Config) -> Self {
         Self {
             detections,
             graph: Graph::new(config.processes_max),

@@ -14,7 +14,7 @@ use crate::{Detections, Rule, Script, builtin, builtin::FILES};
 const SECOND_NS: i64 = 1_000_000_000;
 
 fn play(events: &[Event]) -> Vec<Finding> {
-    let mut detector = Detector::new(reverse_shell(), Config::default());
+    let mut detector = Detector::new(reverse_shell(), &Config::default());
     let mut out = Vec::new();
     for event in events {
         detector.observe(event, &mut out);
@@ -70,7 +70,7 @@ fn sequences_recorded_from_the_kernel_are_judged() {
         let findings = play(&script(&fs::read_to_string(&file).unwrap()));
         let wanted = usize::from(!name.starts_with("no-"));
         if fingerprints(&findings).len() != wanted {
-            failures.push(format!("{name}: {:#?}", findings));
+            failures.push(format!("{name}: {findings:#?}"));
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
@@ -95,7 +95,7 @@ fn a_finding_names_container_peer_ancestry_and_evidence() {
 
 #[test]
 fn the_program_that_comes_after_the_redirect_is_added() {
-    let mut detector = Detector::new(reverse_shell(), Config::default());
+    let mut detector = Detector::new(reverse_shell(), &Config::default());
     let mut out = Vec::new();
     let events = script(BASH);
     for event in &events {
@@ -111,7 +111,7 @@ fn the_program_that_comes_after_the_redirect_is_added() {
 
 #[test]
 fn a_finding_lasts_while_the_shell_lives_and_is_resolved_after() {
-    let mut detector = Detector::new(reverse_shell(), Config::default());
+    let mut detector = Detector::new(reverse_shell(), &Config::default());
     let mut out = Vec::new();
     let mut events = script(BASH);
     for event in &events {
@@ -171,7 +171,7 @@ fn the_order_of_facts_of_different_processes_does_not_matter() {
                 own && parent.and_then(first_exec).is_none_or(|at| at < i)
             });
             if possible {
-                let mut detector = Detector::new(reverse_shell(), Config::default());
+                let mut detector = Detector::new(reverse_shell(), &Config::default());
                 let mut out = Vec::new();
                 for event in &order {
                     detector.observe(event, &mut out);
@@ -208,7 +208,7 @@ fn permutations(n: usize) -> Vec<Vec<usize>> {
 #[test]
 fn state_is_bounded_and_what_is_given_up_is_counted() {
     let config = Config { processes_max: 100, findings_max: 10, ..Config::default() };
-    let mut detector = Detector::new(reverse_shell(), config);
+    let mut detector = Detector::new(reverse_shell(), &config);
     let mut out = Vec::new();
     let events = script(BASH);
     let template = events.last().unwrap();
@@ -244,7 +244,7 @@ fn five_hundred_ordinary_programs_give_nothing() {
                 &format!("- {{pid: {pid}, connection: \"tcp 10.0.0.2:{} -> 10.0.0.7:443\"}}\n", 30_000 + i);
         }
     }
-    let mut detector = Detector::new(builtin(), Config::default());
+    let mut detector = Detector::new(builtin(), &Config::default());
     let mut out = Vec::new();
     for event in script(&text) {
         detector.observe(&event, &mut out);
@@ -326,7 +326,7 @@ proptest! {
     fn any_sequence_keeps_the_life_of_findings(lines in prop::collection::vec(any_line(), 0..60)) {
         let events = Script::parse(&format!("{}\n", lines.concat())).map(|s| s.events().to_vec()).unwrap_or_default();
         let config = Config { findings_max: 3, ..Config::default() };
-        let (mut a, mut b) = (Detector::new(BUILTIN.clone(), config.clone()), Detector::new(BUILTIN.clone(), config));
+        let (mut a, mut b) = (Detector::new(BUILTIN.clone(), &config), Detector::new(BUILTIN.clone(), &config));
         let (mut out, mut again) = (Vec::new(), Vec::new());
         for event in &events {
             a.observe(event, &mut out);
