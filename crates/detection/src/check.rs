@@ -12,7 +12,7 @@ impl Rule {
     pub fn check(&self) -> Vec<Error> {
         let mut errors = Vec::new();
         for example in &self.examples {
-            let mut detector = Detector::new(Detections::of(self.clone()), Config::default());
+            let mut detector = Detector::new(Detections::of(self.clone()), &Config::default());
             let mut findings = Vec::new();
             for event in example.script.events() {
                 detector.observe(event, &mut findings);

@@ -121,8 +121,9 @@ impl Condition {
     pub fn new(text: &ConditionText) -> Result<Self, (String, String)> {
         let mut tests = Vec::new();
         for (name, test) in text {
-            let field = Field::parse(name)
-                .ok_or_else(|| (format!("no event has the field {name:?}"), format!("use one of {FIELDS}")))?;
+            let field = Field::parse(name).ok_or_else(|| {
+                (format!("no event has the field {name:?}"), format!("use one of {FIELDS}"))
+            })?;
             tests.push((field, Test::new(test)?));
         }
         Ok(Self { tests })
@@ -151,11 +152,16 @@ impl Test {
             ),
             TestText::Operator(Operator { matches: Some(pattern), not: None }) => {
                 let regex = Regex::new(&format!("^(?:{pattern})$")).map_err(|e| {
-                    (format!("the pattern {pattern:?} is wrong: {e}"), "correct the regular expression".to_owned())
+                    (
+                        format!("the pattern {pattern:?} is wrong: {e}"),
+                        "correct the regular expression".to_owned(),
+                    )
                 })?;
                 Self::Matches(regex)
             }
-            TestText::Operator(Operator { matches: None, not: Some(inner) }) => Self::Not(Box::new(Self::new(inner)?)),
+            TestText::Operator(Operator { matches: None, not: Some(inner) }) => {
+                Self::Not(Box::new(Self::new(inner)?))
+            }
             TestText::Operator(_) => {
                 return Err((
                     "a test has neither or both of `matches` and `not`".to_owned(),

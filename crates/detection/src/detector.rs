@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use vedette_model::{
-    Event, Fact, Finding, FindingState, LabelsBuilder, Process, Severity, Socket, SocketDirection, StreamTarget,
-    Transport,
+    Event, Fact, Finding, FindingState, LabelsBuilder, Process, Severity, Socket, SocketDirection,
+    StreamTarget, Transport,
 };
 
 use crate::{
@@ -60,7 +60,7 @@ pub struct Detector {
 
 impl Detector {
     /// A detector that has seen nothing yet.
-    pub fn new(detections: Detections, config: Config) -> Self {
+    pub fn new(detections: Detections, config: &Config) -> Self {
         Self {
             detections,
             graph: Graph::new(config.processes_max),
@@ -229,7 +229,9 @@ impl Judged<'_> {
 fn condition_finding(rule: &Rule, event: &Event, fold_by: &[FoldBy]) -> Finding {
     let mut labels = base_labels(rule, event);
     let socket = match &event.fact {
-        Fact::Connection(socket) | Fact::StreamRedirect { target: StreamTarget::Socket(socket), .. } => Some(socket),
+        Fact::Connection(socket) | Fact::StreamRedirect { target: StreamTarget::Socket(socket), .. } => {
+            Some(socket)
+        }
         _ => None,
     };
     let process = event.process.as_ref();
@@ -243,7 +245,8 @@ fn condition_finding(rule: &Rule, event: &Event, fold_by: &[FoldBy]) -> Finding 
     }
     let mut finding = finding(rule, event, process, &labels, socket);
     if let Some(process) = process {
-        finding.evidence = vec![format!("{}({}) ran {}", process.name, process.key.pid, process.command_line())];
+        finding.evidence =
+            vec![format!("{}({}) ran {}", process.name, process.key.pid, process.command_line())];
     }
     finding
 }
@@ -251,7 +254,10 @@ fn condition_finding(rule: &Rule, event: &Event, fold_by: &[FoldBy]) -> Finding 
 /// Labels that all findings have.
 fn base_labels(rule: &Rule, event: &Event) -> LabelsBuilder {
     let mut labels = LabelsBuilder::new();
-    labels.set("alertname", &rule.name).set("severity", severity(rule.severity)).set("host", &event.host.name);
+    labels
+        .set("alertname", &rule.name)
+        .set("severity", severity(rule.severity))
+        .set("host", &event.host.name);
     if let Some(container) = &event.container {
         labels
             .set("container", &container.name)
@@ -306,7 +312,9 @@ fn fill_title(title: &str, event: &Event, process: Option<&Arc<Process>>, socket
         "executable" => process.map(|p| p.executable.clone()),
         "parent" => process.and_then(|p| p.ancestors.first()).map(|a| a.name.clone()),
         "host" => Some(event.host.name.clone()),
-        "container" => Some(event.container.as_ref().map_or_else(|| event.host.name.clone(), |c| c.name.clone())),
+        "container" => {
+            Some(event.container.as_ref().map_or_else(|| event.host.name.clone(), |c| c.name.clone()))
+        }
         "peer" => socket.map(reverse_shell::address),
         _ => None,
     };

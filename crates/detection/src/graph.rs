@@ -102,7 +102,12 @@ impl Graph {
     }
 
     /// The process runs another program.
-    pub fn exec(&mut self, process: &Arc<Process>, container: Option<&Arc<Container>>, streams: &[StreamTarget; 3]) {
+    pub fn exec(
+        &mut self,
+        process: &Arc<Process>,
+        container: Option<&Arc<Container>>,
+        streams: &[StreamTarget; 3],
+    ) {
         let key = process.key;
         self.node(process, container);
         self.unlink_streams(key);
@@ -236,7 +241,8 @@ impl Graph {
         for _ in 0..hops {
             for i in ring.clone() {
                 let Some(node) = self.nodes.get(&found[i]) else { continue };
-                let piped = node.streams.iter().filter_map(channel).flat_map(|c| self.holders(c)).map(|h| h.0);
+                let piped =
+                    node.streams.iter().filter_map(channel).flat_map(|c| self.holders(c)).map(|h| h.0);
                 let users = node.terminals_opened.iter().filter_map(|t| self.users.get(t)).flatten().copied();
                 for other in piped.chain(users) {
                     if found.len() < max && !found.contains(&other) {

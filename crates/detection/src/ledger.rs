@@ -37,7 +37,12 @@ pub enum Raised {
 
 impl Ledger {
     pub fn new(findings_max: usize, repeat_ns: i64) -> Self {
-        Self { entries: BTreeMap::new(), by_age: BTreeSet::new(), findings_max: findings_max.max(1), repeat_ns }
+        Self {
+            entries: BTreeMap::new(),
+            by_age: BTreeSet::new(),
+            findings_max: findings_max.max(1),
+            repeat_ns,
+        }
     }
 
     pub fn len(&self) -> usize {

@@ -159,7 +159,11 @@ fn through_named_pipe(graph: &Graph, node: &Node, outputs: &[End]) -> Vec<End> {
     };
     let path = |end: &End| {
         let carrier = graph.get(end.carrier).map(name).unwrap_or_default();
-        format!("comes through {} from a named pipe that {carrier} writes to, which opened {}", name(feeder), peer(&end.socket))
+        format!(
+            "comes through {} from a named pipe that {carrier} writes to, which opened {}",
+            name(feeder),
+            peer(&end.socket)
+        )
     };
     let ends = outputs.iter().filter(closes_the_ring);
     ends.map(|end| End { hops: end.hops + 2, path: path(end), ..end.clone() }).collect()
@@ -226,7 +230,11 @@ impl Tracer<'_> {
                         (Channel::Pipe(_), Side::Output) => *fd == 0,
                     };
                     if across {
-                        let word = if side == Side::Input { "comes through a pipe from" } else { "goes through a pipe to" };
+                        let word = if side == Side::Input {
+                            "comes through a pipe from"
+                        } else {
+                            "goes through a pipe to"
+                        };
                         self.cross(*other, side, hops + 1, path, word);
                     }
                 }

@@ -152,7 +152,11 @@ impl Rule {
             remedy: remedy.to_owned(),
         };
         let (front, body, body_line) = split_front(text).ok_or_else(|| {
-            fail(1, "the file has no front matter".to_owned(), "begin with the rule in YAML between two lines `---`")
+            fail(
+                1,
+                "the file has no front matter".to_owned(),
+                "begin with the rule in YAML between two lines `---`",
+            )
         })?;
         let rule: Front = serde_saphyr::from_str(front).map_err(|e| {
             let line = e.location().map_or(0, |l| usize::try_from(l.line()).unwrap_or(0));
@@ -163,7 +167,9 @@ impl Rule {
             let found = front.lines().position(|l| l.trim_start().starts_with(key));
             found.map_or(1, |i| i + 2)
         };
-        if rule.name.is_empty() || !rule.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
+        if rule.name.is_empty()
+            || !rule.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        {
             return Err(fail(
                 key_line("name"),
                 format!("the name {:?} is not made of lower-case letters, digits and hyphens", rule.name),
@@ -184,7 +190,11 @@ impl Rule {
         })?;
         let description = first_paragraph(&explanation);
         if description.is_empty() {
-            return Err(fail(body_line, "there is no explanation".to_owned(), "say what is found and why it matters"));
+            return Err(fail(
+                body_line,
+                "there is no explanation".to_owned(),
+                "say what is found and why it matters",
+            ));
         }
         for (wanted, word) in [(true, "match"), (false, "no-match")] {
             if !examples.iter().any(|e| e.must_match == wanted) {
@@ -214,11 +224,15 @@ fn logic(rule: &Front) -> Result<Logic, (&'static str, String, String)> {
             "a rule has either `behaviour` or `when`".to_owned(),
             "name a behaviour, or the kind of event to look at".to_owned(),
         )),
-        (Some(_), None) if !rule.condition.is_empty() || !rule.unless.is_empty() || rule.fold_by.is_some() => Err((
-            "behaviour",
-            "a behaviour has no `where`, `unless` or `fold_by`".to_owned(),
-            "give it parameters, or use `when`".to_owned(),
-        )),
+        (Some(_), None)
+            if !rule.condition.is_empty() || !rule.unless.is_empty() || rule.fold_by.is_some() =>
+        {
+            Err((
+                "behaviour",
+                "a behaviour has no `where`, `unless` or `fold_by`".to_owned(),
+                "give it parameters, or use `when`".to_owned(),
+            ))
+        }
         (Some(behaviour), None) => Ok(Logic::ReverseShell(behaviour.reverse_shell.clone())),
         (None, Some(when)) => {
             let at = |key| move |(what, remedy)| (key, what, remedy);

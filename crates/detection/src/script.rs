@@ -78,10 +78,11 @@ const ANCESTORS_MAX: usize = 32;
 impl Script {
     /// Reads a script.
     pub fn parse(text: &str) -> Result<Self, ScriptError> {
-        let lines: Vec<serde_saphyr::Spanned<Line>> = serde_saphyr::from_str(text).map_err(|e| ScriptError {
-            line: e.location().map_or(0, |l| usize::try_from(l.line()).unwrap_or(0)),
-            what: first_line(&e.without_snippet().to_string()),
-        })?;
+        let lines: Vec<serde_saphyr::Spanned<Line>> =
+            serde_saphyr::from_str(text).map_err(|e| ScriptError {
+                line: e.location().map_or(0, |l| usize::try_from(l.line()).unwrap_or(0)),
+                what: first_line(&e.without_snippet().to_string()),
+            })?;
         let mut teller = Teller {
             host: Arc::new(Host { name: "host".into(), id: String::new(), boot_id: String::new() }),
             known: BTreeMap::new(),
@@ -90,7 +91,7 @@ impl Script {
         let mut events = Vec::new();
         for spanned in lines {
             let at = usize::try_from(spanned.referenced.line()).unwrap_or(0);
-            let event = teller.tell(spanned.value).map_err(|what| ScriptError { line: at, what })?;
+            let event = teller.tell(&spanned.value).map_err(|what| ScriptError { line: at, what })?;
             events.push(event);
         }
         Ok(Self { events })
@@ -115,15 +116,15 @@ struct Teller {
 }
 
 impl Teller {
-    fn tell(&mut self, line: Line) -> Result<Event, String> {
+    fn tell(&mut self, line: &Line) -> Result<Event, String> {
         self.time_ns = match line.at {
             #[expect(clippy::cast_possible_truncation, reason = "seconds of a script")]
             Some(at) if (0.0..1e9).contains(&at) => BEGIN_NS + (at * 1e9) as i64,
             Some(at) => return Err(format!("the time {at} is not between 0 and 1e9")),
             None => self.time_ns + 1_000_000,
         };
-        self.know(&line);
-        let fact = fact(&line, |pid| self.key(pid))?;
+        self.know(line);
+        let fact = fact(line, |pid| self.key(pid))?;
         let known = self.known.get_mut(&line.pid).expect("BUG: the process was just made known");
         if let Some(executable) = &line.exec {
             known.process.executable.clone_from(executable);
@@ -169,7 +170,8 @@ impl Teller {
             known.process.uid = uid;
         }
         if let Some(name) = &line.container {
-            let container = Container { id: format!("id-of-{name}"), name: name.clone(), ..Container::default() };
+            let container =
+                Container { id: format!("id-of-{name}"), name: name.clone(), ..Container::default() };
             known.container = Some(Arc::new(container));
         }
     }

@@ -1,6 +1,8 @@
 //! The sensor against the running kernel: what a child process does is told, with its facts.
 //! Where the kernel or the rights forbid it, each test says so and passes.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     io::Read,
     net::{TcpListener, TcpStream},

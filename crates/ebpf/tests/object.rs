@@ -4,6 +4,8 @@
 //! objects are built anew and compared; everywhere it is checked that the source has not changed
 //! since. `VEDETTE_BPF_BUILD=1 cargo test -p vedette-ebpf --test object` builds and commits to disk.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     fmt::Write as _,
     fs,

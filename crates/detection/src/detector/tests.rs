@@ -1,4 +1,9 @@
-use std::{collections::BTreeSet, fs, path::Path, sync::{Arc, LazyLock}};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::Path,
+    sync::{Arc, LazyLock},
+};
 
 use proptest::prelude::*;
 use vedette_model::{Event, Fact, Finding, FindingState, Process, ProcessKey, StreamTarget};
@@ -9,7 +14,7 @@ use crate::{Detections, Rule, Script, builtin, builtin::FILES};
 const SECOND_NS: i64 = 1_000_000_000;
 
 fn play(events: &[Event]) -> Vec<Finding> {
-    let mut detector = Detector::new(reverse_shell(), Config::default());
+    let mut detector = Detector::new(reverse_shell(), &Config::default());
     let mut out = Vec::new();
     for event in events {
         detector.observe(event, &mut out);
@@ -65,7 +70,7 @@ fn sequences_recorded_from_the_kernel_are_judged() {
         let findings = play(&script(&fs::read_to_string(&file).unwrap()));
         let wanted = usize::from(!name.starts_with("no-"));
         if fingerprints(&findings).len() != wanted {
-            failures.push(format!("{name}: {:#?}", findings));
+            failures.push(format!("{name}: {findings:#?}"));
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
@@ -83,12 +88,14 @@ fn a_finding_names_container_peer_ancestry_and_evidence() {
     assert_eq!((label("container"), label("peer"), label("pid")), ("web", "10.0.0.1:4441", "51"));
     assert_eq!(finding.fingerprint, finding.labels.stable_hash());
     assert_eq!(finding.ancestry[1], "app(9)");
-    assert!(finding.evidence.iter().any(|e| e == "its input is the outbound TCP connection to 10.0.0.1:4441"));
+    assert!(
+        finding.evidence.iter().any(|e| e == "its input is the outbound TCP connection to 10.0.0.1:4441")
+    );
 }
 
 #[test]
 fn the_program_that_comes_after_the_redirect_is_added() {
-    let mut detector = Detector::new(reverse_shell(), Config::default());
+    let mut detector = Detector::new(reverse_shell(), &Config::default());
     let mut out = Vec::new();
     let events = script(BASH);
     for event in &events {
@@ -104,7 +111,7 @@ fn the_program_that_comes_after_the_redirect_is_added() {
 
 #[test]
 fn a_finding_lasts_while_the_shell_lives_and_is_resolved_after() {
-    let mut detector = Detector::new(reverse_shell(), Config::default());
+    let mut detector = Detector::new(reverse_shell(), &Config::default());
     let mut out = Vec::new();
     let mut events = script(BASH);
     for event in &events {
@@ -164,12 +171,13 @@ fn the_order_of_facts_of_different_processes_does_not_matter() {
                 own && parent.and_then(first_exec).is_none_or(|at| at < i)
             });
             if possible {
-                let mut detector = Detector::new(reverse_shell(), Config::default());
+                let mut detector = Detector::new(reverse_shell(), &Config::default());
                 let mut out = Vec::new();
                 for event in &order {
                     detector.observe(event, &mut out);
                 }
-                let told: Vec<_> = order.iter().map(|e| (e.process.as_ref().unwrap().key.pid, e.fact.kind())).collect();
+                let told: Vec<_> =
+                    order.iter().map(|e| (e.process.as_ref().unwrap().key.pid, e.fact.kind())).collect();
                 assert_eq!(fingerprints(&out).len(), 1, "{told:?}");
             }
         }
@@ -200,7 +208,7 @@ fn permutations(n: usize) -> Vec<Vec<usize>> {
 #[test]
 fn state_is_bounded_and_what_is_given_up_is_counted() {
     let config = Config { processes_max: 100, findings_max: 10, ..Config::default() };
-    let mut detector = Detector::new(reverse_shell(), config);
+    let mut detector = Detector::new(reverse_shell(), &config);
     let mut out = Vec::new();
     let events = script(BASH);
     let template = events.last().unwrap();
@@ -227,14 +235,16 @@ fn five_hundred_ordinary_programs_give_nothing() {
     let mut text = String::from("- {pid: 2, ppid: 1, exec: /bin/bash, streams: [pty 0, pty 0, pty 0]}\n");
     for i in 0..500_u32 {
         let pid = 100 + i;
-        let (input, output) = (if i % 3 == 0 { "pty 0".into() } else { format!("pipe {}", i - 1) }, format!("pipe {i}"));
+        let (input, output) =
+            (if i % 3 == 0 { "pty 0".into() } else { format!("pipe {}", i - 1) }, format!("pipe {i}"));
         let streams = format!("[{input}, {output}, pty 0]");
         text += &format!("- {{pid: {pid}, ppid: 2, exec: /usr/bin/tool{}, streams: {streams}}}\n", i % 7);
         if i % 5 == 0 {
-            text += &format!("- {{pid: {pid}, connection: \"tcp 10.0.0.2:{} -> 10.0.0.7:443\"}}\n", 30_000 + i);
+            text +=
+                &format!("- {{pid: {pid}, connection: \"tcp 10.0.0.2:{} -> 10.0.0.7:443\"}}\n", 30_000 + i);
         }
     }
-    let mut detector = Detector::new(builtin(), Config::default());
+    let mut detector = Detector::new(builtin(), &Config::default());
     let mut out = Vec::new();
     for event in script(&text) {
         detector.observe(&event, &mut out);
@@ -247,13 +257,23 @@ fn errors_name_file_line_and_remedy() {
     let good = FILES.iter().find(|(file, _)| *file == "drift-exec.md").unwrap().1;
     let cases = [
         ("no front matter here", "1: the file has no front matter"),
-        (&*good.replace("severity: warning", "severity: fatal"), "4: the severity \"fatal\" is unknown; use info"),
-        (&*good.replace("upper_layer: true\nfold", "upper_lair: true\nfold"), "no event has the field \"upper_lair\""),
+        (
+            &*good.replace("severity: warning", "severity: fatal"),
+            "4: the severity \"fatal\" is unknown; use info",
+        ),
+        (
+            &*good.replace("upper_layer: true\nfold", "upper_lair: true\nfold"),
+            "no event has the field \"upper_lair\"",
+        ),
         (&*good.replace("when: exec", "when: exec\nbehavior: x"), "behavior"),
         (&*good.replace("when: exec", "when: execve"), "6: no event is of the kind \"execve\""),
         (&*good.replace("{executable}", "{exe}"), "3: the title has the unknown placeholder {exe}"),
         (&*good.replace("no-match", "match"), "there is no example that must not match"),
-        (&*good.replace("- {pid: 11, ppid: 9, container: web, exec", "- {pid: 11, ppid: 9, pod: web, exec"), "x.md:27: example"),
+        (
+            &*good
+                .replace("- {pid: 11, ppid: 9, container: web, exec", "- {pid: 11, ppid: 9, pod: web, exec"),
+            "x.md:27: example",
+        ),
         (&*good.replace("name: drift-exec", "name: Drift Exec"), "2: the name \"Drift Exec\""),
     ];
     for (text, wanted) in cases {
@@ -295,7 +315,8 @@ fn any_line() -> impl Strategy<Value = String> {
         1 => (0..2_u32).prop_map(|n| format!("pty_open: {n}")),
         1 => Just("exit: 0".to_owned()),
     ];
-    (1..7_u32, 0..3_u32, fact).prop_map(|(pid, ppid, fact)| format!("- {{pid: {pid}, ppid: {ppid}, {fact}}}\n"))
+    (1..7_u32, 0..3_u32, fact)
+        .prop_map(|(pid, ppid, fact)| format!("- {{pid: {pid}, ppid: {ppid}, {fact}}}\n"))
 }
 
 static BUILTIN: LazyLock<Detections> = LazyLock::new(builtin);
@@ -305,7 +326,7 @@ proptest! {
     fn any_sequence_keeps_the_life_of_findings(lines in prop::collection::vec(any_line(), 0..60)) {
         let events = Script::parse(&format!("{}\n", lines.concat())).map(|s| s.events().to_vec()).unwrap_or_default();
         let config = Config { findings_max: 3, ..Config::default() };
-        let (mut a, mut b) = (Detector::new(BUILTIN.clone(), config.clone()), Detector::new(BUILTIN.clone(), config));
+        let (mut a, mut b) = (Detector::new(BUILTIN.clone(), &config), Detector::new(BUILTIN.clone(), &config));
         let (mut out, mut again) = (Vec::new(), Vec::new());
         for event in &events {
             a.observe(event, &mut out);

@@ -48,7 +48,7 @@ fn plain(kind: u8, number: u32, inode: u64) -> Vec<u8> {
     stream(kind, number, inode, v4([0; 4], [0; 4]), 0, 0)
 }
 
-fn exec(streams: [Vec<u8>; 3], flags: u32, filename: &[u8], args: &[u8]) -> Vec<u8> {
+fn exec(streams: &[Vec<u8>; 3], flags: u32, filename: &[u8], args: &[u8]) -> Vec<u8> {
     let mut bytes = header(abi::kind::EXEC);
     bytes.extend(streams.concat());
     bytes.extend(77_u64.to_ne_bytes());
@@ -86,7 +86,7 @@ fn a_signal_is_told_from_a_status() {
 #[test]
 fn an_exec_gives_text_streams_and_flags() {
     let socket = stream(6, 0, 5, v4([10, 0, 0, 2], [10, 0, 0, 1]), 6, 1);
-    let bytes = exec([socket, plain(5, 8, 9), plain(3, 4, 0)], 0b111, b"/bin/sh\0", b"sh\0\0-c\0\0");
+    let bytes = exec(&[socket, plain(5, 8, 9), plain(3, 4, 0)], 0b111, b"/bin/sh\0", b"sh\0\0-c\0\0");
     let KernelFact::Exec(exec) = decode(&bytes).unwrap().fact else { panic!("not an exec") };
     assert_eq!(exec.filename, b"/bin/sh");
     assert_eq!(exec.args.iter().collect::<Vec<_>>(), [&b"sh"[..], b"", b"-c", b""]);
@@ -104,7 +104,7 @@ fn an_exec_gives_text_streams_and_flags() {
 
 #[test]
 fn no_arguments_are_none_and_not_one_empty() {
-    let bytes = exec([plain(0, 0, 0), plain(1, 0, 0), plain(2, 0, 0)], 0, b"x\0", b"");
+    let bytes = exec(&[plain(0, 0, 0), plain(1, 0, 0), plain(2, 0, 0)], 0, b"x\0", b"");
     let KernelFact::Exec(exec) = decode(&bytes).unwrap().fact else { panic!("not an exec") };
     assert_eq!(exec.args.iter().count(), 0);
     assert_eq!(exec.streams, [StreamTarget::Other, StreamTarget::File, StreamTarget::Device]);
@@ -128,7 +128,7 @@ fn an_address_has_one_name_in_both_families() {
 fn what_is_no_record_is_named() {
     assert_eq!(decode(&[]), Err(Malformed { kind: 0, bytes: 0 }));
     assert_eq!(decode(&[9; 400]), Err(Malformed { kind: 9, bytes: 400 }));
-    let mut lying = exec([plain(0, 0, 0), plain(0, 0, 0), plain(0, 0, 0)], 0, b"/bin/sh\0", b"sh\0");
+    let mut lying = exec(&[plain(0, 0, 0), plain(0, 0, 0), plain(0, 0, 0)], 0, b"/bin/sh\0", b"sh\0");
     lying.truncate(lying.len() - 1);
     assert!(decode(&lying).is_err());
     let mut redirect = header(abi::kind::REDIRECT);
