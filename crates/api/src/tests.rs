@@ -260,7 +260,7 @@ impl MetricReader for SlowSeries {
     }
 
     fn series(&self, query: &LabelQuery) -> Result<Vec<Labels>, ReadError> {
-        self.0.series(query)
+        MetricReader::series(self.0.as_ref(), query)
     }
 
     fn metadata(&self, family: Option<&str>, limit: usize) -> Vec<MetricMetadata> {
