@@ -26,7 +26,7 @@ mod time;
 
 pub use app::{App, BuildInfo, Judgement};
 pub use config::{Config, ConfigError};
-pub use latest::{Latest, LatestSample, LatestSamples, LatestTable, Source};
+pub use latest::{Latest, LatestSample, LatestSamples, Source};
 pub use server::{Error, Server};
 
 #[cfg(test)]

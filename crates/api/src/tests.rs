@@ -6,6 +6,7 @@ mod own_api;
 mod pages;
 mod parsing;
 mod prometheus_api;
+mod promtool;
 mod reference;
 mod resistance;
 
@@ -18,8 +19,9 @@ use std::{
 use tokio::{sync::oneshot, task::JoinHandle};
 use vedette_eventdb::EventDb;
 use vedette_model::{
-    Ancestor, Container, Event, Fact, Finding, FindingState, Host, Labels, MetricKind, MetricMetadata,
-    Process, ProcessKey, Severity,
+    Ancestor, ChunkSummary, Container, Event, Fact, Finding, FindingState, Host, LabelQuery, Labels,
+    METRIC_NAME, Matcher, MetricKind, MetricMetadata, MetricReader, Process, ProcessKey, ReadError,
+    SampleBuffer, Select, SeriesSet, Severity, TimeRange,
     status::{Health, Part, StatusBoard},
     telemetry::Telemetry,
 };
@@ -28,7 +30,7 @@ use vedette_sys::{ManualClock, RealFs};
 use vedette_tsdb::{RefRow, Tsdb};
 use vedette_wire::prometheus::{Alert, AlertState, AlertingRule, Rule, RuleGroup, RuleHealth};
 
-use crate::{App, BuildInfo, Config, Judgement, LatestTable, Server};
+use crate::{App, BuildInfo, Config, Judgement, Latest, LatestSample, LatestSamples, Server, Source};
 
 /// The clock of all tests: 2023-11-14T22:13:20Z.
 const NOW_MS: i64 = 1_700_000_000_000;
@@ -36,7 +38,6 @@ const NOW_MS: i64 = 1_700_000_000_000;
 struct Running {
     address: SocketAddr,
     events: Arc<EventDb>,
-    latest: Arc<LatestTable>,
     ready: Arc<AtomicBool>,
     stop: Option<oneshot::Sender<()>>,
     server: JoinHandle<()>,
@@ -59,7 +60,7 @@ async fn start() -> Running {
 }
 
 async fn start_with(config: Config) -> Running {
-    let (app, folder, latest) = test_app();
+    let (app, folder) = test_app();
     let (events, ready) = (app.events.clone(), app.ready.clone());
     let server = Server::bind(config, app).expect("binds");
     let address = server.address();
@@ -67,10 +68,10 @@ async fn start_with(config: Config) -> Running {
     let server = tokio::spawn(async move {
         server.run(async { drop(stopped.await) }).await.expect("runs");
     });
-    Running { address, events, latest, ready, stop: Some(stop), server, _folder: folder }
+    Running { address, events, ready, stop: Some(stop), server, _folder: folder }
 }
 
-fn test_app() -> (App, tempfile::TempDir, Arc<LatestTable>) {
+fn test_app() -> (App, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
     let clock = Arc::new(ManualClock::at(NOW_MS * 1_000_000));
     let fs = Arc::new(RealFs);
@@ -87,16 +88,15 @@ fn test_app() -> (App, tempfile::TempDir, Arc<LatestTable>) {
     let status = StatusBoard::default();
     status.post("tsdb", Part::ok().fact("series", 3));
     status.post("sensor", Part::new(Health::Off, "no rights", "run as root"));
-    let latest = Arc::new(LatestTable::default());
     let app = App {
-        series,
+        series: Arc::new(SlowSeries(series)),
         engine: Arc::new(Engine::new(EngineConfig::default())),
         events,
         judgement: Arc::new(FixedJudgement),
         containers: Arc::new(|| {
             vec![Arc::new(Container { id: "abc".into(), name: "c1".into(), ..Container::default() })]
         }),
-        latest: latest.clone(),
+        latest: Arc::new(FixedLatest),
         status,
         telemetry: Telemetry::default(),
         host: host(),
@@ -105,7 +105,7 @@ fn test_app() -> (App, tempfile::TempDir, Arc<LatestTable>) {
         ready: Arc::new(AtomicBool::new(true)),
         clock,
     };
-    (app, folder, latest)
+    (app, folder)
 }
 
 fn host() -> Arc<Host> {
@@ -239,5 +239,93 @@ impl Judgement for FixedJudgement {
             finding(Severity::Warning, FindingState::Firing),
             finding(Severity::Critical, FindingState::Firing),
         ]
+    }
+}
+
+/// The store, and beside it a hundred thousand series called `slow` that take their time.
+struct SlowSeries(Arc<Tsdb>);
+
+impl MetricReader for SlowSeries {
+    fn select(&self, select: &Select) -> Result<Box<dyn SeriesSet>, ReadError> {
+        let is_slow = |m: &Matcher| m.name == METRIC_NAME && m.value == "slow";
+        if select.matchers.iter().any(is_slow) { Ok(Box::new(Slow)) } else { self.0.select(select) }
+    }
+
+    fn label_names(&self, query: &LabelQuery) -> Result<Vec<String>, ReadError> {
+        self.0.label_names(query)
+    }
+
+    fn label_values(&self, name: &str, query: &LabelQuery) -> Result<Vec<String>, ReadError> {
+        self.0.label_values(name, query)
+    }
+
+    fn series(&self, query: &LabelQuery) -> Result<Vec<Labels>, ReadError> {
+        MetricReader::series(self.0.as_ref(), query)
+    }
+
+    fn metadata(&self, family: Option<&str>, limit: usize) -> Vec<MetricMetadata> {
+        self.0.metadata(family, limit)
+    }
+}
+
+struct Slow;
+
+impl SeriesSet for Slow {
+    fn len(&self) -> usize {
+        100_000
+    }
+
+    fn labels(&self, series: usize) -> Labels {
+        Labels::from_pairs([(METRIC_NAME, "slow"), ("n", &series.to_string())])
+    }
+
+    fn summaries(&self, _: usize, _: TimeRange, _: &mut Vec<ChunkSummary>) {}
+
+    fn read(&self, _: usize, _: TimeRange, _: &mut SampleBuffer) -> Result<(), ReadError> {
+        // Work that takes time, not a wait for something to happen.
+        std::thread::sleep(Duration::from_millis(2));
+        Ok(())
+    }
+}
+
+struct FixedLatest;
+
+impl LatestSamples for FixedLatest {
+    fn latest(&self, source: Source) -> Latest {
+        let sample = |value, labels: &[(&str, &str)]| LatestSample {
+            labels: Labels::from_pairs(labels.iter().copied()),
+            value,
+            time_ms: NOW_MS,
+        };
+        let metadata = |family: &str, kind| MetricMetadata {
+            family: family.into(),
+            kind,
+            unit: String::new(),
+            help: "H.".into(),
+        };
+        match source {
+            Source::Node => Latest {
+                metadata: vec![
+                    metadata("node_load1", MetricKind::Gauge),
+                    metadata("node_cpu_seconds_total", MetricKind::Counter),
+                    metadata("node_wait", MetricKind::Summary),
+                ],
+                samples: vec![
+                    sample(0.75, &[("__name__", "node_load1")]),
+                    sample(2e6, &[("__name__", "node_cpu_seconds_total"), ("cpu", "1")]),
+                    sample(4.0, &[("__name__", "node_wait_sum")]),
+                    sample(1.0, &[("__name__", "node_cpu_seconds_total"), ("cpu", "0")]),
+                    sample(3.0, &[("__name__", "node_wait_count")]),
+                    sample(5.0, &[("__name__", "node_unknown_count")]),
+                ],
+            },
+            Source::Containers => Latest {
+                metadata: Vec::new(),
+                samples: vec![sample(
+                    7.0,
+                    &[("__name__", "container_cpu_usage_seconds_total"), ("id", "/a")],
+                )],
+            },
+        }
     }
 }

@@ -134,7 +134,6 @@ fn shared<'a>(mut sets: impl Iterator<Item = &'a Labels>) -> Labels {
     })
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference to the field")]
 fn labels<S: Serializer>(labels: &impl AsLabels, serializer: S) -> Result<S::Ok, S::Error> {
     let mut map = serializer.serialize_map(None)?;
     for (name, value) in labels.as_labels() {

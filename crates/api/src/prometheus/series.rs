@@ -12,31 +12,20 @@ pub fn series(call: Call) -> Handled {
         if call.params.all("match[]").next().is_none() {
             return give(Err((ErrorType::BadData, "no match[] parameter provided".to_owned())));
         }
-        give(list(call, |reader, query| reader.series(query), |out, sets| wire::label_sets(out, sets)).await)
+        give(list(call, |reader, query| reader.series(query), wire::label_sets).await)
     })
 }
 
 /// Lists label names.
 pub fn labels(call: Call) -> Handled {
-    Box::pin(async move {
-        give(
-            list(call, |reader, query| reader.label_names(query), |out, names| wire::texts(out, names)).await,
-        )
-    })
+    Box::pin(async move { give(list(call, |reader, query| reader.label_names(query), wire::texts).await) })
 }
 
 /// Lists the values of a label.
 pub fn label_values(call: Call) -> Handled {
     Box::pin(async move {
         let name = unescape_name(&call.parts[0]);
-        give(
-            list(
-                call,
-                move |reader, query| reader.label_values(&name, query),
-                |out, values| wire::texts(out, values),
-            )
-            .await,
-        )
+        give(list(call, move |reader, query| reader.label_values(&name, query), wire::texts).await)
     })
 }
 

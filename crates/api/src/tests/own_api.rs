@@ -3,9 +3,6 @@
 use std::sync::atomic::Ordering;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use vedette_model::{
-    Batch, Labels, MetricKind, MetricMetadata, Origin, Payload, Row, Samples, SeriesDefinition, stale_nan,
-};
 
 use super::{NOW_MS, Running, http, sample_events, start, start_with, test_config};
 use crate::Config;
@@ -213,71 +210,13 @@ async fn own_metrics_count_requests() {
 #[tokio::test]
 async fn collected_values_are_exposed() {
     let running = start().await;
-    let defined = |series, labels: &[(&str, &str)]| SeriesDefinition {
-        series,
-        labels: Labels::from_pairs(labels.iter().copied()),
-    };
-    let node = ("job", "node-exporter");
-    let cadvisor = ("metrics_path", "/metrics/cadvisor");
-    let batch = |seq, samples| Batch {
-        origin: Origin { tenant: "default".into(), cluster: "c".into(), source: "s".into(), epoch: 1 },
-        seq,
-        payload: Payload::Samples(samples),
-    };
-    let metadata = |family: &str, kind| MetricMetadata {
-        family: family.into(),
-        kind,
-        unit: String::new(),
-        help: "H.".into(),
-    };
-    running.latest.observe(&batch(
-        1,
-        Samples {
-            defined: vec![
-                defined(0, &[("__name__", "node_load1"), node, ("instance", "node")]),
-                defined(1, &[("__name__", "node_cpu_seconds_total"), node, ("cpu", "1"), ("mode", "user")]),
-                defined(2, &[("__name__", "node_cpu_seconds_total"), node, ("cpu", "0"), ("mode", "user")]),
-                defined(
-                    3,
-                    &[
-                        ("__name__", "container_cpu_usage_seconds_total"),
-                        ("job", "kubelet"),
-                        cadvisor,
-                        ("id", "/a"),
-                    ],
-                ),
-                defined(4, &[("__name__", "ALERTS")]),
-                defined(5, &[("__name__", "node_gone"), node]),
-                defined(6, &[("__name__", "node_retired"), node]),
-            ],
-            retired: vec![6],
-            metadata: vec![
-                metadata("node_load1", MetricKind::Gauge),
-                metadata("node_cpu_seconds_total", MetricKind::Counter),
-            ],
-            rows: vec![Row {
-                time_ms: NOW_MS,
-                series: vec![0, 1, 2, 3, 4, 5, 6],
-                values: vec![0.5, 2e6, 1.0, 7.0, 1.0, 1.0, 1.0],
-            }],
-        },
-    ));
-    running.latest.observe(&batch(
-        2,
-        Samples {
-            rows: vec![Row {
-                time_ms: NOW_MS + 1000,
-                series: vec![0, 5, 99],
-                values: vec![0.75, stale_nan(), 1.0],
-            }],
-            ..Samples::default()
-        },
-    ));
     assert_eq!(
         http::get(running.address, "/metrics/node").await.body,
         "# HELP node_cpu_seconds_total H.\n# TYPE node_cpu_seconds_total counter\n\
-         node_cpu_seconds_total{cpu=\"0\",mode=\"user\"} 1\nnode_cpu_seconds_total{cpu=\"1\",mode=\"user\"} 2e+06\n\
-         # HELP node_load1 H.\n# TYPE node_load1 gauge\nnode_load1 0.75\n"
+         node_cpu_seconds_total{cpu=\"0\"} 1\nnode_cpu_seconds_total{cpu=\"1\"} 2e+06\n\
+         # HELP node_load1 H.\n# TYPE node_load1 gauge\nnode_load1 0.75\n\
+         # TYPE node_unknown_count untyped\nnode_unknown_count 5\n\
+         # HELP node_wait H.\n# TYPE node_wait summary\nnode_wait_count 3\nnode_wait_sum 4\n"
     );
     assert_eq!(
         http::get(running.address, "/metrics/cadvisor").await.body,

@@ -143,8 +143,10 @@ async fn talk(
         answer.status, answer.headers, answer.body
     );
     stream.write_all(head.as_bytes()).await.ok()?;
-    while answer.endless {
-        stream.write_all(&[b'x'; 4096]).await.ok()?;
+    if answer.endless {
+        loop {
+            stream.write_all(&[b'x'; 4096]).await.ok()?;
+        }
     }
     Some(())
 }
