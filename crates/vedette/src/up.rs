@@ -255,7 +255,7 @@ fn start_ruler(
     let clock = house.clock.clone();
     let alerting = Alerting::new(config, groups, Arc::new(move || clock.monotonic().0))?;
     let ruler = Ruler::start(
-        vedette_ruler::Config::new(settings.data_dir.join("ruler"), house.origin("ruler")),
+        &vedette_ruler::Config::new(settings.data_dir.join("ruler"), house.origin("ruler")),
         alerting,
         Parts {
             reader: stores.series.clone(),
@@ -278,7 +278,7 @@ fn detection_stage(
     ruler: &Ruler,
 ) -> Arc<DetectionStage> {
     let rules = detections.rules().len();
-    let detector = Detector::new(detections, vedette_detection::Config::default());
+    let detector = Detector::new(detections, &vedette_detection::Config::default());
     house.telemetry.register(detector.metrics());
     house.status.post("detection", Part::ok().fact("rules", rules));
     Arc::new(DetectionStage::new(
