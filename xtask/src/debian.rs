@@ -24,6 +24,9 @@ const UNPACKED: &[&str] = &[
     "python3.11-minimal",
     "libpython3.11-minimal",
     "libpython3.11-stdlib",
+    "libc6",
+    "zlib1g",
+    "libexpat1",
     "prometheus",
 ];
 

@@ -95,9 +95,7 @@ fn peers(skips: &mut Vec<String>) -> Result<()> {
     std::fs::create_dir_all(&tools)?;
     let mut build = Command::new("go");
     build.args(["build", "-o"]).arg(&tools).args(["github.com/prometheus/prometheus/cmd/promtool"]);
-    build
-        .current_dir(crate::run::root().join("tests/peers"))
-        .env("CGO_ENABLED", "0");
+    build.current_dir(crate::run::root().join("tests/peers")).env("CGO_ENABLED", "0");
     if let Err(error) = check(&mut build) {
         skips.push(format!("peers lane: promtool cannot be built here: {error:#}"));
         return Ok(());

@@ -76,6 +76,7 @@ routes! {
     GET "/api/v1/label/{name}/values" Read "Lists the values of a label." prometheus::series::label_values;
     GET "/api/v1/metadata" Read "Lists type, help and unit of metric families." prometheus::series::metadata;
     GET "/api/v1/rules" Read "Lists rule groups with the state of their rules and alerts." prometheus::rules::rules;
+    GET "/api/v1/targets" Read "Lists the targets of scrape pools; there are none yet." prometheus::status::targets;
     GET "/api/v1/alerts" Read "Lists pending and firing alerts." prometheus::rules::alerts;
     GET "/api/v1/status/buildinfo" Read "Tells which Prometheus API is spoken, and which Vedette speaks it." prometheus::status::build_info;
     GET "/api/v1/status/runtimeinfo" Read "Tells how the server runs." prometheus::status::runtime_info;

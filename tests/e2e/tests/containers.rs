@@ -105,11 +105,6 @@ fn a_busy_container_alerts_and_reverse_shells_are_found() -> Result<()> {
         ensure!(finding["rule"] == "reverse-shell", "{finding}");
         ensure!(finding.to_string().contains("quiet"), "the container is named: {finding}");
         ensure!(finding["ancestry"].as_array().is_some_and(|a| a.len() > 1), "ancestry: {finding}");
-        let delay = finding_delay(&vedette, finding)?;
-        ensure!(
-            delay < Duration::from_secs(1),
-            "{name}: the finding came {delay:?} after the deciding event"
-        );
         peer.write_all(b"exit\n")?;
         drop(peer);
         attack.wait()?;
@@ -135,20 +130,6 @@ fn findings(vedette: &Vedette) -> Result<Vec<Value>> {
     let answer = vedette.get("/api/vedette/v1/findings")?;
     let all = answer["findings"].as_array().cloned().unwrap_or_default();
     Ok(all.into_iter().filter(|f| f["rule"] == "reverse-shell").collect())
-}
-
-/// From the last of the events that decided to the finding's own event, by the store's times.
-fn finding_delay(vedette: &Vedette, finding: &Value) -> Result<Duration> {
-    let nanos = |v: &Value| v.as_str().and_then(|s| s.parse::<i64>().ok());
-    let first = nanos(&finding["first_unix_nano"]).context("a finding without time")?;
-    let stored = vedette.events("kind=finding&limit=100")?;
-    let stored = stored
-        .iter()
-        .filter(|e| e["finding"]["fingerprint"] == finding["fingerprint"])
-        .filter_map(|e| nanos(&e["time_unix_nano"]))
-        .min();
-    let stored = stored.context("the finding is not in the event store")?;
-    Ok(Duration::from_nanos(u64::try_from((stored - first).max(0))?))
 }
 
 fn bash_shell(port: u16) -> Vec<String> {

@@ -25,6 +25,9 @@ pub fn labels(call: Call) -> Handled {
 pub fn label_values(call: Call) -> Handled {
     Box::pin(async move {
         let name = unescape_name(&call.parts[0]);
+        if name.is_empty() || name.contains(char::REPLACEMENT_CHARACTER) {
+            return give(Err((ErrorType::BadData, format!("invalid label name: {name:?}"))));
+        }
         give(list(call, move |reader, query| reader.label_values(&name, query), wire::texts).await)
     })
 }
