@@ -81,7 +81,7 @@ impl Dictionary {
     }
 
     /// Number of series that are not retired.
-    pub fn len(&self) -> usize {
+    pub fn series(&self) -> usize {
         self.series.iter().flatten().count()
     }
 }
@@ -117,6 +117,6 @@ mod tests {
         assert_eq!(again.defined, [first.defined[1].clone()]);
         let latest: Vec<_> = dictionary.latest().map(|(l, t, v)| (l.to_string(), t, v)).collect();
         assert_eq!(latest, [(r#"b{job="node-exporter"}"#.to_owned(), 6, 3.0)]);
-        assert_eq!(dictionary.len(), 1);
+        assert_eq!(dictionary.series(), 1);
     }
 }

@@ -78,7 +78,7 @@ impl Figures {
     pub fn new(
         config: &Config,
         surroundings: Surroundings,
-        latest: Latest,
+        latest: &Latest,
         metrics: Arc<Metrics>,
     ) -> Result<Self, vedette_host::Error> {
         let node = NodeReader::new(&config.host, surroundings.clock.clone())?;
@@ -184,7 +184,7 @@ impl Figures {
         for report in self.containers.reports() {
             report.post(board);
         }
-        let series: usize = self.streams.iter().map(|s| s.dictionary.lock().len()).sum();
+        let series: usize = self.streams.iter().map(|s| s.dictionary.lock().series()).sum();
         let refusal = self.streams.iter().find_map(|s| s.sender.refusal()).or_else(|| self.events.refusal());
         let part = match refusal {
             None => Part::ok(),

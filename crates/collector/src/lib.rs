@@ -120,7 +120,7 @@ impl Collector {
                 ("instance", &surroundings.host.name),
             ]))),
         };
-        let figures = figures::Figures::new(config, surroundings.clone(), latest.clone(), metrics.clone())
+        let figures = figures::Figures::new(config, surroundings.clone(), &latest, metrics.clone())
             .map_err(Error::Host)?;
         let containers = figures.container_index();
         let mut collector =

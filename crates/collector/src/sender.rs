@@ -68,6 +68,7 @@ impl Sender {
         taken.filter(|_| self.waiting.is_empty())
     }
 
+    #[expect(clippy::result_large_err, reason = "a refused payload is moved back once, not copied")]
     fn try_send(
         &mut self,
         payload: Payload,
@@ -87,6 +88,7 @@ impl Sender {
     }
 
     /// A batch that was refused keeps its number: sent again, it is still the same batch.
+    #[expect(clippy::result_large_err, reason = "a refused payload is moved back once, not copied")]
     fn hand_over(&mut self, payload: Payload) -> Result<Payload, (Payload, Rejected)> {
         let batch = Batch { origin: self.origin.clone(), seq: self.seq + 1, payload };
         match self.sink.accept(&batch) {

@@ -55,6 +55,10 @@ impl Part {
 
     /// Adds a fact.
     #[must_use]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "figures are handed over as they are, without an ampersand each"
+    )]
     pub fn fact(mut self, name: impl Into<String>, value: impl ToString) -> Self {
         self.facts.push((name.into(), value.to_string()));
         self

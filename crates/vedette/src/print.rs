@@ -78,9 +78,9 @@ pub fn event(event: &Value, output: Output) -> Result<()> {
         kind == "finding" && std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let line = printable(&line);
     if colour {
-        writeln!(out, "\x1b[1;31m{line}\x1b[0m")?
+        writeln!(out, "\x1b[1;31m{line}\x1b[0m")?;
     } else {
-        writeln!(out, "{line}")?
+        writeln!(out, "{line}")?;
     }
     Ok(())
 }

@@ -30,7 +30,7 @@ fn a_browser_walks_all_pages() -> Result<()> {
     let out = Command::new("node")
         .arg(root.join("ui/e2e/walk.mjs"))
         .arg(format!("http://{}", vedette.address))
-        .env("VEDETTE_SCREENSHOTS", &shots)
+        .env("SHOTS", &shots)
         .output()?;
     println!("{}", String::from_utf8_lossy(&out.stdout));
     ensure!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
