@@ -142,7 +142,9 @@ impl Machine {
             assert_eq!(self.labels.insert(definition.series, text), None);
         }
         let mut out = BTreeMap::new();
-        for (series, value) in samples.rows[0].series.iter().zip(&samples.rows[0].values) {
+        assert!(samples.rows.iter().all(|row| row.time_ms == self.clock.unix_ms()));
+        let rows = samples.rows.iter().flat_map(|row| row.series.iter().zip(&row.values));
+        for (series, value) in rows {
             assert!(!samples.retired.contains(series), "a retired series has no sample");
             assert_eq!(out.insert(self.labels[series].clone(), *value), None);
         }
@@ -158,10 +160,11 @@ impl Machine {
         out
     }
 
-    /// Passes until waiting for a runtime that does not come is over.
+    /// Passes until waiting for a runtime that does not come is over: the last samples of all series.
     fn settle(&mut self) -> BTreeMap<String, f64> {
-        (0..3).for_each(|_| drop(self.pass()));
-        self.pass()
+        let mut last = BTreeMap::new();
+        (0..4).for_each(|_| last.extend(self.pass()));
+        last
     }
 
     fn tell(&self, containers: Vec<RuntimeContainer>) {
