@@ -7,6 +7,7 @@ mod hierarchy;
 mod network;
 mod registry;
 mod restarts;
+mod slots;
 mod tree;
 mod turns;
 
@@ -21,11 +22,12 @@ use vedette_sys::{Clock, MonotonicTime};
 
 use self::{
     discovery::{Discovery, Shared},
-    files::{BaseLabels, Files, Slot},
+    files::{BaseLabels, Files},
     hierarchy::Hierarchy,
     network::Networks,
     registry::{Change, Known},
     restarts::Restarts,
+    slots::Slot,
     tree::Tree,
     turns::Turns,
 };
