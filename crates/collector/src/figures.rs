@@ -47,11 +47,16 @@ impl Stream {
     fn pass(&mut self, metrics: &Metrics, collect: impl FnOnce(&mut Samples)) {
         let mut samples = std::mem::take(&mut self.spare);
         collect(&mut samples);
+        // Readers use the rows of earlier passes again; one that this pass had no use for is none.
+        samples.rows.retain(|row| !row.series.is_empty());
         let mut dictionary = self.dictionary.lock();
         dictionary.note(&mut samples);
         let sent = self.sender.send(Payload::Samples(samples), Some(&dictionary), &metrics.samples);
         if let Some(Payload::Samples(mut samples)) = sent {
-            samples.rows.clear();
+            for row in &mut samples.rows {
+                row.series.clear();
+                row.values.clear();
+            }
             samples.defined.clear();
             samples.retired.clear();
             samples.metadata.clear();

@@ -17,7 +17,9 @@ pub struct OwnMetrics {
 impl OwnMetrics {
     /// Reads all own metrics into `samples`.
     pub fn collect(&mut self, telemetry: &Telemetry, time_ms: i64, samples: &mut Samples) {
-        let row = Row { time_ms, ..Row::default() };
+        // An empty row is one of an earlier pass, whose memory is used again.
+        let spare = samples.rows.pop_if(|row| row.series.is_empty()).unwrap_or_default();
+        let row = Row { time_ms, ..spare };
         let mut pass = Pass { own: self, samples, row };
         telemetry.visit(&mut pass);
         let row = pass.row;

@@ -2,9 +2,9 @@
 //!
 //! `cargo run --release --example pass_cost -- PASSES INTERVAL_MS [SOCKET] [--series PREFIX]`
 //! prints the processor time of each reader's pass, containers found and series; with `--series`
-//! also the last pass' samples whose series begin with the prefix.
+//! also the latest samples of the series that begin with the prefix.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, io::Write, sync::Arc, time::Duration};
 
 use rustix::time::{ClockId, clock_gettime};
 use vedette_host::{Config, ContainerReader, NodeReader};
@@ -17,26 +17,29 @@ fn cpu_us() -> f64 {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut args: Vec<String> = std::env::args().skip(1).collect();
+    vedette_host::raise_open_file_limit();
+    run(std::env::args().skip(1).collect(), Config::default(), &mut std::io::stdout().lock())
+}
+
+fn run(
+    mut args: Vec<String>,
+    mut config: Config,
+    out: &mut dyn Write,
+) -> Result<(), Box<dyn std::error::Error>> {
     let shown = args.iter().position(|a| a == "--series").map(|i| args.drain(i..).nth(1).unwrap_or_default());
     let passes: u32 = args.first().map_or(Ok(10), |a| a.parse())?;
     let interval = Duration::from_millis(args.get(1).map_or(Ok(1000), |a| a.parse())?);
-    let mut config = Config::default();
     config.runtime_sockets.extend(args.get(2).map(Into::into));
-    vedette_host::raise_open_file_limit();
     let clock = Arc::new(SystemClock);
     let mut node = NodeReader::new(&config, clock.clone())?;
     let mut containers = ContainerReader::new(&config, clock.clone())?;
     let (mut samples, mut changes) = (Samples::default(), Vec::new());
-    let mut labels = HashMap::new();
+    let (mut labels, mut latest, mut samples_count) = (HashMap::new(), HashMap::new(), 0);
     let (mut node_us, mut container_us) = (Vec::new(), Vec::new());
-    for _ in 0..passes {
+    for pass in 0..passes {
         let time_ms = clock.unix_ms();
-        samples.rows.iter_mut().for_each(|row| {
-            row.time_ms = time_ms;
-            row.series.clear();
-            row.values.clear();
-        });
+        samples.rows.iter_mut().for_each(|row| row.series.clear());
+        samples.rows.iter_mut().for_each(|row| row.values.clear());
         let begin = cpu_us();
         node.collect(time_ms, &mut samples);
         let middle = cpu_us();
@@ -46,39 +49,76 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         labels.extend(samples.defined.drain(..).map(|d| (d.series, d.labels)));
         samples.retired.clear();
         samples.metadata.clear();
-        changes.drain(..).for_each(|change| println!("{change:?}"));
-        std::thread::sleep(interval);
+        for change in changes.drain(..) {
+            writeln!(out, "{change:?}")?;
+        }
+        samples_count += samples.rows.iter().map(|r| r.series.len()).sum::<usize>();
+        for row in &samples.rows {
+            latest.extend(row.series.iter().copied().zip(row.values.iter().copied()));
+        }
+        if pass + 1 < passes {
+            std::thread::sleep(interval);
+        }
     }
     if let Some(prefix) = shown {
-        for row in &samples.rows {
-            let mut lines: Vec<String> =
-                row.series.iter().zip(&row.values).map(|(s, v)| format!("{} {v}", labels[s])).collect();
-            lines.retain(|l| l.starts_with(&prefix));
-            lines.sort_unstable();
-            lines.iter().for_each(|l| println!("{l}"));
+        let mut lines: Vec<String> = latest.iter().map(|(s, v)| format!("{} {v}", labels[s])).collect();
+        lines.retain(|l| l.starts_with(&prefix));
+        lines.sort_unstable();
+        for line in lines {
+            writeln!(out, "{line}")?;
         }
     }
     for report in containers.reports().into_iter().chain([node.report()]) {
-        println!(
+        writeln!(
+            out,
             "{}: {} {} {:?}",
             report.part,
             report.state.health.as_str(),
             report.state.message,
             report.state.facts
-        );
+        )?;
     }
     for (name, mut us) in [("node", node_us), ("container", container_us)] {
         us.sort_by(f64::total_cmp);
-        println!(
+        writeln!(
+            out,
             "{name}: median {:.0} us, largest {:.0} us of CPU a pass",
-            us[us.len() / 2],
-            us[us.len() - 1]
-        );
+            us.get(us.len() / 2).copied().unwrap_or_default(),
+            us.last().copied().unwrap_or_default()
+        )?;
     }
-    println!(
-        "{} containers, {} samples a pass",
+    writeln!(
+        out,
+        "{} containers, {} series, {} samples a pass",
         containers.index().all().len(),
-        samples.rows.iter().map(|r| r.series.len()).sum::<usize>()
-    );
+        latest.len(),
+        samples_count / (passes as usize).max(1)
+    )?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_made_of_two_files_is_told_of() {
+        let root = tempfile::tempdir().unwrap();
+        let container = root.path().join(format!("{:064x}", 7));
+        std::fs::create_dir_all(&container).unwrap();
+        std::fs::write(root.path().join("cgroup.controllers"), "").unwrap();
+        std::fs::write(container.join("cpu.stat"), "usage_usec 1500000\n").unwrap();
+        std::fs::write(container.join("pids.current"), "3\n").unwrap();
+        let config =
+            Config { cgroup_root: root.path().to_owned(), runtime_sockets: Vec::new(), ..Config::default() };
+        let mut out = Vec::new();
+        let args = ["3", "0", "--series", "container_"].map(str::to_owned);
+        run(args.into(), config, &mut out).unwrap();
+        let out = String::from_utf8(out).unwrap();
+        let value = |name: &str| out.lines().find(|l| l.starts_with(name))?.rsplit(' ').next();
+        assert_eq!(value("container_cpu_usage_seconds_total{"), Some("1.5"), "{out}");
+        assert_eq!(value("container_threads{"), Some("3"), "{out}");
+        assert!(out.contains("\n1 containers, "), "{out}");
+        assert!(run(vec!["many".into()], Config::default(), &mut Vec::new()).is_err());
+    }
 }

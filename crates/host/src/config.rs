@@ -28,6 +28,8 @@ pub struct Config {
     pub filesystem_timeout_ms: u64,
     /// How often facts that seldom change (mounts, limits, link attributes) are read again, and
     /// the cgroup tree is compared with what is known of it.
+    /// Once in this time each container has its turn, in which facts are read that nobody watches by
+    /// the second: limits, kinds of memory, pressure, disk traffic, processes, start.
     pub reconcile_interval_ms: u64,
     /// How long counts of OOM kills stay visible after the end of a container.
     pub tombstone_ms: u64,

@@ -7,7 +7,9 @@ mod hierarchy;
 mod network;
 mod registry;
 mod restarts;
+mod slots;
 mod tree;
+mod turns;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -20,12 +22,14 @@ use vedette_sys::{Clock, MonotonicTime};
 
 use self::{
     discovery::{Discovery, Shared},
-    files::{BaseLabels, Files, Slot},
+    files::{BaseLabels, Files},
     hierarchy::Hierarchy,
     network::Networks,
     registry::{Change, Known},
     restarts::Restarts,
+    slots::Slot,
     tree::Tree,
+    turns::Turns,
 };
 pub use registry::ContainerIndex;
 
@@ -100,7 +104,7 @@ struct Reader {
     restarts: Restarts,
     machine: [LazySeries; 2],
     machine_figures: Option<[f64; 2]>,
-    slow_last: Option<MonotonicTime>,
+    turns: Turns,
     first_pass_done: bool,
     metrics: Arc<ReaderMetrics>,
 }
@@ -123,6 +127,10 @@ struct Live {
     /// Its first process and when it began.
     pid: Option<u32>,
     start_time: Option<f64>,
+    /// The network namespace of that process.
+    namespace: Option<u64>,
+    /// There is something new among its slow facts, which are therefore told out of turn.
+    fresh: bool,
     /// Passes for which facts of its processes are looked up again, as a runtime first puts a
     /// process of its own into the cgroup and only then sets it up.
     young: u8,
@@ -197,8 +205,15 @@ impl ContainerReader {
         self.index.clone()
     }
 
-    /// Reads everything once. Samples go into the last row of `samples` if that has this time,
-    /// else into a new row; what happened since the last pass is added to `changes`.
+    /// Reads what is watched by the second (processor, memory, threads, OOM kills, network) of all
+    /// containers, and all else of those whose turn it is, which comes once in the configured
+    /// interval for reconciling, and of those of which something is new.
+    ///
+    /// The former go into the first row of `samples` that has this time, the latter into a row of
+    /// their own, so that the former always has the same series in the same order. Empty rows
+    /// are used before new ones are made: a caller that clears the rows of the last pass and
+    /// hands them in again spares their memory. What happened since the last pass is added
+    /// to `changes`.
     pub fn collect(&mut self, time_ms: i64, samples: &mut Samples, changes: &mut Vec<ContainerChange>) {
         let begin = self.reader.clock.monotonic();
         let mut pass = self.series.pass(time_ms, samples);
@@ -270,7 +285,7 @@ impl Reader {
             ended: Vec::new(),
             machine: Default::default(),
             machine_figures: None,
-            slow_last: None,
+            turns: Turns::new(config.reconcile_interval_ms),
             first_pass_done: false,
             metrics: Arc::new(ReaderMetrics::new("container")),
         }
@@ -284,42 +299,40 @@ impl Reader {
         pass: &mut Pass<'_>,
         out: &mut Vec<ContainerChange>,
     ) {
-        let interval = u128::from(self.config.reconcile_interval_ms);
-        let slow = self.slow_last.is_none_or(|t| now.since(t).as_millis() >= interval);
+        self.turns.begin(pass.time_ms);
         let has_runtime = {
             let mut registry = shared.registry.lock();
             registry.take_changes(&mut self.changes);
             registry.has_runtime()
         };
-        let mut changed = slow;
         self.ended.clear();
-        changed |= self.take_changes(now, pass, out);
+        let mut changed = self.take_changes(now, pass, out);
         self.hear_ooms(shared);
         changed |= self.start_waiting(now, has_runtime, hierarchy, pass, out);
-        if slow {
-            self.slow_last = Some(now);
-            self.refresh(hierarchy);
-        }
-        changed |= self.find_processes(hierarchy, slow);
+        self.refresh(hierarchy);
+        changed |= self.find_processes(hierarchy);
         if changed {
             self.networks.assign(&mut self.live, pass);
         }
         self.read(pass, out);
         self.networks.read(&mut self.live, pass, &mut self.buffer);
         self.put_tombstones(now, pass, out);
-        self.restarts.put(now, pass);
-        self.put_machine(pass);
+        let turn = self.turns.has(0);
+        self.restarts.put(now, pass, turn);
+        if turn {
+            self.put_machine(pass);
+        }
         self.first_pass_done = true;
     }
 
-    /// Takes what the discovery found. Tells whether the set of containers changed.
+    /// Takes what the discovery found. Tells whether the containers or their names changed.
     fn take_changes(
         &mut self,
         now: MonotonicTime,
         pass: &mut Pass<'_>,
         out: &mut Vec<ContainerChange>,
     ) -> bool {
-        let mut ended = false;
+        let mut changed = false;
         let mut changes = std::mem::take(&mut self.changes);
         for change in changes.drain(..) {
             match change {
@@ -334,6 +347,7 @@ impl Reader {
                         waiting.known = known;
                     } else if let Some(live) = self.live.get_mut(&known.generation) {
                         live.identify(known, pass);
+                        changed = true;
                         self.restarts.identified(&live.known);
                     }
                 }
@@ -352,11 +366,11 @@ impl Reader {
         let gone: Vec<u64> = self.live.iter().filter(|(_, l)| l.gone).map(|(g, _)| *g).collect();
         for generation in gone {
             if let Some(live) = self.live.remove(&generation) {
-                ended = true;
+                changed = true;
                 self.end(live, now, pass, out);
             }
         }
-        ended
+        changed
     }
 
     /// Begins to read the containers whose names are known, or have been waited for long enough.
@@ -417,6 +431,8 @@ impl Reader {
             oom,
             gone: false,
             start_time: None,
+            namespace: None,
+            fresh: true,
             young: 5,
         }
     }
@@ -465,8 +481,11 @@ impl Reader {
     }
 
     fn refresh(&mut self, hierarchy: &Hierarchy) {
-        for live in self.live.values_mut() {
+        for (_, live) in self.live.iter_mut().filter(|(number, _)| self.turns.has(**number)) {
             live.files.refresh(hierarchy, &live.known.container.cgroup, &mut self.buffer);
+        }
+        if !self.turns.has(0) {
+            return;
         }
         let processors = std::thread::available_parallelism().map_or(0, |n| n.get() as u64);
         let text = read_once(&self.config.proc_root.join("meminfo"), &mut self.buffer).unwrap_or_default();
@@ -476,12 +495,14 @@ impl Reader {
         self.machine_figures = memory.map(|kb| [parse::value(processors), parse::value(kb) * 1024.0]);
     }
 
-    /// Finds the first process of containers that are young, or of all when `slow`.
-    fn find_processes(&mut self, hierarchy: &Hierarchy, slow: bool) -> bool {
-        let mut looked = false;
-        for live in self.live.values_mut().filter(|l| slow || l.young > 0) {
+    /// Finds the first process of containers that are young or have their turn. Tells whether
+    /// one has another process or network than before.
+    fn find_processes(&mut self, hierarchy: &Hierarchy) -> bool {
+        let mut changed = false;
+        let turns = &self.turns;
+        for (_, live) in self.live.iter_mut().filter(|(number, l)| l.young > 0 || turns.has(**number)) {
             live.young = live.young.saturating_sub(1);
-            looked = true;
+            let before = (live.pid, live.namespace, live.start_time);
             let told = live.known.facts.pid;
             let found =
                 first_process(&self.config, hierarchy, &live.known.container.cgroup, told, &mut self.buffer);
@@ -489,14 +510,20 @@ impl Reader {
                 live.pid = Some(pid);
                 live.start_time = Some(self.boot_time_seconds + parse::ticks(ticks));
             }
+            live.namespace = live.pid.and_then(|pid| network::namespace(&self.config.proc_root, pid));
+            if before != (live.pid, live.namespace, live.start_time) {
+                live.fresh = true;
+                changed = true;
+            }
         }
-        looked
+        changed
     }
 
     fn read(&mut self, pass: &mut Pass<'_>, out: &mut Vec<ContainerChange>) {
         let seen = parse::value(u64::try_from(pass.time_ms.div_euclid(1000)).unwrap_or(0));
-        for live in self.live.values_mut() {
-            let reading = live.files.read(pass, &live.base, &mut self.buffer);
+        for (number, live) in &mut self.live {
+            let turn = std::mem::take(&mut live.fresh) || self.turns.has(*number);
+            let reading = live.files.read(pass, &live.base, &mut self.buffer, turn);
             live.gone |= reading.gone;
             if let Some(count) = reading.oom_kills {
                 live.oom.file = live.oom.file.max(count);
@@ -507,7 +534,7 @@ impl Reader {
             }
             live.oom.tell(&live.known.container, out);
             live.oom.put(pass, &live.base);
-            if live.gone {
+            if live.gone || !turn {
                 continue;
             }
             live.files.put(pass, &live.base, Slot::LastSeen, seen);
@@ -515,7 +542,7 @@ impl Reader {
                 live.files.put(pass, &live.base, Slot::StartTime, start);
             }
             let (base, runtime) = (&live.base, live.known.container.runtime.as_str());
-            live.info.put_with(pass, 1.0, |pass| base.define(pass, INFO, &[("runtime", runtime)]));
+            live.info.put_slow_with(pass, 1.0, |pass| base.define(pass, INFO, &[("runtime", runtime)]));
         }
     }
 
@@ -541,7 +568,7 @@ impl Reader {
         for ((series, family), figure) in
             self.machine.iter_mut().zip([MACHINE_CORES, MACHINE_MEMORY]).zip(figures)
         {
-            series.put(pass, family, &[], figure);
+            series.put_slow_with(pass, figure, |pass| pass.define(family, &[]));
         }
     }
 }
@@ -561,6 +588,7 @@ impl Live {
         }
         self.pid = known.facts.pid.or(self.pid);
         self.young = self.young.max(1);
+        self.fresh = true;
         self.known = known;
     }
 }

@@ -129,8 +129,8 @@ impl NodeReader {
         })
     }
 
-    /// Reads everything once. Samples go into the last row of `samples` if that has this time,
-    /// else into a new row.
+    /// Reads everything once. Samples go into the first row of `samples` that has this time, else
+    /// into an empty one, else into a new one.
     pub fn collect(&mut self, time_ms: i64, samples: &mut Samples) {
         let begin = self.clock.monotonic();
         let slow =

@@ -20,6 +20,12 @@ pub(crate) fn fields(text: &[u8]) -> impl Iterator<Item = (&[u8], u64)> {
     })
 }
 
+/// The number after `key` in such lines. Looks at the beginnings of lines only, which is all that is
+/// wanted where one of many is.
+pub(crate) fn field(text: &[u8], key: &[u8]) -> Option<u64> {
+    lines(text).find_map(|line| unsigned(line.strip_prefix(key)?.strip_prefix(b" ")?))
+}
+
 /// What stands before and after the first `byte`.
 pub(crate) fn split_once(text: &[u8], byte: u8) -> Option<(&[u8], &[u8])> {
     let at = text.iter().position(|&b| b == byte)?;

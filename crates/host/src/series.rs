@@ -96,7 +96,8 @@ impl SeriesTable {
         self.defined.len()
     }
 
-    /// Begins a pass. Its samples go into the last row if that has the same time, else into a new one.
+    /// Begins a pass. Its samples go into the first row that has the same time, else into a row of
+    /// their own.
     pub(crate) fn pass<'a>(&'a mut self, time_ms: i64, samples: &'a mut Samples) -> Pass<'a> {
         self.numbers.give_back(&mut self.retired);
         if std::mem::take(&mut self.define_again) {
@@ -104,18 +105,33 @@ impl SeriesTable {
             samples.defined.extend(again.map(|(&series, l)| SeriesDefinition { series, labels: l.clone() }));
             samples.metadata.extend(self.metadata.iter().cloned());
         }
-        if samples.rows.last().is_none_or(|row| row.time_ms != time_ms) {
-            let space = self.defined.len() + 16;
-            let (series, values) = (Vec::with_capacity(space), Vec::with_capacity(space));
-            samples.rows.push(Row { time_ms, series, values });
-        }
-        Pass { time_ms, table: self, samples }
+        let same = samples.rows.iter().position(|row| row.time_ms == time_ms && !row.series.is_empty());
+        let row = same.unwrap_or_else(|| empty_row(samples, 0, time_ms, self.defined.len() + 16));
+        Pass { time_ms, row, slow_row: None, table: self, samples }
     }
+}
+
+/// An empty row from `from` on, made if there is none: memory that the caller gave back is used again.
+fn empty_row(samples: &mut Samples, from: usize, time_ms: i64, space: usize) -> usize {
+    let found = samples.rows.iter().skip(from).position(|row| row.series.is_empty());
+    let place = found.map_or(samples.rows.len(), |i| from + i);
+    if let Some(row) = samples.rows.get_mut(place) {
+        row.time_ms = time_ms;
+        row.values.clear();
+    } else {
+        let (series, values) = (Vec::with_capacity(space), Vec::with_capacity(space));
+        samples.rows.push(Row { time_ms, series, values });
+    }
+    place
 }
 
 /// One pass of a reader: where its samples go.
 pub(crate) struct Pass<'a> {
     pub(crate) time_ms: i64,
+    /// Where the series of every pass go. They are the same each time, which a receiver may use.
+    row: usize,
+    /// Where series that have no value in most passes go.
+    slow_row: Option<usize>,
     table: &'a mut SeriesTable,
     samples: &'a mut Samples,
 }
@@ -144,7 +160,23 @@ impl Pass<'_> {
 
     /// Gives the value of a series; at most one a pass.
     pub(crate) fn put(&mut self, series: Series, value: f64) {
-        if let Some(row) = self.samples.rows.last_mut() {
+        self.put_in(self.row, series, value);
+    }
+
+    /// As [`Pass::put`], for a series that has no value in most passes.
+    pub(crate) fn put_slow(&mut self, series: Series, value: f64) {
+        let row = match self.slow_row {
+            Some(row) => row,
+            None => {
+                let row = empty_row(self.samples, self.row + 1, self.time_ms, self.table.defined.len() + 16);
+                *self.slow_row.insert(row)
+            }
+        };
+        self.put_in(row, series, value);
+    }
+
+    fn put_in(&mut self, row: usize, series: Series, value: f64) {
+        if let Some(row) = self.samples.rows.get_mut(row) {
             row.series.push(series.0);
             row.values.push(value);
         }
@@ -173,6 +205,17 @@ impl LazySeries {
     ) {
         let series = *self.0.get_or_insert_with(|| define(pass));
         pass.put(series, value);
+    }
+
+    /// As [`LazySeries::put_with`], for a series that has no value in most passes.
+    pub(crate) fn put_slow_with(
+        &mut self,
+        pass: &mut Pass<'_>,
+        value: f64,
+        define: impl FnOnce(&mut Pass<'_>) -> Series,
+    ) {
+        let series = *self.0.get_or_insert_with(|| define(pass));
+        pass.put_slow(series, value);
     }
 
     pub(crate) fn put(

@@ -2,241 +2,16 @@
 
 use rustix::io::Errno;
 
-use super::hierarchy::{Hierarchy, below};
+use super::{
+    hierarchy::{Hierarchy, below},
+    slots::{FAMILIES, Slot},
+};
 use crate::{
     file::{Buffer, FileBudget, KeptFile, read_once},
     keyed::Keyed,
     parse,
     series::{Family, LazySeries, Pass, Series},
 };
-
-/// The series of a container that exist at most once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Slot {
-    CpuUsage,
-    CpuUser,
-    CpuSystem,
-    CfsPeriods,
-    CfsThrottledPeriods,
-    CfsThrottledSeconds,
-    CfsBurstPeriods,
-    CfsBurstSeconds,
-    MemoryUsage,
-    MemoryWorkingSet,
-    MemoryRss,
-    MemoryCache,
-    MemorySwap,
-    MemoryMappedFile,
-    MemoryKernel,
-    MemoryActiveFile,
-    MemoryInactiveFile,
-    MemoryDirty,
-    MemoryWriteback,
-    MemoryMaxUsage,
-    MemoryFailcnt,
-    MemoryEventsHigh,
-    MemoryEventsMax,
-    FaultsContainer,
-    FaultsHierarchy,
-    MajorFaultsContainer,
-    MajorFaultsHierarchy,
-    RefaultAnon,
-    RefaultFile,
-    PageScan,
-    PageSteal,
-    SpecMemoryLimit,
-    SpecMemoryReservation,
-    SpecMemorySwap,
-    SpecCpuPeriod,
-    SpecCpuQuota,
-    SpecCpuShares,
-    Processes,
-    Threads,
-    ThreadsMax,
-    PressureCpuWaiting,
-    PressureCpuStalled,
-    PressureMemoryWaiting,
-    PressureMemoryStalled,
-    PressureIoWaiting,
-    PressureIoStalled,
-    StartTime,
-    LastSeen,
-}
-
-type Extra = &'static [(&'static str, &'static str)];
-
-const fn counter(slot: Slot, name: &'static str, help: &'static str) -> (Slot, Family<'static>, Extra) {
-    (slot, Family::counter(name, help), &[])
-}
-
-const fn gauge(slot: Slot, name: &'static str, help: &'static str) -> (Slot, Family<'static>, Extra) {
-    (slot, Family::gauge(name, help), &[])
-}
-
-const fn failures(slot: Slot, labels: Extra) -> (Slot, Family<'static>, Extra) {
-    let help = "Cumulative count of memory allocation failures.";
-    (slot, Family::counter("container_memory_failures_total", help), labels)
-}
-
-/// Names and meanings, in the order of [`Slot`].
-pub(crate) const FAMILIES: [(Slot, Family<'_>, Extra); 48] = [
-    (
-        Slot::CpuUsage,
-        Family::counter("container_cpu_usage_seconds_total", "Cumulative cpu time consumed in seconds."),
-        &[("cpu", "total")],
-    ),
-    counter(
-        Slot::CpuUser,
-        "container_cpu_user_seconds_total",
-        "Cumulative user cpu time consumed in seconds.",
-    ),
-    counter(
-        Slot::CpuSystem,
-        "container_cpu_system_seconds_total",
-        "Cumulative system cpu time consumed in seconds.",
-    ),
-    counter(
-        Slot::CfsPeriods,
-        "container_cpu_cfs_periods_total",
-        "Number of elapsed enforcement period intervals.",
-    ),
-    counter(
-        Slot::CfsThrottledPeriods,
-        "container_cpu_cfs_throttled_periods_total",
-        "Number of throttled period intervals.",
-    ),
-    counter(
-        Slot::CfsThrottledSeconds,
-        "container_cpu_cfs_throttled_seconds_total",
-        "Total time duration the container has been throttled.",
-    ),
-    counter(
-        Slot::CfsBurstPeriods,
-        "container_cpu_cfs_burst_periods_total",
-        "Number of periods when burst occurs.",
-    ),
-    counter(
-        Slot::CfsBurstSeconds,
-        "container_cpu_cfs_burst_seconds_total",
-        "Total time duration the container has been bursted.",
-    ),
-    gauge(
-        Slot::MemoryUsage,
-        "container_memory_usage_bytes",
-        "Current memory usage in bytes, including all memory regardless of when it was accessed",
-    ),
-    gauge(Slot::MemoryWorkingSet, "container_memory_working_set_bytes", "Current working set in bytes."),
-    gauge(Slot::MemoryRss, "container_memory_rss", "Size of RSS in bytes."),
-    gauge(Slot::MemoryCache, "container_memory_cache", "Number of bytes of page cache memory."),
-    gauge(Slot::MemorySwap, "container_memory_swap", "Container swap usage in bytes."),
-    gauge(Slot::MemoryMappedFile, "container_memory_mapped_file", "Size of memory mapped files in bytes."),
-    gauge(Slot::MemoryKernel, "container_memory_kernel_usage", "Size of kernel memory allocated in bytes."),
-    gauge(
-        Slot::MemoryActiveFile,
-        "container_memory_total_active_file_bytes",
-        "Current total active file in bytes.",
-    ),
-    gauge(
-        Slot::MemoryInactiveFile,
-        "container_memory_total_inactive_file_bytes",
-        "Current total inactive file in bytes.",
-    ),
-    gauge(
-        Slot::MemoryDirty,
-        "container_memory_file_dirty_bytes",
-        "Bytes of cached file data that was modified and not yet written to disk.",
-    ),
-    gauge(
-        Slot::MemoryWriteback,
-        "container_memory_file_writeback_bytes",
-        "Bytes of cached file data that is being written to disk.",
-    ),
-    gauge(Slot::MemoryMaxUsage, "container_memory_max_usage_bytes", "Maximum memory usage recorded in bytes"),
-    counter(Slot::MemoryFailcnt, "container_memory_failcnt", "Number of memory usage hits limits"),
-    counter(
-        Slot::MemoryEventsHigh,
-        "container_memory_events_high_total",
-        "How often the container was throttled for memory above its high boundary.",
-    ),
-    counter(
-        Slot::MemoryEventsMax,
-        "container_memory_events_max_total",
-        "How often the container was about to go beyond its memory limit.",
-    ),
-    failures(Slot::FaultsContainer, &[("failure_type", "pgfault"), ("scope", "container")]),
-    failures(Slot::FaultsHierarchy, &[("failure_type", "pgfault"), ("scope", "hierarchy")]),
-    failures(Slot::MajorFaultsContainer, &[("failure_type", "pgmajfault"), ("scope", "container")]),
-    failures(Slot::MajorFaultsHierarchy, &[("failure_type", "pgmajfault"), ("scope", "hierarchy")]),
-    counter(
-        Slot::RefaultAnon,
-        "container_memory_workingset_refault_anon_total",
-        "Faults on anonymous pages that had been evicted shortly before.",
-    ),
-    counter(
-        Slot::RefaultFile,
-        "container_memory_workingset_refault_file_total",
-        "Faults on file pages that had been evicted shortly before.",
-    ),
-    counter(Slot::PageScan, "container_memory_pgscan_total", "Pages scanned for reclaim."),
-    counter(Slot::PageSteal, "container_memory_pgsteal_total", "Pages reclaimed."),
-    gauge(Slot::SpecMemoryLimit, "container_spec_memory_limit_bytes", "Memory limit for the container."),
-    gauge(
-        Slot::SpecMemoryReservation,
-        "container_spec_memory_reservation_limit_bytes",
-        "Memory reservation limit for the container.",
-    ),
-    gauge(
-        Slot::SpecMemorySwap,
-        "container_spec_memory_swap_limit_bytes",
-        "Memory swap limit for the container.",
-    ),
-    gauge(Slot::SpecCpuPeriod, "container_spec_cpu_period", "CPU period of the container."),
-    gauge(Slot::SpecCpuQuota, "container_spec_cpu_quota", "CPU quota of the container."),
-    gauge(Slot::SpecCpuShares, "container_spec_cpu_shares", "CPU share of the container."),
-    gauge(Slot::Processes, "container_processes", "Number of processes running inside the container."),
-    gauge(Slot::Threads, "container_threads", "Number of threads running inside the container"),
-    gauge(
-        Slot::ThreadsMax,
-        "container_threads_max",
-        "Maximum number of threads allowed inside the container, infinity if value is zero",
-    ),
-    counter(
-        Slot::PressureCpuWaiting,
-        "container_pressure_cpu_waiting_seconds_total",
-        "Total time duration tasks in the container have waited due to CPU congestion.",
-    ),
-    counter(
-        Slot::PressureCpuStalled,
-        "container_pressure_cpu_stalled_seconds_total",
-        "Total time duration no tasks in the container could make progress due to CPU congestion.",
-    ),
-    counter(
-        Slot::PressureMemoryWaiting,
-        "container_pressure_memory_waiting_seconds_total",
-        "Total time duration tasks in the container have waited due to memory congestion.",
-    ),
-    counter(
-        Slot::PressureMemoryStalled,
-        "container_pressure_memory_stalled_seconds_total",
-        "Total time duration no tasks in the container could make progress due to memory congestion.",
-    ),
-    counter(
-        Slot::PressureIoWaiting,
-        "container_pressure_io_waiting_seconds_total",
-        "Total time duration tasks in the container have waited due to IO congestion.",
-    ),
-    counter(
-        Slot::PressureIoStalled,
-        "container_pressure_io_stalled_seconds_total",
-        "Total time duration no tasks in the container could make progress due to IO congestion.",
-    ),
-    gauge(
-        Slot::StartTime,
-        "container_start_time_seconds",
-        "Start time of the container since unix epoch in seconds.",
-    ),
-    gauge(Slot::LastSeen, "container_last_seen", "Last time a container was seen by the exporter"),
-];
 
 const READ_BYTES: Family<'_> =
     Family::counter("container_fs_reads_bytes_total", "Cumulative count of bytes read");
@@ -304,6 +79,27 @@ enum Kind {
     BlkioServiced1,
 }
 
+impl Kind {
+    /// Told of in every pass. A reading costs the same few microseconds whatever it tells, so what
+    /// nobody watches by the second is read when the container has its turn.
+    fn is_fast(self) -> bool {
+        matches!(
+            self,
+            Self::CpuStat
+                | Self::CfsStat1
+                | Self::CpuacctUsage1
+                | Self::CpuacctStat1
+                | Self::MemoryCurrent
+                | Self::MemoryUsage1
+                | Self::MemoryStat
+                | Self::MemoryStat1
+                | Self::MemoryEvents
+                | Self::MemoryOom1
+                | Self::Pids
+        )
+    }
+}
+
 /// A container's block device.
 struct Device {
     name: String,
@@ -333,6 +129,14 @@ pub(crate) struct Files {
     has_quota: bool,
     /// Version 1 has the processor's controller, so throttling is told there and not in version 2.
     cfs_in_version_1: bool,
+    memory: Option<Memory>,
+}
+
+/// What the memory files told last.
+#[derive(Debug, Clone, Copy)]
+struct Memory {
+    usage: u64,
+    inactive_file: u64,
 }
 
 impl Files {
@@ -394,6 +198,7 @@ impl Files {
             spec: Vec::with_capacity(7),
             has_quota: false,
             cfs_in_version_1: hierarchy.cpu.is_some(),
+            memory: None,
         }
     }
 
@@ -402,13 +207,35 @@ impl Files {
         put(&mut self.slots, pass, base, slot, value);
     }
 
-    /// Reads everything once.
-    pub(crate) fn read(&mut self, pass: &mut Pass<'_>, base: &BaseLabels, buffer: &mut Buffer) -> Reading {
+    /// Reads what is told in every pass, and all else when it is the container's `turn`.
+    pub(crate) fn read(
+        &mut self,
+        pass: &mut Pass<'_>,
+        base: &BaseLabels,
+        buffer: &mut Buffer,
+        turn: bool,
+    ) -> Reading {
         let mut reading = Reading::default();
-        self.devices.begin();
-        let Self { files, slots, devices, has_quota, cfs_in_version_1, .. } = self;
-        let mut missing = 0;
+        if turn {
+            self.devices.begin();
+        }
+        let Self { files, slots, devices, has_quota, cfs_in_version_1, memory, .. } = self;
+        let (mut tried, mut missing) = (0, 0);
         for (kind, file) in files.iter_mut() {
+            if !turn && !kind.is_fast() || *kind == Kind::CfsStat1 && !*has_quota {
+                continue;
+            }
+            // memory.stat is by far the dearest file. While usage stays the same to the byte, so
+            // does what can be reclaimed, or nearly: the next turn puts it right.
+            if !turn
+                && matches!(kind, Kind::MemoryStat | Kind::MemoryStat1)
+                && let Some(known) = memory.filter(|m| Some(m.usage) == reading.usage)
+            {
+                let mut put = |slot, value| put(slots, pass, base, slot, value);
+                working_set(reading.usage, known.inactive_file, &mut put);
+                continue;
+            }
+            tried += 1;
             let text = match file.read(buffer) {
                 Ok(text) => text,
                 Err(Errno::NODEV) => {
@@ -420,7 +247,11 @@ impl Files {
                     continue;
                 }
             };
-            let mut put = |slot, value| put(slots, pass, base, slot, value);
+            let mut put = |slot: Slot, value| {
+                if turn || slot.is_fast() {
+                    put(slots, pass, base, slot, value);
+                }
+            };
             match kind {
                 Kind::CpuStat => cpu_stat(text, *has_quota && !*cfs_in_version_1, &mut put),
                 Kind::CfsStat1 => cfs_stat_1(text, *has_quota, &mut put),
@@ -438,8 +269,23 @@ impl Files {
                     reading.usage = parse::unsigned(text);
                     number(text, |n| put(Slot::MemoryUsage, parse::value(n)));
                 }
-                Kind::MemoryStat => memory_stat(text, reading.usage, &mut put),
-                Kind::MemoryStat1 => memory_stat_1(text, reading.usage, &mut put),
+                Kind::MemoryStat | Kind::MemoryStat1 => {
+                    let version_1 = *kind == Kind::MemoryStat1;
+                    let key: &[u8] = if version_1 { b"total_inactive_file" } else { b"inactive_file" };
+                    let inactive_file = parse::field(text, key);
+                    *memory = reading
+                        .usage
+                        .zip(inactive_file)
+                        .map(|(usage, inactive_file)| Memory { usage, inactive_file });
+                    if let Some(inactive_file) = inactive_file {
+                        working_set(reading.usage, inactive_file, &mut put);
+                    }
+                    match (turn, version_1) {
+                        (false, _) => {}
+                        (true, true) => memory_stat_1(text, &mut put),
+                        (true, false) => memory_stat(text, &mut put),
+                    }
+                }
                 Kind::MemoryPeak | Kind::MemoryMaxUsage1 => {
                     number(text, |n| put(Slot::MemoryMaxUsage, parse::value(n)));
                 }
@@ -477,8 +323,8 @@ impl Files {
             }
         }
         // Where every file is missing, the cgroup went before it could be read at all.
-        reading.gone |= missing == files.len();
-        if !reading.gone {
+        reading.gone |= tried > 0 && missing == tried;
+        if turn && !reading.gone {
             for i in 0..self.spec.len() {
                 let (slot, value) = self.spec[i];
                 self.put(pass, base, slot, value);
@@ -534,12 +380,19 @@ impl Files {
         self.slots.iter_mut().for_each(|s| s.retire(pass));
         self.devices.begin();
         self.devices.end(|device| device.retire(pass));
+        self.memory = None;
     }
 }
 
 fn put(slots: &mut [LazySeries], pass: &mut Pass<'_>, base: &BaseLabels, slot: Slot, value: f64) {
     let (_, family, extra) = FAMILIES[slot as usize];
-    slots[slot as usize].put_with(pass, value, |pass| base.define(pass, family, extra));
+    let (series, define) =
+        (&mut slots[slot as usize], |pass: &mut Pass<'_>| base.define(pass, family, extra));
+    if slot.is_fast() {
+        series.put_with(pass, value, define);
+    } else {
+        series.put_slow_with(pass, value, define);
+    }
 }
 
 fn number(text: &[u8], then: impl FnOnce(u64)) {
@@ -582,7 +435,7 @@ fn cfs_stat_1(text: &[u8], has_quota: bool, put: &mut impl FnMut(Slot, f64)) {
     }
 }
 
-fn memory_stat(text: &[u8], usage: Option<u64>, put: &mut impl FnMut(Slot, f64)) {
+fn memory_stat(text: &[u8], put: &mut impl FnMut(Slot, f64)) {
     for (key, n) in parse::fields(text) {
         let value = parse::value(n);
         match key {
@@ -593,10 +446,7 @@ fn memory_stat(text: &[u8], usage: Option<u64>, put: &mut impl FnMut(Slot, f64))
             b"file_dirty" => put(Slot::MemoryDirty, value),
             b"file_writeback" => put(Slot::MemoryWriteback, value),
             b"active_file" => put(Slot::MemoryActiveFile, value),
-            b"inactive_file" => {
-                put(Slot::MemoryInactiveFile, value);
-                working_set(usage, n, put);
-            }
+            b"inactive_file" => put(Slot::MemoryInactiveFile, value),
             b"workingset_refault_anon" => put(Slot::RefaultAnon, value),
             b"workingset_refault_file" => put(Slot::RefaultFile, value),
             b"pgscan" => put(Slot::PageScan, value),
@@ -614,7 +464,7 @@ fn memory_stat(text: &[u8], usage: Option<u64>, put: &mut impl FnMut(Slot, f64))
     }
 }
 
-fn memory_stat_1(text: &[u8], usage: Option<u64>, put: &mut impl FnMut(Slot, f64)) {
+fn memory_stat_1(text: &[u8], put: &mut impl FnMut(Slot, f64)) {
     for (key, n) in parse::fields(text) {
         let value = parse::value(n);
         match key {
@@ -627,10 +477,7 @@ fn memory_stat_1(text: &[u8], usage: Option<u64>, put: &mut impl FnMut(Slot, f64
             b"total_dirty" => put(Slot::MemoryDirty, value),
             b"total_writeback" => put(Slot::MemoryWriteback, value),
             b"total_active_file" => put(Slot::MemoryActiveFile, value),
-            b"total_inactive_file" => {
-                put(Slot::MemoryInactiveFile, value);
-                working_set(usage, n, put);
-            }
+            b"total_inactive_file" => put(Slot::MemoryInactiveFile, value),
             b"total_pgfault" => put(Slot::FaultsHierarchy, value),
             b"total_pgmajfault" => put(Slot::MajorFaultsHierarchy, value),
             b"total_workingset_refault_anon" => put(Slot::RefaultAnon, value),
@@ -715,7 +562,7 @@ impl Device {
             _ => return,
         };
         let device = self.name.as_str();
-        series.put_with(pass, parse::value(n), |pass| base.define(pass, family, &[("device", device)]));
+        series.put_slow_with(pass, parse::value(n), |pass| base.define(pass, family, &[("device", device)]));
     }
 
     fn retire(mut self, pass: &mut Pass<'_>) {

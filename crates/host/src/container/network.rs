@@ -87,12 +87,13 @@ impl Networks {
 
     /// Decides anew which container reports which namespace.
     pub(super) fn assign(&mut self, live: &mut BTreeMap<u64, Live>, pass: &mut Pass<'_>) {
-        let machine = self.namespace(1).or_else(|| self.namespace(std::process::id()));
+        let machine =
+            namespace(&self.proc_root, 1).or_else(|| namespace(&self.proc_root, std::process::id()));
         // Namespace: holds the pod's network (first), age, process.
         let mut reporters: HashMap<u64, (bool, u64, u32)> = HashMap::new();
         for (generation, live) in live.iter().filter(|(_, l)| !l.gone) {
             let Some(pid) = live.pid else { continue };
-            let Some(namespace) = self.namespace(pid).filter(|n| Some(*n) != machine) else { continue };
+            let Some(namespace) = live.namespace.filter(|n| Some(*n) != machine) else { continue };
             let candidate = (!live.known.facts.sandbox, *generation, pid);
             let best = reporters.entry(namespace).or_insert(candidate);
             *best = candidate.min(*best);
@@ -122,17 +123,11 @@ impl Networks {
         }
     }
 
-    /// The inode number of a process' network namespace.
-    fn namespace(&self, pid: u32) -> Option<u64> {
-        let path = self.proc_root.join(pid.to_string()).join("ns/net");
-        std::fs::metadata(path).ok().map(|m| m.ino())
-    }
-
     /// Reads all counters once.
     pub(super) fn read(&mut self, live: &mut BTreeMap<u64, Live>, pass: &mut Pass<'_>, buffer: &mut Buffer) {
         for (generation, reported) in &mut self.reported {
             let Some(live) = live.get(generation).filter(|l| !l.gone) else { continue };
-            // A failure shows at the next assignment, when the process is looked up again.
+            // A failure shows at the container's next turn, when its process is looked up again.
             let Ok(text) = reported.file.read(buffer) else { continue };
             reported.interfaces.begin();
             for (name, counters) in parse::lines(text).filter_map(parse::net_device) {
@@ -159,6 +154,12 @@ impl Networks {
             reported.retire(pass);
         }
     }
+}
+
+/// The inode number of a process' network namespace.
+pub(super) fn namespace(proc_root: &Path, pid: u32) -> Option<u64> {
+    let path = proc_root.join(pid.to_string()).join("ns/net");
+    std::fs::metadata(path).ok().map(|m| m.ino())
 }
 
 impl Reported {

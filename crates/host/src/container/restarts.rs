@@ -49,7 +49,11 @@ struct Count {
 }
 
 #[derive(Default)]
-pub(super) struct Restarts(BTreeMap<Name, Count>);
+pub(super) struct Restarts {
+    names: BTreeMap<Name, Count>,
+    /// Something happened that was not put into a pass yet.
+    changed: bool,
+}
 
 impl Name {
     /// A pod's network holder is no container that anybody asked for.
@@ -71,11 +75,12 @@ impl Name {
 impl Restarts {
     pub(super) fn started(&mut self, known: &Known) {
         let Some(name) = Name::of(known) else { return };
-        let again = self.0.contains_key(&name);
-        if !again && self.0.len() >= NAMES_MAX {
+        self.changed = true;
+        let again = self.names.contains_key(&name);
+        if !again && self.names.len() >= NAMES_MAX {
             return;
         }
-        let count = self.0.entry(name).or_default();
+        let count = self.names.entry(name).or_default();
         count.living += 1;
         count.ended = None;
         match known.facts.attempt {
@@ -88,7 +93,8 @@ impl Restarts {
     /// A runtime told of a container that is being counted under another name, or of its attempts.
     pub(super) fn identified(&mut self, known: &Known) {
         let Some(name) = Name::of(known) else { return };
-        match (self.0.get_mut(&name), known.facts.attempt) {
+        self.changed = true;
+        match (self.names.get_mut(&name), known.facts.attempt) {
             (Some(count), Some(attempt)) => count.tell(attempt),
             (Some(_), None) => {}
             (None, _) => self.started(known),
@@ -96,15 +102,19 @@ impl Restarts {
     }
 
     pub(super) fn stopped(&mut self, known: &Known, now: MonotonicTime) {
-        let Some(count) = Name::of(known).and_then(|n| self.0.get_mut(&n)) else { return };
+        let Some(count) = Name::of(known).and_then(|n| self.names.get_mut(&n)) else { return };
         count.living = count.living.saturating_sub(1);
         if count.living == 0 {
             count.ended = Some(now);
         }
     }
 
-    pub(super) fn put(&mut self, now: MonotonicTime, pass: &mut Pass<'_>) {
-        self.0.retain(|name, count| {
+    /// Gives the counts if one changed or if it is their `turn`.
+    pub(super) fn put(&mut self, now: MonotonicTime, pass: &mut Pass<'_>, turn: bool) {
+        if !std::mem::take(&mut self.changed) && !turn {
+            return;
+        }
+        self.names.retain(|name, count| {
             let forgotten = count.ended.is_some_and(|t| now.since(t).as_millis() >= REMEMBERED_MS);
             if forgotten {
                 count.series.retire(pass);
@@ -127,13 +137,13 @@ impl Count {
         let value = parse::value(self.restarts);
         let Name { namespace, pod, uid, container } = name;
         if pod.is_empty() {
-            self.series.put(pass, RESTARTS, &[("name", container)], value);
+            self.series.put_slow_with(pass, value, |pass| pass.define(RESTARTS, &[("name", container)]));
             return;
         }
         let labels =
             [("namespace", namespace.as_str()), ("pod", pod), ("container", container), ("uid", uid)];
         // The uid is no label of cAdvisor's series, but kube-state-metrics' has it.
-        self.series.put(pass, RESTARTS, &labels[..3], value);
-        self.pod_series.put(pass, POD_RESTARTS, &labels, value);
+        self.series.put_slow_with(pass, value, |pass| pass.define(RESTARTS, &labels[..3]));
+        self.pod_series.put_slow_with(pass, value, |pass| pass.define(POD_RESTARTS, &labels));
     }
 }

@@ -142,7 +142,9 @@ impl Machine {
             assert_eq!(self.labels.insert(definition.series, text), None);
         }
         let mut out = BTreeMap::new();
-        for (series, value) in samples.rows[0].series.iter().zip(&samples.rows[0].values) {
+        assert!(samples.rows.iter().all(|row| row.time_ms == self.clock.unix_ms()));
+        let rows = samples.rows.iter().flat_map(|row| row.series.iter().zip(&row.values));
+        for (series, value) in rows {
             assert!(!samples.retired.contains(series), "a retired series has no sample");
             assert_eq!(out.insert(self.labels[series].clone(), *value), None);
         }
@@ -158,10 +160,11 @@ impl Machine {
         out
     }
 
-    /// Passes until waiting for a runtime that does not come is over.
+    /// Passes until waiting for a runtime that does not come is over: the last samples of all series.
     fn settle(&mut self) -> BTreeMap<String, f64> {
-        (0..3).for_each(|_| drop(self.pass()));
-        self.pass()
+        let mut last = BTreeMap::new();
+        (0..4).for_each(|_| last.extend(self.pass()));
+        last
     }
 
     fn tell(&self, containers: Vec<RuntimeContainer>) {
@@ -346,4 +349,85 @@ fn a_short_life_is_told_from_its_start_to_its_end() {
     change(tree::TreeChange::Removed { path: format!("/{ID}") });
     machine.pass();
     assert_eq!(machine.changes, [format!("started {ID}"), format!("stopped {ID}")]);
+}
+
+#[test]
+fn slow_facts_come_in_turns_and_what_is_watched_by_the_second_in_every_pass() {
+    for version in ["v1", "v2", "hybrid"] {
+        let mut machine = Machine::new(version, &[ID, ID2]);
+        machine.settle();
+        let mut turns = BTreeMap::from([(ID, 0), (ID2, 0)]);
+        for _ in 0..20 {
+            let samples = machine.pass();
+            for id in [ID, ID2] {
+                for name in [
+                    "container_cpu_usage_seconds_total",
+                    "container_cpu_cfs_throttled_periods_total",
+                    "container_memory_usage_bytes",
+                    "container_memory_working_set_bytes",
+                    "container_threads",
+                    "container_oom_events_total",
+                ] {
+                    assert!(value(&samples, name, &[id]).is_some(), "{version} {name}");
+                }
+                let slow = [
+                    "container_memory_rss",
+                    "container_fs_writes_bytes_total",
+                    "container_processes",
+                    "container_memory_failcnt",
+                    "container_spec_memory_limit_bytes",
+                    "container_start_time_seconds",
+                    "container_info",
+                ];
+                let given = slow.iter().filter(|n| value(&samples, n, &[id]).is_some()).count();
+                assert!(given == 0 || given == slow.len(), "{version}: all in one turn, not {given}");
+                *turns.get_mut(id).unwrap() += usize::from(given > 0);
+            }
+        }
+        assert!(turns.values().all(|n| *n == 2), "{version}: twice in 20 s, not {turns:?}");
+    }
+}
+
+#[test]
+fn memory_stat_is_read_again_when_usage_changes_and_at_the_turn() {
+    for (version, folder, usage, key) in [
+        ("v2", "cgroup", "memory.current", "inactive_file"),
+        ("v1", "cgroup/memory", "memory.usage_in_bytes", "total_inactive_file"),
+    ] {
+        let mut machine = Machine::new(version, &[ID]);
+        machine.settle();
+        let folder = machine.root.path().join(folder).join(ID);
+        let working_set = |machine: &mut Machine| {
+            let samples = machine.pass();
+            value(&samples, "container_memory_working_set_bytes", &[]).unwrap()
+        };
+        write(folder.join("memory.stat"), &format!("{key} 100\n"));
+        assert_eq!(working_set(&mut machine), 600.0, "{version}: as before, as usage is");
+        write(folder.join(usage), "1001\n");
+        assert_eq!(working_set(&mut machine), 901.0, "{version}");
+        write(folder.join("memory.stat"), &format!("{key} 200\n"));
+        let at_turn: Vec<f64> = (0..10).map(|_| working_set(&mut machine)).collect();
+        assert_eq!((at_turn[0], at_turn[9]), (901.0, 801.0), "{version}: {at_turn:?}");
+    }
+}
+
+#[test]
+fn the_row_of_every_pass_keeps_its_series_and_its_memory() {
+    let mut machine = Machine::new("hybrid", &[ID, ID2]);
+    machine.settle();
+    let (mut samples, mut changes) = (Samples::default(), Vec::new());
+    let mut layout = Vec::new();
+    for pass in 1..=20 {
+        let memory = samples.rows.first().map(|row| row.series.as_ptr());
+        samples.rows.iter_mut().for_each(|row| row.series.clear());
+        machine.reader.collect(10_000 + pass * 1000, &mut samples, &mut changes);
+        let row = &samples.rows[0];
+        assert_eq!(row.series.len(), row.values.len());
+        assert!(memory.is_none_or(|m| m == row.series.as_ptr()), "the row is used again");
+        if layout.is_empty() {
+            layout.clone_from(&row.series);
+        }
+        assert_eq!(row.series, layout);
+        assert!(samples.rows.len() <= 2);
+    }
 }

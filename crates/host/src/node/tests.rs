@@ -133,7 +133,9 @@ fn two_readers_share_numbers_and_a_row() {
 
 #[test]
 fn this_machine_is_read() {
-    let mut reader = NodeReader::new(&Config::default(), Arc::new(vedette_sys::SystemClock)).unwrap();
+    // A busy machine may start the thread for file systems late.
+    let config = Config { filesystem_wait_ms: 60_000, ..Config::default() };
+    let mut reader = NodeReader::new(&config, Arc::new(vedette_sys::SystemClock)).unwrap();
     let mut receiver = Receiver::default();
     let samples = pass(&mut reader, &mut receiver, 1000);
     assert!(samples["node_memory_MemTotal_bytes"] > 0.0);

@@ -3,6 +3,14 @@ use proptest::prelude::*;
 use super::*;
 
 #[test]
+fn one_field_is_found_by_its_whole_name() {
+    let text = b"active_file 1\ninactive_file 2\ninactive_file_x 3\nbad x\n";
+    assert_eq!(field(text, b"inactive_file"), Some(2));
+    assert_eq!(field(text, b"file"), None);
+    assert_eq!(field(text, b"bad"), None);
+}
+
+#[test]
 fn numbers_are_read_and_what_is_none_is_refused() {
     for (text, expected) in [
         ("0", Some(0)),

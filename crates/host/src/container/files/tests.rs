@@ -32,8 +32,8 @@ proptest! {
         let mut put = |_: Slot, value: f64| assert!(value.is_finite());
         cpu_stat(&bytes, true, &mut put);
         cfs_stat_1(&bytes, true, &mut put);
-        memory_stat(&bytes, Some(1), &mut put);
-        memory_stat_1(&bytes, Some(1), &mut put);
+        memory_stat(&bytes, &mut put);
+        memory_stat_1(&bytes, &mut put);
         pressure(&bytes, Slot::CpuUsage, Slot::CpuUsage, &mut put);
         let _ = (oom_kills(&bytes), Limit::parse(&bytes).map(Limit::bytes));
     }
