@@ -57,8 +57,7 @@ fn fast(skips: &mut Vec<String>) -> Result<()> {
         cargo(&["test", "--locked", "--workspace", "--exclude", "vedette-e2e", "--", "--show-output"]);
     watched(&mut tests, skips)?;
     web::install()?;
-    check(&mut command("npm", &["--prefix", "ui", "run", "check"]))?;
-    check(&mut command("npm", &["--prefix", "ui", "run", "format:check"]))?;
+    check(&mut command("npm", &["--prefix", "ui", "run", "lint"]))?;
     check(&mut command("npm", &["--prefix", "ui", "test"]))
 }
 

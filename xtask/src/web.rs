@@ -18,9 +18,7 @@ pub fn install() -> Result<()> {
     if fs::read(&stamp).is_ok_and(|have| have == wanted) {
         return Ok(());
     }
-    // Not `npm ci`: it refuses a lock file that leaves out other platforms' optional packages,
-    // and registries that mirror only some platforms make such lock files.
-    check(&mut command("npm", &["--prefix", "ui", "install", "--no-audit", "--no-fund"]))?;
+    check(&mut command("npm", &["--prefix", "ui", "ci", "--no-audit", "--no-fund"]))?;
     fs::write(stamp, wanted)?;
     Ok(())
 }

@@ -24,7 +24,7 @@ fn sensor(test: &str, config: &Config) -> Option<(MutexGuard<'static, ()>, Senso
     match Sensor::start(config) {
         Ok(sensor) => Some((guard, sensor)),
         Err(error) => {
-            println!("skipped: {test}: {error} ({})", error.remedy());
+            println!("SKIPPED {test}: {error} ({})", error.remedy());
             None
         }
     }
@@ -81,7 +81,7 @@ fn a_shell_on_a_connection_is_told_with_its_peer() {
     let Some((_guard, mut sensor)) = sensor("a_shell_on_a_connection", &config) else { return };
     for (listen, peer) in [("127.0.0.1:0", "127.0.0.1"), ("[::1]:0", "::1")] {
         let Ok(listener) = TcpListener::bind(listen) else {
-            println!("skipped: a_shell_on_a_connection: {listen} is not available");
+            println!("SKIPPED a_shell_on_a_connection: {listen} is not available");
             continue;
         };
         let address = listener.local_addr().unwrap();

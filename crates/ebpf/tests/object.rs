@@ -99,7 +99,7 @@ fn objects_are_what_the_source_compiles_to() {
     );
     if found.as_ref().is_none_or(|found| !recorded.starts_with(found.as_str())) {
         println!(
-            "skipped: comparing the objects needs exactly\n{recorded}here is\n{}",
+            "SKIPPED comparing the kernel objects: it needs exactly the compiler of {recorded:?}, here is {:?}",
             found.unwrap_or_default()
         );
         return;

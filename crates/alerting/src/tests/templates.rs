@@ -94,7 +94,7 @@ fn annotations_of_foreign_rules_render_as_in_go() {
     let file = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("../../../shared/conformance/alertmanager/golden/template_golden.json");
     let Ok(golden) = fs::read_to_string(file) else {
-        eprintln!("1 skipped: ../shared/conformance/alertmanager is not there");
+        println!("SKIPPED template renderings: ../shared/conformance/alertmanager is not there");
         return;
     };
     let golden: serde_json::Value = serde_json::from_str(&golden).unwrap();

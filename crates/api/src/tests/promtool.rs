@@ -15,7 +15,9 @@ fn promtool() -> Option<PathBuf> {
 #[tokio::test]
 async fn promtool_understands_every_answer() {
     let Some(promtool) = promtool() else {
-        println!("skipped: target/peers/debian/usr/bin/promtool is not there");
+        println!(
+            "SKIPPED promtool: target/peers/debian/usr/bin/promtool is not there; the e2e lane unpacks it"
+        );
         return;
     };
     let running = start().await;
@@ -26,7 +28,7 @@ async fn promtool_understands_every_answer() {
         (
             vec!["instant", "--time", time, "&", "sum by (job) (up)"],
             true,
-            "{job=\"node\"} => 0 @[1700000000]\n{job=\"prometheus\"} => 1 @[1700000000]\n",
+            "{job=\"node\"} => 0 @[1700000000]\n",
         ),
         (vec!["instant", "--time", time, "&", "vector(1) / 0"], true, "{} => +Inf @[1700000000]\n"),
         (vec!["instant", "--time", time, "&", "2"], true, "scalar: 2 @[1700000000]\n"),

@@ -189,7 +189,7 @@ fn data(json: &serde_json::Value) -> Value {
 fn alertmanager_templates_render_as_in_go() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/conformance/alertmanager");
     let Ok(golden) = fs::read_to_string(folder.join("golden/template_golden.json")) else {
-        eprintln!("1 skipped: ../shared/conformance/alertmanager is not there");
+        println!("SKIPPED golden renderings: ../shared/conformance/alertmanager is not there");
         return;
     };
     let golden: serde_json::Value = serde_json::from_str(&golden).unwrap();
