@@ -84,6 +84,9 @@ fn run(command: Command) -> Result<u8> {
 }
 
 fn wait(work: impl Future<Output = Result<()>>) -> Result<()> {
+    // The HTTP client wants to know who does its cryptography before it is made, also for http://.
+    // It fails only where somebody has said so before.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("cannot start the network")?.block_on(work)
 }
