@@ -58,7 +58,7 @@ enum Command {
     },
     /// Print a table of measured figures
     Bench {
-        /// Which: `idle`, `tsdb`, `eventdb`
+        /// Which: `idle`, `tsdb`, `eventdb`, `host`
         name: String,
     },
     /// Build the release binary at `target/release/vedette`

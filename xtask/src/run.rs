@@ -107,10 +107,13 @@ pub fn bench(name: &str) -> Result<()> {
                 .env("VEDETTE_BINARY", target().join("release/vedette")),
             )
         }
-        "tsdb" | "eventdb" => {
-            let package = format!("vedette-{name}");
-            check(&mut cargo(&["run", "--release", "--package", &package, "--example", "bench"]))
-        }
-        other => bail!("no bench is called {other:?}; there are: idle, tsdb, eventdb"),
+        "tsdb" => example("vedette-tsdb", "ingest"),
+        "eventdb" => example("vedette-eventdb", "search_time"),
+        "host" => example("vedette-host", "pass_cost"),
+        other => bail!("no bench is called {other:?}; there are: idle, tsdb, eventdb, host"),
     }
+}
+
+fn example(package: &str, name: &str) -> Result<()> {
+    check(&mut cargo(&["run", "--release", "--package", package, "--example", name]))
 }

@@ -17,6 +17,9 @@ use crate::{
     tidy, web,
 };
 
+/// How long building a reference program may take, as `timeout` takes it.
+const GO_BUILD_SECONDS_MAX: &str = "1200";
+
 /// Runs lanes one after another; all run even if one fails.
 pub fn lanes(lanes: &[Lane]) -> Result<()> {
     let mut report = Report::default();
@@ -92,8 +95,10 @@ fn peers(skips: &mut Vec<String>) -> Result<()> {
     }
     let tools = target().join("peers/go");
     std::fs::create_dir_all(&tools)?;
-    let mut build = Command::new("go");
-    build.args(["build", "-o"]).arg(&tools).args(["github.com/prometheus/prometheus/cmd/promtool"]);
+    // The first build fetches some hundred modules, which a slow proxy can stretch without end.
+    let mut build = Command::new("timeout");
+    build.args([GO_BUILD_SECONDS_MAX, "go", "build", "-o"]).arg(&tools);
+    build.arg("github.com/prometheus/prometheus/cmd/promtool");
     build.current_dir(crate::run::root().join("tests/peers")).env("CGO_ENABLED", "0");
     if let Err(error) = check(&mut build) {
         skips.push(format!("peers lane: promtool cannot be built here: {error:#}"));
