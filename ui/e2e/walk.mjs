@@ -319,6 +319,8 @@ for (const look of [looks[0], looks[3]]) {
     );
     await page.goBack();
     await page.waitForFunction(() => location.pathname === '/');
+    // The address changes before the app has heard of it; a key pressed between would be lost.
+    await settled(page);
     await page.keyboard.press('l');
     await page.waitForURL(/live=0/);
   });
