@@ -310,6 +310,7 @@ for (const look of [looks[0], looks[3]]) {
     await shot(page, `${look.name}-flow-keys`);
     await axe(page, `${look.name} keys`);
     await page.keyboard.press('Escape');
+    await page.getByRole('dialog', { name: 'Keys' }).waitFor({ state: 'hidden' });
     await page.keyboard.press('g');
     await page.keyboard.press('e');
     await page.waitForURL(/\/explore\/events/);
@@ -320,7 +321,7 @@ for (const look of [looks[0], looks[3]]) {
     await page.goBack();
     await page.waitForFunction(() => location.pathname === '/');
     // The address changes before the app has heard of it; a key pressed between would be lost.
-    await settled(page);
+    await page.locator('.charts canvas').first().waitFor();
     await page.keyboard.press('l');
     await page.waitForURL(/live=0/);
   });
