@@ -346,7 +346,7 @@ fn events_beyond_the_limits_are_counted() {
     }
 }
 
-/// The disk fills up: batches are refused for now, and the same batches are taken later, once.
+/// The disk fills up: batches are refused, and the same batches are taken once, when there is room.
 #[test]
 fn a_full_disk_is_retried() {
     let fs = SimFs::new(1);
