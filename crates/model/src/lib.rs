@@ -7,6 +7,7 @@
 mod batch;
 mod event;
 mod finding;
+mod histogram;
 mod identity;
 mod labels;
 mod matcher;
@@ -18,10 +19,15 @@ pub mod telemetry;
 pub use batch::{Batch, Origin, Payload, Rejected, Row, Samples, SeriesDefinition, Sink};
 pub use event::{Event, EventKind, Fact, NAMED_PIPE_BIT, Socket, SocketDirection, StreamTarget, Transport};
 pub use finding::{Finding, FindingState, Severity};
+pub use histogram::{
+    CUSTOM_BUCKETS_SCHEMA, EXPONENTIAL_SCHEMAS, HISTOGRAM_BUCKETS_MAX, HistogramCounts, HistogramError,
+    NativeHistogram, ResetHint, Span,
+};
 pub use identity::{Ancestor, Container, Host, Process, ProcessKey};
 pub use labels::{Labels, LabelsBuilder, MAX_LABEL_BYTES, METRIC_NAME};
 pub use matcher::{MatchOp, Matcher, MatcherError, Pattern, compile_anchored};
 pub use read::{
-    ChunkSummary, Hints, LabelQuery, MetricReader, ReadError, SampleBuffer, Select, SeriesSet, TimeRange,
+    ChunkSummary, Exemplar, Hints, LabelQuery, MetricReader, ReadError, SampleBuffer, Select, SeriesSet,
+    TimeRange,
 };
 pub use sample::{MetricKind, MetricMetadata, STALE_NAN_BITS, is_stale, stale_nan};

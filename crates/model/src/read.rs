@@ -3,7 +3,9 @@
 //! A selection names the series; samples are decoded series by series into a caller's buffer,
 //! from as many threads as the caller likes. Nobody ever holds all samples of a selection.
 
-use crate::{Labels, Matcher, MetricMetadata};
+use std::sync::Arc;
+
+use crate::{Labels, Matcher, MetricMetadata, NativeHistogram};
 
 /// Times in milliseconds since the Unix epoch, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,8 +102,14 @@ pub enum ReadError {
 pub struct SampleBuffer {
     /// Milliseconds since the Unix epoch.
     pub times_ms: Vec<i64>,
-    /// Values, staleness markers included.
+    /// Values, staleness markers included. Where the sample is a native histogram its sum, so
+    /// that a staleness marker is one in either case.
     pub values: Vec<f64>,
+    /// The samples that are native histograms: index in the other columns, growing, and histogram.
+    pub histograms: Vec<(u32, Arc<NativeHistogram>)>,
+    /// Since when each sample counts (start timestamp), 0 where that is not known. Empty where
+    /// it is known of none.
+    pub starts_ms: Vec<i64>,
 }
 
 impl SampleBuffer {
@@ -109,12 +117,91 @@ impl SampleBuffer {
     pub fn clear(&mut self) {
         self.times_ms.clear();
         self.values.clear();
+        self.histograms.clear();
+        self.starts_ms.clear();
     }
 
     /// Adds one sample.
     pub fn push(&mut self, time_ms: i64, value: f64) {
         self.times_ms.push(time_ms);
         self.values.push(value);
+        if !self.starts_ms.is_empty() {
+            self.starts_ms.push(0);
+        }
+    }
+
+    /// Adds one sample that is a histogram.
+    pub fn push_histogram(&mut self, time_ms: i64, histogram: Arc<NativeHistogram>) {
+        self.push(time_ms, histogram.sum);
+        self.histograms.push((self.times_ms.len() as u32 - 1, histogram));
+    }
+
+    /// Tells since when the sample that was added last counts; 0 where that is not known.
+    pub fn set_last_start(&mut self, start_ms: i64) {
+        if start_ms != 0 && self.starts_ms.is_empty() {
+            self.starts_ms.resize(self.times_ms.len(), 0);
+        }
+        if let Some(last) = self.starts_ms.last_mut() {
+            *last = start_ms;
+        }
+    }
+
+    /// The histogram at an index, `None` where the sample is a float.
+    pub fn histogram(&self, index: usize) -> Option<&Arc<NativeHistogram>> {
+        let found = self.histograms.binary_search_by_key(&index, |(i, _)| *i as usize);
+        found.ok().map(|at| &self.histograms[at].1)
+    }
+
+    /// Since when the sample at an index counts, 0 where that is not known.
+    pub fn start_ms(&self, index: usize) -> i64 {
+        self.starts_ms.get(index).copied().unwrap_or(0)
+    }
+
+    /// Forgets the samples from index `length` on.
+    pub fn truncate(&mut self, length: usize) {
+        self.times_ms.truncate(length);
+        self.values.truncate(length);
+        self.histograms.truncate(self.histograms.partition_point(|(i, _)| (*i as usize) < length));
+        self.starts_ms.truncate(length);
+    }
+
+    /// Removes the samples from index `start` on whose time is not in `range`.
+    pub fn cut_to(&mut self, range: TimeRange, start: usize) {
+        let times = &self.times_ms[start..];
+        let end = start + times.partition_point(|&t| t <= range.end_ms);
+        let begin = (start + times.partition_point(|&t| t < range.start_ms)).min(end);
+        self.truncate(end);
+        if begin == start {
+            return;
+        }
+        self.times_ms.drain(start..begin);
+        self.values.drain(start..begin);
+        if !self.starts_ms.is_empty() {
+            self.starts_ms.drain(start..begin);
+        }
+        let moved = (begin - start) as u32;
+        self.histograms.retain_mut(|(i, _)| {
+            let index = *i as usize;
+            if index >= begin {
+                *i -= moved;
+            }
+            index < start || index >= begin
+        });
+    }
+
+    /// Appends the samples of another buffer.
+    pub fn extend_from(&mut self, other: &Self) {
+        let before = self.times_ms.len();
+        if !other.starts_ms.is_empty() && self.starts_ms.is_empty() {
+            self.starts_ms.resize(before, 0);
+        }
+        self.times_ms.extend_from_slice(&other.times_ms);
+        self.values.extend_from_slice(&other.values);
+        self.histograms.extend(other.histograms.iter().map(|(i, h)| (i + before as u32, Arc::clone(h))));
+        self.starts_ms.extend_from_slice(&other.starts_ms);
+        if !self.starts_ms.is_empty() {
+            self.starts_ms.resize(self.times_ms.len(), 0);
+        }
     }
 
     /// Number of samples.
@@ -126,6 +213,17 @@ impl SampleBuffer {
     pub fn is_empty(&self) -> bool {
         self.times_ms.is_empty()
     }
+}
+
+/// A trace or another witness that stands for the samples of a series near it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Exemplar {
+    /// Labels, such as `trace_id`.
+    pub labels: Labels,
+    /// The observed value.
+    pub value: f64,
+    /// When it was observed, milliseconds since the Unix epoch.
+    pub time_ms: i64,
 }
 
 /// What is known of a stretch of one series without decoding it.
@@ -147,7 +245,7 @@ pub struct ChunkSummary {
     pub last: f64,
     /// How often a value was lower than the one before, as a counter's reset.
     pub resets: u32,
-    /// Whether a staleness marker or NaN lies in the stretch, so that it must be decoded.
+    /// Whether a staleness marker, NaN or histogram lies in the stretch, so that it must be decoded.
     pub special: bool,
 }
 
@@ -186,6 +284,58 @@ pub trait MetricReader: Send + Sync {
     /// Label sets of series, sorted.
     fn series(&self, query: &LabelQuery) -> Result<Vec<Labels>, ReadError>;
 
+    /// Exemplars of the series that satisfy all matchers of any one set, in order of labels and
+    /// time. A store that keeps none gives none.
+    fn exemplars(&self, query: &LabelQuery) -> Result<Vec<(Labels, Vec<Exemplar>)>, ReadError> {
+        let _ = query;
+        Ok(Vec::new())
+    }
+
     /// What is known of metric families, sorted by name; `family` narrows to one, `limit` 0 means all.
     fn metadata(&self, family: Option<&str>, limit: usize) -> Vec<MetricMetadata>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn buffer() -> SampleBuffer {
+        let mut buffer = SampleBuffer::default();
+        buffer.push(10, 1.0);
+        buffer.push_histogram(20, Arc::new(NativeHistogram::stale()));
+        buffer.set_last_start(5);
+        buffer.push(30, 3.0);
+        buffer.push_histogram(40, Arc::new(NativeHistogram::stale()));
+        buffer
+    }
+
+    #[test]
+    fn columns_stay_together_when_cut() {
+        for (start_ms, end_ms, start, expected) in [
+            (20, 40, 0, vec![(20, true, 5), (30, false, 0), (40, true, 0)]),
+            (25, 35, 0, vec![(30, false, 0)]),
+            (40, 40, 1, vec![(10, false, 0), (40, true, 0)]),
+            (50, 60, 0, vec![]),
+            (0, 20, 0, vec![(10, false, 0), (20, true, 5)]),
+        ] {
+            let mut cut = buffer();
+            cut.cut_to(TimeRange { start_ms, end_ms }, start);
+            let rows: Vec<_> = (0..cut.len())
+                .map(|i| (cut.times_ms[i], cut.histogram(i).is_some(), cut.start_ms(i)))
+                .collect();
+            assert_eq!(rows, expected, "{start_ms}..={end_ms} from {start}");
+            assert_eq!(cut.values.len(), cut.len());
+        }
+    }
+
+    #[test]
+    fn columns_stay_together_when_joined() {
+        let mut joined = SampleBuffer::default();
+        joined.push(1, 0.5);
+        joined.extend_from(&buffer());
+        assert_eq!(joined.histograms.iter().map(|(i, _)| *i).collect::<Vec<_>>(), [2, 4]);
+        assert_eq!(joined.starts_ms, [0, 0, 5, 0, 0]);
+        joined.push(50, 1.0);
+        assert_eq!(joined.starts_ms.len(), joined.len());
+    }
 }

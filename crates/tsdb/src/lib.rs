@@ -10,6 +10,7 @@
 
 mod bytes;
 mod chunk;
+mod compact;
 mod config;
 mod error;
 mod head;
@@ -17,6 +18,7 @@ mod maintain;
 mod metrics;
 mod postings;
 mod reader;
+mod seal;
 mod segment;
 mod stats;
 mod store;

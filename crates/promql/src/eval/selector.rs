@@ -53,6 +53,10 @@ impl Evaluator<'_> {
         self.cancel.check()?;
         buffer.clear();
         set.read(series, range, buffer)?;
+        if !buffer.histograms.is_empty() {
+            let what = format!("native histograms, as in {}", set.labels(series));
+            return Err(QueryError::Unsupported { what });
+        }
         // Only the peak is of interest: the buffer is used again for the next series.
         self.hold(2 * buffer.len())?;
         self.release(2 * buffer.len());

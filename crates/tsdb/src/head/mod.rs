@@ -13,7 +13,7 @@ use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use roaring::RoaringBitmap;
 use vedette_model::{Labels, TimeRange};
 
-pub use series::{Claim, SeriesData, Snapshot, cut_to};
+pub use series::{Claim, SeriesData, Snapshot};
 use symbols::{Symbol, Symbols};
 
 use crate::{SeriesRef, postings::Postings};

@@ -172,24 +172,13 @@ impl Snapshot {
         for frame in frames(&self.encoded) {
             let start = out.len();
             chunk::decode(frame.chunk, out).expect("BUG: a chunk of the head does not decode");
-            cut_to(range, start, out);
+            out.cut_to(range, start);
         }
         let start = out.len();
         out.times_ms.extend_from_slice(&self.tail.times_ms);
         out.values.extend_from_slice(&self.tail.values);
-        cut_to(range, start, out);
+        out.cut_to(range, start);
     }
-}
-
-/// Removes the samples from index `start` on that are not in `range`.
-pub fn cut_to(range: TimeRange, start: usize, out: &mut SampleBuffer) {
-    let times = &out.times_ms[start..];
-    let end = start + times.partition_point(|&t| t <= range.end_ms);
-    let begin = start + times.partition_point(|&t| t < range.start_ms);
-    out.times_ms.truncate(end);
-    out.values.truncate(end);
-    out.times_ms.drain(start..begin.min(end));
-    out.values.drain(start..begin.min(end));
 }
 
 struct Frame<'a> {

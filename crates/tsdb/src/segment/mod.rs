@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 use vedette_model::{ChunkSummary, ReadError, SampleBuffer, TimeRange};
 use vedette_sys::{File, Fs};
 
-use crate::{bytes::Cursor, chunk, head::cut_to};
+use crate::{bytes::Cursor, chunk};
 
 pub use index::{Block, Index};
 pub use writer::SegmentWriter;
@@ -204,7 +204,7 @@ impl Segment {
                 return Err(place());
             }
             chunk::decode(bytes, out).ok_or_else(place)?;
-            cut_to(range, start, out);
+            out.cut_to(range, start);
         }
         Ok(())
     }
