@@ -43,16 +43,7 @@ pub struct Parts {
 
 /// Unpacks and installs what is not there yet.
 pub fn prepare() -> Result<Parts> {
-    let root = target().join("peers/debian");
-    fs::create_dir_all(&root)?;
-    let mut missing = Vec::new();
-    let wanted: Vec<&str> = UNPACKED.iter().copied().filter(|p| !stamp(&root, p).exists()).collect();
-    if !wanted.is_empty()
-        && let Err(error) = unpack(&root, &wanted)
-    {
-        eprintln!("cannot unpack {}: {error:#}", wanted.join(" "));
-        missing.push(format!("apt-get update && apt-get download {}", wanted.join(" ")));
-    }
+    let (root, mut missing) = unpacked(UNPACKED)?;
     let absent: Vec<&str> =
         INSTALLED.iter().filter(|(p, _)| !on_path(p)).map(|(_, package)| *package).collect();
     if !absent.is_empty() && install(&absent).is_err() {
@@ -62,6 +53,22 @@ pub fn prepare() -> Result<Parts> {
         eprintln!("missing for some tests; run as root: {line}");
     }
     Ok(Parts { root, missing })
+}
+
+/// Unpacks those packages that are not there yet. Gives the root of the tree, and the lines that
+/// get what could not be had.
+pub fn unpacked(packages: &[&str]) -> Result<(PathBuf, Vec<String>)> {
+    let root = target().join("peers/debian");
+    fs::create_dir_all(&root)?;
+    let wanted: Vec<&str> = packages.iter().copied().filter(|p| !stamp(&root, p).exists()).collect();
+    let mut missing = Vec::new();
+    if !wanted.is_empty()
+        && let Err(error) = unpack(&root, &wanted)
+    {
+        eprintln!("cannot unpack {}: {error:#}", wanted.join(" "));
+        missing.push(format!("apt-get update && apt-get download {}", wanted.join(" ")));
+    }
+    Ok((root, missing))
 }
 
 fn stamp(root: &Path, package: &str) -> PathBuf {

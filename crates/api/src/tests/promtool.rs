@@ -16,7 +16,7 @@ fn promtool() -> Option<PathBuf> {
 async fn promtool_understands_every_answer() {
     let Some(promtool) = promtool() else {
         println!(
-            "SKIPPED promtool: target/peers/debian/usr/bin/promtool is not there; the e2e lane unpacks it"
+            "SKIPPED promtool: target/peers/debian/usr/bin/promtool is not there; `cargo xtask test` unpacks it where apt-get works"
         );
         return;
     };
