@@ -6,6 +6,7 @@
 mod conformance;
 mod debian;
 mod docs;
+mod fuzz;
 mod layers;
 mod run;
 mod test;
@@ -56,6 +57,14 @@ enum Command {
         /// Part of a test's name
         name: Option<String>,
     },
+    /// Fuzz the decoders of foreign bytes, all or one
+    Fuzz {
+        /// Name of the target
+        target: Option<String>,
+        /// How long each target runs
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+    },
     /// Print a table of measured figures
     Bench {
         /// Which: `idle`, `tsdb`, `eventdb`, `host`
@@ -95,6 +104,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Gen => docs::generate(),
         Command::Conformance { suite, dir } => conformance::run(&suite, dir),
         Command::E2e { name } => test::e2e(name.as_deref()),
+        Command::Fuzz { target, seconds } => fuzz::fuzz(target.as_deref(), seconds),
         Command::Bench { name } => run::bench(&name),
         Command::Dist => run::dist(),
     }

@@ -12,13 +12,16 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use crate::{
-    Lane, debian,
+    Lane, debian, fuzz,
     run::{cargo, check, command, release_binary, target},
     tidy, web,
 };
 
 /// How long building a reference program may take, as `timeout` takes it.
 const GO_BUILD_SECONDS_MAX: &str = "1200";
+
+/// How long each fuzz target runs with every change.
+const FUZZ_SECONDS: u32 = 3;
 
 /// Runs lanes one after another; all run even if one fails.
 pub fn lanes(lanes: &[Lane]) -> Result<()> {
@@ -36,7 +39,17 @@ pub fn ci() -> Result<()> {
     for lane in [Lane::Fast, Lane::E2e, Lane::Peers] {
         report.step(lane_name(lane), |skips| lane_run(lane, skips));
     }
+    report.step("fuzz", fuzz_briefly);
     report.finish()
+}
+
+/// A look with every change; who searches for long calls `cargo xtask fuzz`.
+fn fuzz_briefly(skips: &mut Vec<String>) -> Result<()> {
+    if Command::new("c++").arg("--version").output().is_err() {
+        skips.push("fuzz: there is no C++ compiler to build libFuzzer with; install g++".into());
+        return Ok(());
+    }
+    fuzz::fuzz(None, FUZZ_SECONDS)
 }
 
 fn lane_name(lane: Lane) -> &'static str {

@@ -1,0 +1,108 @@
+//! The targets: for each decoder of foreign bytes what must hold whatever the bytes are.
+//!
+//! None may panic, run without end or take memory out of proportion; some promise more, which
+//! is asserted here.
+
+use std::{path::Path, sync::Arc};
+
+use vedette_gotemplate::{Limits, NoFunctions, Template, Value};
+use vedette_sys::{Flush, Fs as _, LogConfig, RecordLog, SimFs};
+
+/// One target.
+pub struct Target {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// Folders of this project whose files are good beginnings.
+    pub seeds: &'static [&'static str],
+    /// Tries one input.
+    pub run: fn(&[u8]),
+}
+
+/// All targets.
+pub const TARGETS: &[Target] = &[
+    Target { name: "promql", seeds: &["content/rules", "tests/conformance/promql"], run: promql },
+    Target { name: "selector", seeds: &[], run: selector },
+    Target { name: "rule-file", seeds: &["content/rules"], run: rule_file },
+    Target { name: "detection", seeds: &["content/detections"], run: detection },
+    Target { name: "template", seeds: &["content/rules"], run: template },
+    Target { name: "kernel-record", seeds: &[], run: kernel_record },
+    Target { name: "record-log", seeds: &[], run: record_log },
+];
+
+/// What parses is written for people in a form that parses to the same text again.
+fn promql(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    match vedette_promql::parse(text) {
+        Ok(expression) => {
+            let pretty = vedette_promql::pretty(&expression);
+            let again = vedette_promql::parse(&pretty)
+                .unwrap_or_else(|error| panic!("{pretty:?} of {text:?} does not parse: {error}"));
+            assert_eq!(vedette_promql::pretty(&again), pretty, "of {text:?}");
+        }
+        Err(errors) => assert!(!errors.to_string().is_empty()),
+    }
+}
+
+fn selector(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let _ = vedette_promql::parse_selector(text);
+}
+
+/// What loads has no error to tell; what does not tells at least one.
+fn rule_file(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Err(problems) = vedette_alerting::load("rules.yml", text) {
+        assert!(!problems.is_empty());
+    }
+}
+
+fn detection(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let _ = vedette_detection::Detections::load([("detection.md", text)]);
+}
+
+fn template(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let mut set = Template::new();
+    if set.add("fuzz", text, &NoFunctions).is_ok() {
+        let limits = Limits { output_bytes_max: 1 << 16, steps_max: 10_000, depth_max: 50 };
+        if let Ok(out) = set.execute("fuzz", &Value::Str("x".into()), &NoFunctions, &limits) {
+            assert!(out.len() <= limits.output_bytes_max);
+        }
+    }
+}
+
+fn kernel_record(bytes: &[u8]) {
+    let _ = vedette_ebpf::decode(bytes);
+}
+
+/// Whatever became of a segment's bytes, the log opens, takes records, and gives those back.
+fn record_log(bytes: &[u8]) {
+    let fs = Arc::new(SimFs::new(1));
+    let folder = Path::new("log");
+    let config = LogConfig { segment_bytes_max: 1 << 20, record_bytes_max: 1 << 16, flush: Flush::Always };
+    let open = |each: &mut dyn FnMut(&[u8])| {
+        RecordLog::open(Arc::clone(&fs) as _, folder, config, &mut |_, record| each(record))
+            .map(|(log, _)| log)
+    };
+    let mut log = open(&mut |_| {}).expect("an empty log opens");
+    for record in [&b"first"[..], &[7; 300], b"", b"third"] {
+        log.append(record).expect("an open log takes a record");
+    }
+    drop(log);
+    for name in fs.list(folder).expect("the folder is there") {
+        let mut content = fs.read(&name).expect("the segment is there");
+        // Three bytes are a change: where, and to what.
+        for change in bytes.chunks_exact(3) {
+            let place = usize::from(u16::from_le_bytes([change[0], change[1]])) % content.len();
+            content[place] = change[2];
+        }
+        fs.put(&name, content);
+    }
+    let Ok(mut log) = open(&mut |_| {}) else { return };
+    log.append(b"last").expect("an open log takes a record");
+    drop(log);
+    let mut last = Vec::new();
+    open(&mut |record| last = record.to_vec()).expect("what opened once opens again");
+    assert_eq!(last, b"last");
+}
