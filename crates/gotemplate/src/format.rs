@@ -327,7 +327,9 @@ impl Printer {
             self.full = true;
             return;
         }
-        let text = format!("{sign}{prefix}{digits:0>zeros_to$}");
+        // A width handed to `format!` must fit 16 bits, else it panics.
+        let zeros = "0".repeat(zeros_to.saturating_sub(digits.len()));
+        let text = format!("{sign}{prefix}{zeros}{digits}");
         self.pad(&text, &Spec { zero: false, ..spec.clone() });
     }
 

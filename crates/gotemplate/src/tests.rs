@@ -82,6 +82,15 @@ fn runaways_end_at_the_limits() {
 }
 
 #[test]
+fn wide_numbers_are_written_up_to_the_limit() {
+    for verb in ["%0100000d", "%.100000d", "%100000d", "%-100000x", "%0100000.2f", "%.100000f"] {
+        let arg = if verb.ends_with('f') { Value::Float(1.0) } else { Value::Int(1) };
+        let text = format::sprintf(verb, &[arg], 1 << 20).unwrap();
+        assert!(text.len() == 100_000 || verb == "%.100000f", "{verb}: {}", text.len());
+    }
+}
+
+#[test]
 fn deep_nesting_is_refused_before_it_can_hurt() {
     for text in [
         format!("{{{{{}1{}}}}}", "(".repeat(100_000), ")".repeat(100_000)),
