@@ -17,6 +17,9 @@ pub(crate) struct TemplateSample {
     pub(crate) value: f64,
 }
 
+/// Bytes that a replacement in a text may come to.
+const REPLACED_BYTES_MAX: usize = 1 << 20;
+
 /// Runs a query for a template.
 pub(crate) type Query<'a> = dyn Fn(&str) -> Result<Vec<TemplateSample>, String> + 'a;
 
@@ -90,10 +93,7 @@ impl Functions for RuleFunctions<'_> {
             "toUpper" => text(0).to_uppercase().into(),
             "toLower" => text(0).to_lowercase().into(),
             "match" => pattern(text(0))?.is_match(text(1)).into(),
-            "reReplaceAll" => {
-                // Go and Rust write groups in a replacement alike.
-                pattern(text(0))?.replace_all(text(2), text(1)).into_owned().into()
-            }
+            "reReplaceAll" => replace_all(&pattern(text(0))?, text(2), text(1))?.into(),
             "graphLink" => format!("/graph?g0.expr={}&g0.tab=0", url_query(text(0))).into(),
             "tableLink" => format!("/graph?g0.expr={}&g0.tab=1", url_query(text(0))).into(),
             "urlQueryEscape" => url_query(text(0)).into(),
@@ -152,6 +152,26 @@ fn pattern(text: &str) -> Result<regex::Regex, String> {
     regex::RegexBuilder::new(text).size_limit(1 << 20).build().map_err(|e| {
         format!("error parsing regexp {text:?}: {}", e.to_string().lines().last().unwrap_or_default())
     })
+}
+
+/// Go and Rust write groups in a replacement alike. A short replacement of each character of a
+/// long text can be far longer than both, so it ends before memory is taken for it.
+fn replace_all(pattern: &regex::Regex, text: &str, replacement: &str) -> Result<String, String> {
+    let groups = replacement.matches('$').count();
+    let mut out = String::new();
+    let mut done = 0;
+    for found in pattern.captures_iter(text) {
+        let whole = found.get_match();
+        out.push_str(&text[done..whole.start()]);
+        done = whole.end();
+        // A group lies within what was found.
+        if out.len() + replacement.len() + groups * whole.len() > REPLACED_BYTES_MAX {
+            return Err(format!("the text is longer than {REPLACED_BYTES_MAX} bytes"));
+        }
+        found.expand(replacement, &mut out);
+    }
+    out.push_str(&text[done..]);
+    Ok(out)
 }
 
 fn title(text: &str) -> String {

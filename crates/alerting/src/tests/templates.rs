@@ -83,6 +83,8 @@ fn functions_answer_as_documented() {
     ] {
         assert_eq!(render(text, &labels, 0.95, "http://ext/p").as_deref(), Ok(expected), "{text}");
     }
+    let grows = "{{ $x := printf `%30000d` 1 }}{{ reReplaceAll ` ` $x $x | len }}";
+    assert!(render(grows, &labels, 0.0, "").unwrap().contains("longer than"), "it took the memory");
     assert_eq!(
         render("a\n{{ nosuch }}", &labels, 0.0, "").unwrap_err(),
         "template: t:2:3: function \"nosuch\" not defined"
