@@ -85,6 +85,7 @@ impl Dispatcher {
                 done.push(key.clone());
                 continue;
             };
+            group.forget_what_is_over();
             if group.must_tell(receiver, now_ms, config.route.repeat_interval_ms) {
                 self.last_id += 1;
                 let notification = group.notification(key, receiver, config);
@@ -160,6 +161,16 @@ impl AlertGroup {
 
     fn state(&self, at_ms: i64) -> Told {
         Told { at_ms, firing: self.labels_in(Status::Firing), resolved: self.labels_in(Status::Resolved) }
+    }
+
+    /// Forgets alerts that are over and of which nothing is left to tell: their beginning was
+    /// never told, or their end was, in a message that had no room to name them. Else a group
+    /// that goes on would grow with every alert that comes and goes in it.
+    fn forget_what_is_over(&mut self) {
+        let told = self.told.as_ref();
+        let end_is_untold =
+            |labels: &Labels| told.is_some_and(|t| t.firing.contains(labels) && !t.resolved.contains(labels));
+        self.alerts.retain(|labels, alert| alert.status == Status::Firing || end_is_untold(labels));
     }
 
     fn must_tell(&self, receiver: &Receiver, now_ms: i64, repeat_interval_ms: i64) -> bool {

@@ -4,7 +4,9 @@ use proptest::prelude::*;
 use vedette_promql::{Engine, memory::MemoryReader};
 
 use super::timeline::{config, run};
-use crate::{Alerting, Config, Receiver, Status, load, notification::fingerprint};
+use crate::{
+    Alerting, Config, NotifiedAlert, Receiver, Status, dispatch::Dispatcher, load, notification::fingerprint,
+};
 
 const DOWN: &str = "
 groups:
@@ -262,6 +264,35 @@ fn alerts_of_one_group_share_a_message() {
     assert_eq!(n.alerts[0].annotations.get("summary"), Some("a is 0"));
     assert_eq!(n.alerts[0].generator_url, "http://127.0.0.1:9090/graph?g0.expr=up+%3D%3D+0&g0.tab=1");
     assert_eq!(alerting.view().outstanding_intents, 1);
+}
+
+#[test]
+fn what_came_and_went_untold_is_forgotten() {
+    let config = config();
+    let mut dispatcher = Dispatcher::default();
+    let alert = |job: &str, status| NotifiedAlert {
+        status,
+        labels: vedette_model::Labels::from_pairs([("alertname", "A"), ("job", job)]),
+        annotations: vedette_model::Labels::empty(),
+        starts_at_ms: 0,
+        ends_at_ms: None,
+        generator_url: String::new(),
+        fingerprint: String::new(),
+    };
+    dispatcher.put(&alert("stays", Status::Firing), 0, &config);
+    let mut told = 0;
+    for i in 1..100 {
+        let now_ms = i * config.route.group_interval_ms;
+        for status in [Status::Firing, Status::Resolved] {
+            dispatcher.put(&alert(&i.to_string(), status), now_ms - 1, &config);
+        }
+        for intent in dispatcher.flush(now_ms, &config) {
+            told += intent.notification.alerts.len();
+            assert!(dispatcher.delivered(intent.id));
+        }
+    }
+    let kept: usize = dispatcher.groups.values().map(|g| g.alerts.len()).sum();
+    assert_eq!((told, kept), (1, 1), "only the one that stays");
 }
 
 #[test]
