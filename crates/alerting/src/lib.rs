@@ -35,7 +35,7 @@ pub use outlet::{Outcome, OutcomeSink, Outlet};
 pub use rule::{Group, Rule, RuleKind};
 pub use snapshot::SnapshotError;
 pub use tick::{Alerting, RuleSample, Stopwatch, Tick};
-pub use view::{AlertView, AlertingView, GroupView, Health, RuleView, View};
+pub use view::{AlertingView, GroupView, Health, RuleView, View};
 
 #[cfg(test)]
 mod tests;

@@ -45,11 +45,6 @@ pub struct Notification {
     pub alerts: Vec<NotifiedAlert>,
 }
 
-impl Notification {
-    /// The version of the payload.
-    pub const VERSION: &'static str = "4";
-}
-
 /// One alert of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotifiedAlert {

@@ -90,8 +90,5 @@ pub struct AlertingView {
     /// The state of its most advanced alert: `inactive`, `pending` or `firing`.
     pub state: crate::AlertState,
     /// Its alerts that are not over.
-    pub alerts: Vec<AlertView>,
+    pub alerts: Vec<Alert>,
 }
-
-/// An alert.
-pub type AlertView = Alert;
