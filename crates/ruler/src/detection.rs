@@ -41,8 +41,26 @@ struct State {
     /// Findings from the passing of time that the store did not take yet, and batches of them.
     expired: Vec<Event>,
     seq: u64,
-    /// The batch that the store did not take yet, as it goes on.
-    retried: Option<(Origin, u64, Batch)>,
+    /// The batch that the store did not take yet.
+    retried: Option<Retried>,
+}
+
+/// A judged batch that is expected to come again.
+struct Retried {
+    /// As it goes on: its own events, then the findings.
+    batch: Batch,
+    /// How many events it came with.
+    events: usize,
+}
+
+impl Retried {
+    /// Whether it is this batch. A sender that gives a batch up uses its number for the next one,
+    /// so the number alone does not tell.
+    fn is(&self, batch: &Batch, events: &[Event]) -> bool {
+        let Payload::Events(judged) = &self.batch.payload else { return false };
+        let same_number = (&self.batch.origin, self.batch.seq) == (&batch.origin, batch.seq);
+        same_number && self.events == events.len() && judged.get(..self.events) == Some(events)
+    }
 }
 
 impl DetectionStage {
@@ -76,16 +94,25 @@ impl DetectionStage {
         if state.expired.is_empty() {
             return Ok(());
         }
-        state.seq += 1;
         let payload = Payload::Events(std::mem::take(&mut state.expired));
-        let batch = Batch { origin: self.origin.clone(), seq: state.seq, payload };
+        let batch = Batch { origin: self.origin.clone(), seq: state.seq + 1, payload };
         let result = self.inner.accept(&batch);
-        if let (Err(Rejected::Retry(_)), Payload::Events(events)) = (&result, batch.payload) {
-            // Sent again together with what comes until then, as another batch.
-            state.expired = events;
-            let excess = state.expired.len().saturating_sub(EXPIRED_MAX);
-            state.expired.drain(..excess);
-        }
+        // A batch that was not taken leaves its number to the next one: a number that is left
+        // out counts as a batch that never came.
+        let Payload::Events(mut events) = batch.payload else { return result };
+        let keep = match &result {
+            Ok(()) => {
+                state.seq += 1;
+                return result;
+            }
+            // Sent again together with what comes until then.
+            Err(Rejected::Retry(_)) => EXPIRED_MAX,
+            Err(_) => 0,
+        };
+        let lost = events.len().saturating_sub(keep);
+        self.ruler.metrics().findings_dropped.add(lost as u64);
+        events.drain(..lost);
+        state.expired = events;
         result
     }
 
@@ -123,20 +150,15 @@ impl Sink for DetectionStage {
             return self.inner.accept(batch);
         };
         let mut state = self.state.lock();
-        let judged = match state.retried.take() {
-            Some((origin, seq, judged)) if origin == batch.origin && seq == batch.seq => Some(judged),
-            _ => self.judge(&mut state, batch, events),
+        let known = state.retried.take().filter(|retried| retried.is(batch, events));
+        let judged = match known {
+            Some(retried) => Some(retried.batch),
+            None => self.judge(&mut state, batch, events),
         };
-        let Some(judged) = judged else {
-            let result = self.inner.accept(batch);
-            if matches!(result, Err(Rejected::Retry(_))) {
-                state.retried = Some((batch.origin.clone(), batch.seq, batch.clone()));
-            }
-            return result;
-        };
-        let result = self.inner.accept(&judged);
+        let result = self.inner.accept(judged.as_ref().unwrap_or(batch));
         if matches!(result, Err(Rejected::Retry(_))) {
-            state.retried = Some((batch.origin.clone(), batch.seq, judged));
+            let batch = judged.unwrap_or_else(|| batch.clone());
+            state.retried = Some(Retried { batch, events: events.len() });
         }
         result
     }

@@ -78,7 +78,7 @@ impl MetricSource for Metrics {
             ("vedette_ruler_findings_total", "Findings told to the ruler, repeats included.", &self.findings),
             (
                 "vedette_ruler_findings_dropped_total",
-                "Findings for which there was no room.",
+                "Findings for which there was no room among the alerts, or in wait for the event store.",
                 &self.findings_dropped,
             ),
             (
@@ -116,7 +116,8 @@ pub struct PartHealth(pub StatusBoard);
 
 const PART_HEALTH: Family = Family {
     name: "vedette_part_health",
-    kind: MetricKind::StateSet,
+    // A state set of OpenMetrics would have to name its label after the family.
+    kind: MetricKind::Gauge,
     help: "Whether a part of Vedette is in a state of health; 1 for the one it is in.",
 };
 

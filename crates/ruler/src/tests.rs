@@ -324,6 +324,44 @@ fn findings_join_their_events_and_are_told_of() {
 }
 
 #[test]
+fn a_batch_that_takes_the_number_of_one_given_up_is_itself() {
+    let world = World::new(Arc::new(sim()));
+    let (handle, _worker) = world.start();
+    let host = Arc::new(Host { name: "h".into(), id: String::new(), boot_id: String::new() });
+    let origin = Origin { source: "detection".into(), ..config(Path::new("/")).origin };
+    let stage = DetectionStage::new(Box::new(Shells), world.store.clone(), handle.clone(), origin, host);
+    *world.store.answer.lock() = Some(Rejected::Retry("full".into()));
+    for fact in [Fact::PtyOpen { number: 1 }, Fact::ContainerStart] {
+        assert!(stage.accept(&events(1, vec![fact])).is_err());
+    }
+    for second in 1..=3 {
+        assert!(stage.expire(START_NS + second * 1_000_000_000).is_err());
+    }
+    *world.store.answer.lock() = None;
+    stage.accept(&events(1, vec![Fact::PtyOpen { number: 2 }])).unwrap();
+    stage.expire(START_NS + 4_000_000_000).unwrap();
+    let stored: Vec<(String, u64, Vec<Fact>)> = world
+        .store
+        .batches
+        .lock()
+        .iter()
+        .map(|b| match &b.payload {
+            Payload::Events(e) => {
+                (b.origin.source.clone(), b.seq, e.iter().map(|e| e.fact.clone()).collect())
+            }
+            Payload::Samples(_) => panic!("no samples were sent"),
+        })
+        .collect();
+    assert_eq!(stored[0], ("ruler".to_owned(), 1, vec![Fact::PtyOpen { number: 2 }]));
+    assert_eq!(
+        (stored[1].0.as_str(), stored[1].1, stored[1].2.len()),
+        ("detection", 1, 4),
+        "no number is left out"
+    );
+    assert_eq!(handle.metrics().detection_events.get(), 3, "each was judged once");
+}
+
+#[test]
 fn findings_beyond_the_bound_are_counted() {
     let world = World::new(Arc::new(sim()));
     let config = Config { findings_waiting_max: 2, ..config(Path::new("/state")) };
