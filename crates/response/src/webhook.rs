@@ -3,7 +3,7 @@
 use std::{error::Error as _, sync::Arc, time::Duration};
 
 use reqwest::{
-    Client, Response, StatusCode, Url,
+    Client, ClientBuilder, Response, StatusCode, Url,
     header::{CONTENT_TYPE, LOCATION, RETRY_AFTER},
     redirect::Policy,
 };
@@ -34,25 +34,14 @@ impl Webhook {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, String> {
         let url = Url::parse(url).map_err(|e| e.to_string())?;
-        let mut builder = Client::builder()
-            .user_agent(concat!("Vedette/", env!("CARGO_PKG_VERSION")))
-            // Followed by hand: a client that turns POST into GET would lose the message.
-            .redirect(Policy::none())
-            .pool_max_idle_per_host(1);
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        if url.scheme() == "http" && redirects_max == 0 {
-            // No trust is needed, and the machine's certificates need not be loaded.
-            let tls = rustls::ClientConfig::builder_with_provider(provider)
-                .with_safe_default_protocol_versions()
-                .map_err(|e| e.to_string())?
-                .with_root_certificates(rustls::RootCertStore::empty())
-                .with_no_client_auth();
-            builder = builder.tls_backend_preconfigured(tls);
-        } else {
-            // Fails when somebody installed one before; that one is as good.
-            let _ = rustls::crypto::CryptoProvider::install_default((*provider).clone());
-        }
-        let client = builder.build().map_err(|e| chain(&e))?;
+        // Fails when somebody installed one before; that one is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = match builder().build() {
+            // A machine without certificates can still speak to who asks for none.
+            Err(_) if url.scheme() == "http" => builder().tls_backend_preconfigured(no_trust()?).build(),
+            made => made,
+        };
+        let client = client.map_err(|e| chain(&e))?;
         Ok(Self { client, url, redirects_max, timeout, clock })
     }
 
@@ -144,6 +133,23 @@ impl Webhook {
     fn retry(&self, reason: String, remedy: &str) -> Failure {
         Failure::Retry { reason, remedy: remedy.to_owned(), after: None }
     }
+}
+
+fn builder() -> ClientBuilder {
+    Client::builder()
+        .user_agent(concat!("Vedette/", env!("CARGO_PKG_VERSION")))
+        // Followed by hand: a client that turns POST into GET would lose the message.
+        .redirect(Policy::none())
+        .pool_max_idle_per_host(1)
+}
+
+/// Cryptography that trusts nobody.
+fn no_trust() -> Result<rustls::ClientConfig, String> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|e| e.to_string())?;
+    Ok(config.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth())
 }
 
 /// The first line of an answer, for people; no more of it is read than that may take.
