@@ -127,6 +127,11 @@ impl Responder {
         Ok(())
     }
 
+    /// Bytes that one notification may have.
+    pub fn message_bytes_max(&self) -> usize {
+        self.shared.config.message_bytes_max
+    }
+
     /// How many notifications wait for a receiver.
     pub fn pending(&self, receiver: &str) -> usize {
         self.shared.outbox.lock().pending_len(receiver)

@@ -93,7 +93,7 @@ pub fn run(settings: &Settings) -> Result<()> {
 
     let stores = open_stores(settings, &house)?;
     let responder = Arc::new(open_responder(settings, &house)?);
-    let outbox = Arc::new(Outbox::new(responder.clone(), house.origin("notify").epoch.to_string()));
+    let outbox = Arc::new(Outbox::new(responder.clone(), &house.host));
     let mut ruler = start_ruler(settings, &house, &stores, groups, outbox.clone())?;
     outbox.tell(Arc::new(ruler.handle()));
     let stage = detection_stage(detections, stores.ingest.clone(), &house, &ruler);
