@@ -22,7 +22,7 @@ use vedette_model::{
 };
 use vedette_promql::Engine;
 use vedette_response::Responder;
-use vedette_ruler::{Detect, DetectionStage, Parts, Ruler};
+use vedette_ruler::{Detect, DetectionStage, PartHealth, Parts, Ruler};
 use vedette_sys::{Clock, Flush, FolderLock, Fs, RealFs, SystemClock};
 use vedette_tsdb::Tsdb;
 
@@ -268,6 +268,7 @@ fn start_ruler(
         },
     )?;
     house.telemetry.register(ruler.handle().metrics());
+    house.telemetry.register(Arc::new(PartHealth(house.status.clone())));
     Ok(ruler)
 }
 

@@ -1,7 +1,9 @@
 //! The rules in `content/rules`: they fire when they should, and are silent when they should.
 
+use std::{fs, path::Path};
+
 use super::timeline::{config, run};
-use crate::check;
+use crate::{Rule, check, load};
 
 const HOST: &str = include_str!("../../../../content/rules/host.yml");
 const CONTAINERS: &str = include_str!("../../../../content/rules/containers.yml");
@@ -50,6 +52,10 @@ fn container_limits() {
         series container_spec_memory_limit_bytes{id="/b",name="free",instance="h"} 0x90
         series container_oom_events_total{id="/a",name="q",instance="h"} 0x30 1x60
         series container_restarts_total{id="/a",name="q",instance="h"} 0x30 1x10 2x10 3x40
+        series container_cpu_cfs_periods_total{id="/a",name="q",instance="h"} 0+10x180
+        series container_cpu_cfs_throttled_periods_total{id="/a",name="q",instance="h"} 0+4x180
+        series container_cpu_cfs_periods_total{id="/b",name="free",instance="h"} 0+10x180
+        series container_cpu_cfs_throttled_periods_total{id="/b",name="free",instance="h"} 0+1x180
         at 25s expect inactive ContainerOomKill
         at 40s expect firing ContainerCpuAtQuota
         at 40s expect inactive ContainerCpuHigh
@@ -57,7 +63,10 @@ fn container_limits() {
         at 40s expect firing ContainerMemoryNearLimit
         at 40s expect value count(ALERTS{alertname="ContainerMemoryNearLimit"}) 1
         at 40s expect inactive ContainerRestarting
+        at 50s expect pending ContainerCpuThrottled
         at 60s expect firing ContainerRestarting
+        at 90s expect firing ContainerCpuThrottled
+        at 90s expect value count(ALERTS{alertname="ContainerCpuThrottled"}) 1
     "#,
     );
 }
@@ -83,6 +92,50 @@ fn a_filling_disk_is_told_apart_from_noise() {
         at 75m expect value count(ALERTS{alertname="HostDiskFullSoon"}) 1
         at 75m expect value count(ALERTS{mountpoint="/full"}) 1
         at 75m expect inactive HostDiskAlmostFull
+    "#,
+    );
+}
+
+#[test]
+fn a_full_disk_is_told_unless_nobody_writes_there() {
+    run(
+        "5s",
+        &config(),
+        &[HOST],
+        r#"
+        series node_filesystem_size_bytes{instance="h",device="a",mountpoint="/full",fstype="ext4"} 1000x60
+        series node_filesystem_avail_bytes{instance="h",device="a",mountpoint="/full",fstype="ext4"} 31x20 29x40
+        series node_filesystem_readonly{instance="h",device="a",mountpoint="/full",fstype="ext4"} 0x60
+        series node_filesystem_size_bytes{instance="h",device="b",mountpoint="/image",fstype="ext4"} 1000x60
+        series node_filesystem_avail_bytes{instance="h",device="b",mountpoint="/image",fstype="ext4"} 0x60
+        series node_filesystem_readonly{instance="h",device="b",mountpoint="/image",fstype="ext4"} 1x60
+        series node_filesystem_size_bytes{instance="h",device="c",mountpoint="/run",fstype="tmpfs"} 1000x60
+        series node_filesystem_avail_bytes{instance="h",device="c",mountpoint="/run",fstype="tmpfs"} 0x60
+        series node_filesystem_readonly{instance="h",device="c",mountpoint="/run",fstype="tmpfs"} 0x60
+        at 95s expect inactive HostDiskAlmostFull
+        at 150s expect pending HostDiskAlmostFull
+        at 175s expect firing HostDiskAlmostFull
+        at 175s expect value count(ALERTS{alertname="HostDiskAlmostFull"}) 1
+        at 175s expect value count(ALERTS{mountpoint="/full"}) 1
+    "#,
+    );
+}
+
+#[test]
+fn a_collector_that_fails_is_told_apart_from_one_that_the_kernel_lacks() {
+    run(
+        "5s",
+        &config(),
+        &[HOST],
+        r#"
+        series node_scrape_collector_success{instance="h",collector="disk"} 1x20 0x60
+        series vedette_part_health{instance="h",part="collector.node",health="degraded"} 0x20 1x60
+        series node_scrape_collector_success{instance="old",collector="pressure"} 0x80
+        series vedette_part_health{instance="old",part="collector.node",health="degraded"} 0x80
+        at 150s expect pending HostCollectorFailing
+        at 250s expect firing HostCollectorFailing
+        at 250s expect value count(ALERTS{alertname="HostCollectorFailing"}) 1
+        at 250s expect value count(ALERTS{collector="disk"}) 1
     "#,
     );
 }
@@ -140,21 +193,133 @@ fn vedette_watches_itself() {
         r#"
         series vedette_ebpf_events_dropped_total{instance="h",class="exec"} 0x20 5x60
         series vedette_part_health{instance="h",part="sensor",health="off"} 0x20 1x60
-        series vedette_part_health{instance="h",part="tsdb",health="failed"} 0x80
-        series vedette_ruler_oldest_intent_seconds{instance="h"} 0x20 0+5x60
+        series vedette_part_health{instance="h",part="runtime./run/x.sock",health="off"} 1x80
+        series vedette_part_health{instance="h",part="tsdb",health="failed"} 0x40 1x40
         series vedette_ruler_evaluation_failures_total{instance="h"} 0x20 0+1x60
-        series vedette_ruler_missed_evaluations_total{instance="h"} 0x80
+        series vedette_ruler_missed_evaluations_total{instance="h"} 0x40 0+1x40
+        series vedette_ruler_panics_total{instance="h"} 0x20 1x60
+        series vedette_ruler_detection_panics_total{instance="h"} 0x80
+        series vedette_ruler_findings_dropped_total{instance="h"} 0x20 3x60
         series vedette_tsdb_append_failures_total{instance="h"} 0x20 1x60
         at 95s expect inactive VedetteEventsLost
         at 95s expect inactive VedettePartOff
         at 95s expect inactive VedetteRulesFail
+        at 95s expect inactive VedetteFaultCaught
+        at 95s expect inactive VedetteFindingsDropped
         at 120s expect firing VedetteEventsLost
+        at 120s expect firing VedetteFaultCaught
+        at 120s expect firing VedetteFindingsDropped
         at 130s expect firing VedettePartOff
+        at 130s expect value count(ALERTS{alertname="VedettePartOff"}) 1
         at 130s expect firing VedetteStoreWriteFails
         at 150s expect firing VedetteRulesFail
-        at 290s expect firing VedetteNotificationsStuck
-        at 290s expect inactive VedettePartFailed
-        at 290s expect inactive VedetteRulesLate
+        at 195s expect inactive VedettePartFailed
+        at 195s expect inactive VedetteRulesLate
+        at 230s expect firing VedettePartFailed
+        at 350s expect firing VedetteRulesLate
     "#,
     );
+}
+
+#[test]
+fn what_the_stores_do_not_take_is_told() {
+    run(
+        "5s",
+        &config(),
+        &[VEDETTE],
+        r#"
+        series vedette_ingest_rejected_samples_total{instance="h",reason="labels"} 0x20 0+5x60
+        series vedette_ingest_rejected_samples_total{instance="h",reason="future"} 0x20 0+1x60
+        series vedette_ingest_rejected_events_total{instance="h",reason="size"} 0x20 0+1x60
+        series vedette_collector_events_dropped_total{instance="h"} 0x20 0+9x60
+        series vedette_ingest_batches_total{instance="h",answer="accepted"} 0+5x80
+        series vedette_ingest_batches_total{instance="h",answer="unknown_series"} 0x20 0+5x60
+        series vedette_ingest_batches_total{instance="h",answer="retry"} 0x20 0+1x60
+        at 95s expect inactive VedetteSamplesRejected
+        at 95s expect inactive VedetteBatchesRejected
+        at 95s expect inactive VedetteEventsLost
+        at 120s expect firing VedetteEventsLost
+        at 120s expect value count(ALERTS{alertname="VedetteEventsLost"}) 2
+        at 200s expect firing VedetteBatchesRejected
+        at 200s expect value count(ALERTS{alertname="VedetteBatchesRejected"}) 1
+        at 350s expect firing VedetteSamplesRejected
+        at 350s expect value count(ALERTS{alertname="VedetteSamplesRejected"}) 1
+    "#,
+    );
+}
+
+#[test]
+fn notifications_that_do_not_arrive_are_told() {
+    run(
+        "5s",
+        &config(),
+        &[VEDETTE],
+        r#"
+        series vedette_response_notifications_pending{instance="h",receiver="dead"} 0x20 1x60
+        series vedette_response_notifications_delivered_total{instance="h",receiver="dead"} 7x80
+        series vedette_response_notifications_pending{instance="h",receiver="busy"} 0x20 2x60
+        series vedette_response_notifications_delivered_total{instance="h",receiver="busy"} 0+1x80
+        series vedette_response_notifications_lost_total{instance="h",receiver="dead"} 0x60 4x20
+        series vedette_response_attempts_refused_total{instance="h",receiver="picky"} 0x20 1x60
+        series vedette_ruler_oldest_intent_seconds{instance="h"} 0x20 0+5x60
+        at 95s expect inactive VedetteNotificationsRefused
+        at 120s expect firing VedetteNotificationsRefused
+        at 150s expect inactive VedetteNotificationsStuck
+        at 150s expect inactive VedetteNotificationsHeldBack
+        at 230s expect firing VedetteNotificationsHeldBack
+        at 270s expect firing VedetteNotificationsStuck
+        at 270s expect value count(ALERTS{alertname="VedetteNotificationsStuck"}) 1
+        at 270s expect value count(ALERTS{receiver="dead"}) 1
+        at 270s expect inactive VedetteNotificationsLost
+        at 320s expect firing VedetteNotificationsLost
+    "#,
+    );
+}
+
+#[test]
+fn every_alert_fires_in_a_timeline() {
+    let timelines = include_str!("builtin.rs");
+    for rule in rules() {
+        let line = format!("expect firing {}\n", rule.name);
+        assert!(timelines.contains(&line), "{} has no timeline in which it fires", rule.name);
+    }
+}
+
+/// A rule over series that nobody gives can never fire, and looks like peace.
+#[test]
+fn every_metric_that_they_judge_is_given_by_some_crate() {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut sources = String::new();
+    for name in fs::read_dir(crates).unwrap() {
+        let folder = name.unwrap().path();
+        if folder.file_name() != Some("alerting".as_ref()) {
+            read_sources(&folder.join("src"), &mut sources);
+        }
+    }
+    // Names whose last part is the kernel's own word.
+    let assembled = ["node_memory_", "node_vmstat_"];
+    for rule in rules() {
+        for metric in rule.expr.metric_names() {
+            let known = sources.contains(&format!("\"{metric}\""))
+                || assembled.iter().any(|p| metric.starts_with(p) && sources.contains(*p));
+            assert!(known, "{} judges {metric}, which nobody gives", rule.name);
+        }
+    }
+}
+
+fn rules() -> impl Iterator<Item = Rule> {
+    let groups = [HOST, CONTAINERS, VEDETTE].into_iter().flat_map(|text| load("f", text).unwrap());
+    groups.flat_map(|group| group.rules)
+}
+
+fn read_sources(folder: &Path, out: &mut String) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            read_sources(&path, out);
+        } else if path.extension().is_some_and(|e| e == "rs") && path.file_name() != Some("tests.rs".as_ref())
+        {
+            out.push_str(&fs::read_to_string(path).unwrap());
+        }
+    }
 }
