@@ -23,7 +23,7 @@ use vedette_model::{
 use vedette_promql::Engine;
 use vedette_response::Responder;
 use vedette_ruler::{Detect, DetectionStage, PartHealth, Parts, Ruler};
-use vedette_sys::{Clock, Flush, FolderLock, Fs, RealFs, SystemClock};
+use vedette_sys::{Clock, Flush, FolderLock, Fs, MonotonicTime, RealFs, SystemClock};
 use vedette_tsdb::Tsdb;
 
 use crate::{
@@ -36,6 +36,8 @@ use crate::{
 const MAINTENANCE_INTERVAL: Duration = Duration::from_millis(500);
 /// Between two accounts of the stores on the status board.
 const STATUS_INTERVAL: Duration = Duration::from_secs(2);
+/// How long a loss at the door of the stores stands on the status board after it has ended.
+const LOSS_SHOWN: Duration = Duration::from_secs(300);
 
 /// What all parts share.
 #[derive(Clone)]
@@ -193,7 +195,7 @@ fn open_stores(settings: &Settings, house: &House) -> Result<Stores> {
     Ok(Stores { series, events, ingest })
 }
 
-fn open_responder(settings: &Settings, house: &House) -> Result<Responder> {
+fn response_config(settings: &Settings) -> vedette_response::Config {
     let target = |receiver: &ReceiverSettings| match &receiver.target {
         Target::Webhook { url, timeout } => {
             vedette_response::Target::Webhook { url: url.clone(), timeout: *timeout, redirects_max: 3 }
@@ -205,12 +207,12 @@ fn open_responder(settings: &Settings, house: &House) -> Result<Responder> {
         .iter()
         .map(|r| vedette_response::Receiver { name: r.name.clone(), target: target(r) })
         .collect();
-    let config = vedette_response::Config {
-        receivers,
-        ..vedette_response::Config::new(settings.data_dir.join("outbox"))
-    };
+    vedette_response::Config { receivers, ..vedette_response::Config::new(settings.data_dir.join("outbox")) }
+}
+
+fn open_responder(settings: &Settings, house: &House) -> Result<Responder> {
     let (responder, recovered) = Responder::open(
-        config,
+        response_config(settings),
         house.fs.clone(),
         house.clock.clone(),
         house.status.clone(),
@@ -222,18 +224,12 @@ fn open_responder(settings: &Settings, house: &House) -> Result<Responder> {
     Ok(responder)
 }
 
-fn start_ruler(
-    settings: &Settings,
-    house: &House,
-    stores: &Stores,
-    groups: Vec<vedette_alerting::Group>,
-    outlet: Arc<Outbox>,
-) -> Result<Ruler> {
+fn alerting_config(settings: &Settings) -> vedette_alerting::Config {
     let ms = |d: Duration| i64::try_from(d.as_millis()).unwrap_or(i64::MAX);
     let at_least = |least: Severity| {
         [Severity::Info, Severity::Warning, Severity::Critical].into_iter().filter(|s| *s >= least).collect()
     };
-    let config = vedette_alerting::Config {
+    vedette_alerting::Config {
         external_url: format!("http://{}", settings.listen),
         receivers: settings
             .receivers
@@ -251,9 +247,18 @@ fn start_ruler(
         },
         evaluation_interval_ms: ms(settings.evaluation_interval),
         ..vedette_alerting::Config::default()
-    };
+    }
+}
+
+fn start_ruler(
+    settings: &Settings,
+    house: &House,
+    stores: &Stores,
+    groups: Vec<vedette_alerting::Group>,
+    outlet: Arc<Outbox>,
+) -> Result<Ruler> {
     let clock = house.clock.clone();
-    let alerting = Alerting::new(config, groups, Arc::new(move || clock.monotonic().0))?;
+    let alerting = Alerting::new(alerting_config(settings), groups, Arc::new(move || clock.monotonic().0))?;
     let ruler = Ruler::start(
         &vedette_ruler::Config::new(settings.data_dir.join("ruler"), house.origin("ruler")),
         alerting,
@@ -363,6 +368,7 @@ fn spawn_maintenance(
     let house = house.clone();
     let work = move || {
         let mut status_due = house.clock.monotonic();
+        let mut losses = Losses::default();
         while !*stopped.borrow() {
             series.maintain();
             events.maintain();
@@ -371,10 +377,12 @@ fn spawn_maintenance(
             }
             let now = house.clock.monotonic();
             if now >= status_due {
-                status_due = vedette_sys::MonotonicTime(now.0 + STATUS_INTERVAL.as_nanos() as u64);
+                status_due = MonotonicTime(now.0 + STATUS_INTERVAL.as_nanos() as u64);
                 house.status.post("tsdb", series.stats().to_part());
                 house.status.post("eventdb", eventdb_part(&events.stats()));
-                house.status.post("ingest", ingest_part(&ingest.stats()));
+                let stats = ingest.stats();
+                let losing = losses.go_on(lost(&stats), now);
+                house.status.post("ingest", ingest_part(&stats, losing));
             }
             std::thread::sleep(MAINTENANCE_INTERVAL);
         }
@@ -399,11 +407,29 @@ fn eventdb_part(stats: &vedette_eventdb::Stats) -> Part {
         .fact("live readers", stats.subscribers)
 }
 
-fn ingest_part(stats: &vedette_ingest::Stats) -> Part {
-    let lost = stats.rejected_samples + stats.rejected_events + stats.missing_batches;
-    let part = if lost == 0 {
-        Part::ok()
-    } else {
+fn lost(stats: &vedette_ingest::Stats) -> u64 {
+    stats.rejected_samples + stats.rejected_events + stats.missing_batches
+}
+
+/// When the count of what was lost grew last, so that a loss of long ago is no trouble of today.
+#[derive(Default)]
+struct Losses {
+    count: u64,
+    grew_at: Option<MonotonicTime>,
+}
+
+impl Losses {
+    /// Takes the newest count; whether it grew lately.
+    fn go_on(&mut self, count: u64, now: MonotonicTime) -> bool {
+        if count > self.count {
+            *self = Self { count, grew_at: Some(now) };
+        }
+        self.grew_at.is_some_and(|at| now.since(at) < LOSS_SHOWN)
+    }
+}
+
+fn ingest_part(stats: &vedette_ingest::Stats, losing: bool) -> Part {
+    let part = if losing {
         Part::new(
             Health::Degraded,
             format!(
@@ -412,9 +438,12 @@ fn ingest_part(stats: &vedette_ingest::Stats) -> Part {
             ),
             "See vedette_ingest_rejected_* for the reasons.",
         )
+    } else {
+        Part::ok()
     };
     part.fact("samples", stats.samples)
         .fact("events", stats.events)
+        .fact("lost", lost(stats))
         .fact("senders", stats.origins)
         .fact("answered \"again later\"", stats.retries)
         .fact("repeats", stats.duplicate_batches)
@@ -452,10 +481,45 @@ pub fn check(settings: &Settings) -> Result<String> {
     let groups = judgement::rule_groups(settings)?;
     let detections = judgement::detections(settings)?;
     vedette_api::Config { listen: settings.listen, ..vedette_api::Config::default() }.validate()?;
+    alerting_config(settings).validate()?;
+    response_config(settings).validate()?;
     let rules: usize = groups.iter().map(|g| g.rules.len()).sum();
     Ok(format!(
         "ok: {rules} rules, {} detections, {} receivers",
         detections.rules().len(),
         settings.receivers.len()
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, Overrides};
+
+    #[test]
+    fn a_loss_is_shown_for_a_while() {
+        let at = |seconds: u64| MonotonicTime(seconds * 1_000_000_000);
+        let mut losses = Losses::default();
+        assert!(!losses.go_on(0, at(0)));
+        for (count, seconds, losing) in [(3, 10, true), (3, 309, true), (3, 310, false), (4, 900, true)] {
+            assert_eq!(losses.go_on(count, at(seconds)), losing, "{seconds} s");
+        }
+    }
+
+    #[test]
+    fn what_up_would_refuse_is_refused_by_the_check() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("v.yml");
+        for (text, expected) in [
+            ("notify: {group_interval: 5s}\n", "ok: "),
+            ("notify: {group_interval: 10ms}\n", "route.group_interval"),
+            ("notify: {receivers: [{name: a, webhook: {url: 'http://'}}]}\n", "receivers[0].url"),
+            ("listen: 0.0.0.0:9090\n", "authentication"),
+        ] {
+            std::fs::write(&file, text).expect("writes");
+            let settings = config::load(Some(&file), Overrides::default()).expect(text);
+            let said = check(&settings).unwrap_or_else(|error| format!("{error:#}"));
+            assert!(said.contains(expected), "{text}: {said}");
+        }
+    }
 }
