@@ -37,7 +37,8 @@ pub async fn query(args: &Query, now_ms: i64) -> Result<()> {
         }
         "/api/v1/query"
     };
-    let request = client()?.post(url(&args.server.url, path)).form(&form);
+    let client = client(&args.server.url)?.timeout(ANSWER_TIMEOUT).build()?;
+    let request = client.post(url(&args.server.url, path)).form(&form);
     let answer = ask(request, &args.server.url).await?;
     for key in ["warnings", "infos"] {
         for text in answer[key].as_array().into_iter().flatten().filter_map(Value::as_str) {
@@ -60,15 +61,18 @@ pub async fn events(args: &Events, now_ms: i64) -> Result<()> {
     query.push(("from", (now_ms - since).to_string()));
     query.push(("to", (now_ms + 60_000).to_string()));
     query.push(("limit", args.limit.to_string()));
-    let request = client()?.get(url(&args.server.url, "/api/vedette/v1/events")).query(&query);
+    // Asked for first, so that nothing happens unseen between the search and the stream.
+    let live = if args.follow { Some(listen(args, &filters).await?) } else { None };
+    let client = client(&args.server.url)?.timeout(ANSWER_TIMEOUT).build()?;
+    let request = client.get(url(&args.server.url, "/api/vedette/v1/events")).query(&query);
     let answer = ask(request, &args.server.url).await?;
     let found = answer["events"].as_array().cloned().unwrap_or_default();
     for event in found.iter().rev() {
         print::event(event, args.output)?;
     }
-    if args.follow {
-        let last = found.first().and_then(|e| e["id"].as_str()?.parse().ok()).unwrap_or(0);
-        return follow(args, &filters, last).await;
+    if let Some(live) = live {
+        let last = found.first().and_then(event_id).unwrap_or(0);
+        return follow(args, live, last).await;
     }
     if found.is_empty() {
         eprintln!("nothing found; widen --since, or look at http://…/status for what is switched off");
@@ -78,37 +82,72 @@ pub async fn events(args: &Events, now_ms: i64) -> Result<()> {
     Ok(())
 }
 
-async fn follow(args: &Events, filters: &[(&str, String)], mut last: u64) -> Result<()> {
-    let client = reqwest::Client::builder().connect_timeout(Duration::from_secs(5)).build()?;
-    let mut response = client
+/// Opens the stream of events that happen from now on.
+async fn listen(args: &Events, filters: &[(&str, String)]) -> Result<reqwest::Response> {
+    let response = client(&args.server.url)?
+        .build()?
         .get(url(&args.server.url, "/api/vedette/v1/events/live"))
         .query(filters)
         .send()
         .await
         .with_context(|| unreachable_text(&args.server.url))?;
-    if !response.status().is_success() {
-        bail!("{}: {}", response.status(), response.text().await?);
+    if response.status().is_success() {
+        return Ok(response);
     }
+    let answer = read(response, &args.server.url).await?;
+    bail!("unexpected answer: {answer}")
+}
+
+/// Prints events of the stream that are newer than `last`.
+async fn follow(args: &Events, mut live: reqwest::Response, mut last: u64) -> Result<()> {
     let mut buffer = Vec::new();
-    while let Some(chunk) = response.chunk().await.context("the connection ended")? {
+    while let Some(chunk) = live.chunk().await.context("the connection ended")? {
         buffer.extend_from_slice(&chunk);
         while let Some(end) = buffer.iter().position(|b| *b == b'\n') {
             let line: Vec<u8> = buffer.drain(..=end).collect();
-            let Some(data) = line.strip_prefix(b"data:") else { continue };
-            let Ok(event) = serde_json::from_slice::<Value>(data) else { continue };
-            let id = event["id"].as_str().and_then(|id| id.parse().ok()).unwrap_or(u64::MAX);
-            if id > last {
-                last = id;
-                print::event(&event, args.output)?;
-                std::io::stdout().flush()?;
+            match received(&line) {
+                Some(Received::Event(id, event)) if id > last => {
+                    last = id;
+                    print::event(&event, args.output)?;
+                    std::io::stdout().flush()?;
+                }
+                Some(Received::Loss(count)) => {
+                    eprintln!("{count} events are missing here: they came faster than they were taken");
+                }
+                Some(Received::Event(..)) | None => {}
             }
         }
     }
     Ok(())
 }
 
+/// What a line of the stream tells.
+#[derive(Debug, PartialEq)]
+enum Received {
+    /// An event, by its id.
+    Event(u64, Value),
+    /// So many events were too much for this reader.
+    Loss(u64),
+}
+
+fn received(line: &[u8]) -> Option<Received> {
+    let data: Value = serde_json::from_slice(line.strip_prefix(b"data:")?).ok()?;
+    match event_id(&data) {
+        Some(id) => Some(Received::Event(id, data)),
+        None => data["count"].as_u64().map(Received::Loss),
+    }
+}
+
+fn event_id(event: &Value) -> Option<u64> {
+    event["id"].as_str()?.parse().ok()
+}
+
 async fn ask(request: reqwest::RequestBuilder, url: &str) -> Result<Value> {
-    let response = request.send().await.with_context(|| unreachable_text(url))?;
+    read(request.send().await.with_context(|| unreachable_text(url))?, url).await
+}
+
+/// The answer, or the error that it tells.
+async fn read(response: reqwest::Response, url: &str) -> Result<Value> {
     let status = response.status();
     let body = response.bytes().await.context("the answer broke off")?;
     let answer: Value = serde_json::from_slice(&body)
@@ -123,8 +162,17 @@ async fn ask(request: reqwest::RequestBuilder, url: &str) -> Result<Value> {
     Ok(answer)
 }
 
-fn client() -> Result<reqwest::Client> {
-    Ok(reqwest::Client::builder().connect_timeout(Duration::from_secs(5)).timeout(ANSWER_TIMEOUT).build()?)
+fn client(url: &str) -> Result<reqwest::ClientBuilder> {
+    let builder = reqwest::Client::builder().connect_timeout(Duration::from_secs(5));
+    if url.starts_with("https:") {
+        return Ok(builder);
+    }
+    // Trust is not needed here, and a machine may have no certificates to load.
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let config =
+        rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let nobody = rustls::RootCertStore::empty();
+    Ok(builder.tls_backend_preconfigured(config.with_root_certificates(nobody).with_no_client_auth()))
 }
 
 fn unreachable_text(url: &str) -> String {
@@ -156,7 +204,9 @@ fn parse_time_ms(text: &str) -> Result<i64> {
 }
 
 fn seconds(ms: i64) -> String {
-    format!("{}.{:03}", ms.div_euclid(1000), ms.rem_euclid(1000))
+    let sign = if ms < 0 { "-" } else { "" };
+    let ms = ms.unsigned_abs();
+    format!("{sign}{}.{:03}", ms / 1000, ms % 1000)
 }
 
 #[cfg(test)]
@@ -168,6 +218,19 @@ mod tests {
         assert_eq!(parse_time_ms("1.5").expect("number"), 1500);
         assert_eq!(parse_time_ms("1970-01-01T00:01:00Z").expect("RFC 3339"), 60_000);
         assert!(parse_time_ms("yesterday").expect_err("refused").to_string().contains("2026-01-31"));
-        assert_eq!(seconds(-1500), "-2.500");
+        for (ms, text) in
+            [(0, "0.000"), (1_700_000_000_123, "1700000000.123"), (-1, "-0.001"), (-1500, "-1.500")]
+        {
+            assert_eq!(seconds(ms), text);
+        }
+    }
+    #[test]
+    fn a_loss_in_the_stream_is_no_event() {
+        let event = Received::Event(7, serde_json::json!({"id": "7", "kind": "exec"}));
+        assert_eq!(received(b"data: {\"id\":\"7\",\"kind\":\"exec\"}\n"), Some(event));
+        assert_eq!(received(b"data: {\"count\":3}\n"), Some(Received::Loss(3)));
+        for line in [&b"id: 7\n"[..], b"event: loss\n", b":\n", b"data: {}\n", b"data: {\n", b"\n"] {
+            assert_eq!(received(line), None);
+        }
     }
 }

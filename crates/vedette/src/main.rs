@@ -56,9 +56,12 @@ fn run(command: Command) -> Result<u8> {
         Command::Query(args) => wait(client::query(&args, SystemClock.unix_ms()))?,
         Command::Events(args) => wait(client::events(&args, SystemClock.unix_ms()))?,
         Command::Check { what: Check::Config { file } } => {
-            let checked = config::load(Some(&file), Overrides::default())
-                .map_err(anyhow::Error::from)
-                .and_then(|settings| up::check(&settings));
+            let checked = match config::load(Some(&file), Overrides::default()) {
+                // What cannot be read cannot be judged.
+                Err(error @ config::Error::Read { .. }) => return Err(error.into()),
+                Err(error) => Err(error.into()),
+                Ok(settings) => up::check(&settings),
+            };
             match checked {
                 Ok(text) => println!("{}: {text}", file.display()),
                 Err(error) => {
