@@ -241,6 +241,7 @@ impl EventDb {
         };
         let state = self.state.read();
         choose_entries(&state.recent, &mut chosen);
+        let oldest_recent = state.recent.first().map(|e| e.event.id);
         let (sealing, segments) = (state.sealing.clone(), state.segments.clone());
         drop(state);
         choose_entries(&sealing, &mut chosen);
@@ -262,6 +263,7 @@ impl EventDb {
         self.metrics.rows_scanned.add(chosen.scanned);
         self.metrics.damaged.add(chosen.damaged.len() as u64);
         let oldest = segments.first().map(|s| s.first_id).or(sealing.first().map(|e| e.event.id));
+        let oldest = oldest.or(oldest_recent);
         let full = chosen.events.len() >= limit;
         let truncated = !full && chosen.scanned >= chosen.rows_max;
         let cursor = if full { chosen.events.last().map(|e| e.id) } else { Some(chosen.reached) };

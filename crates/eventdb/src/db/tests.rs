@@ -541,6 +541,19 @@ fn filled(fs: &SimFs, clock: &ManualClock, count: usize) -> (EventDb, Vec<Event>
     (db, events)
 }
 
+#[test]
+fn the_last_page_says_that_it_is() {
+    let fs = SimFs::new(1);
+    let (db, _) = filled(&fs, &ManualClock::at(START_NS), 10);
+    for sealed in [false, true] {
+        for (limit, more) in [(9, true), (10, false), (11, false)] {
+            let found = db.search(&Search { limit, ..Search::default() }).unwrap();
+            assert_eq!(found.next.is_some(), more, "{limit} of 10, sealed: {sealed}");
+        }
+        db.seal_now().unwrap();
+    }
+}
+
 fn segment_file(fs: &dyn Fs) -> PathBuf {
     let files = fs.list(Path::new("/events/segments")).unwrap();
     files.into_iter().find(|p| p.extension().is_some_and(|e| e == "parquet")).unwrap()
