@@ -15,6 +15,7 @@ use vedette_wire::exposition::{Format, Writer};
 use crate::{
     LatestSample,
     answer::{Answer, whole},
+    app::Shared,
     latest::{Latest, Source},
     request::Call,
     routes::Handled,
@@ -22,30 +23,28 @@ use crate::{
 
 /// Vedette's own metrics.
 pub fn own(call: Call) -> Handled {
-    Box::pin(async move {
-        let format = accepted(&call.headers);
-        give(format, write_own(format, &call.shared.app.telemetry))
-    })
+    Box::pin(written(call, |format, shared| write_own(format, &shared.app.telemetry)))
 }
 
 /// The newest values of this machine.
 pub fn node(call: Call) -> Handled {
-    Box::pin(collected(call, Source::Node))
+    // cAdvisor tells when it looked, node_exporter does not.
+    Box::pin(written(call, |format, shared| {
+        write_latest(format, shared.app.latest.latest(Source::Node), false)
+    }))
 }
 
 /// The newest values of the containers.
 pub fn containers(call: Call) -> Handled {
-    Box::pin(collected(call, Source::Containers))
+    Box::pin(written(call, |format, shared| {
+        write_latest(format, shared.app.latest.latest(Source::Containers), true)
+    }))
 }
 
-async fn collected(call: Call, source: Source) -> Answer {
+/// Parts that are asked may wait for a lock or a disk, so they are asked on a thread that may.
+async fn written(call: Call, write: impl FnOnce(Format, &Shared) -> Vec<u8> + Send + 'static) -> Answer {
     let format = accepted(&call.headers);
-    let shared = call.shared.clone();
-    let written = tokio::task::spawn_blocking(move || {
-        // cAdvisor tells when it looked, node_exporter does not.
-        write_latest(format, shared.app.latest.latest(source), source == Source::Containers)
-    });
-    match written.await {
+    match tokio::task::spawn_blocking(move || write(format, &call.shared)).await {
         Ok(text) => give(format, text),
         Err(_) => {
             whole(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", "BUG: the values could not be written")

@@ -266,16 +266,9 @@ pub struct Alert {
 const NEVER: &str = "0001-01-01T00:00:00Z";
 
 /// Appends the data of `/api/v1/rules`.
-pub fn rule_groups<'a>(
-    out: &mut Vec<u8>,
-    groups: impl IntoIterator<Item = &'a RuleGroup>,
-    next_token: Option<&str>,
-) {
+pub fn rule_groups<'a>(out: &mut Vec<u8>, groups: impl IntoIterator<Item = &'a RuleGroup>) {
     let mut object = Object::begin(out);
     push_array(object.member("groups"), groups, rule_group);
-    if let Some(token) = next_token {
-        object.text("groupNextToken", token);
-    }
     object.end();
 }
 

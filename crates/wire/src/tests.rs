@@ -199,7 +199,7 @@ fn rules_and_alerts_are_those_of_the_documentation() {
         ],
     };
     assert_eq!(
-        written(|out| prometheus::rule_groups(out, [&group], None)),
+        written(|out| prometheus::rule_groups(out, [&group])),
         concat!(
             r#"{"groups":[{"name":"example","file":"/rules.yaml","rules":[{"state":"firing","name":"HighRequestLatency","#,
             r#""query":"job:request_latency_seconds:mean5m{job=\"myjob\"} \u003e 0.5","duration":600,"keepFiringFor":60,"#,

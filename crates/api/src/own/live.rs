@@ -22,7 +22,8 @@ use crate::{
 /// Pieces that wait for a slow reader before the store's own bound begins to count.
 const PIECES_MAX: usize = 64;
 
-/// How often an idle stream says that it is alive, and how often it looks whether it should end.
+/// How long a stream is silent before it says that it is alive, and how often it looks whether it
+/// should end.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -60,9 +61,10 @@ fn open(call: &Call) -> Result<Answer, Problem> {
 
 fn pass_on(shared: &Shared, subscription: &Subscription, search: &Search, sender: &mpsc::Sender<Bytes>) {
     let stopping = shared.stopping.subscribe();
+    let clock = &shared.app.clock;
+    let mut spoke = clock.monotonic();
     // Says at once that the stream is open, so that the reader need not wait for an event.
     let mut piece = Bytes::from_static(b": open\n\n");
-    let mut idle = Duration::ZERO;
     loop {
         if !piece.is_empty() && sender.blocking_send(std::mem::take(&mut piece)).is_err() {
             return;
@@ -81,17 +83,16 @@ fn pass_on(shared: &Shared, subscription: &Subscription, search: &Search, sender
             Received::Event(event) if search.matches(&event) => {
                 push(&mut out, &format!("id: {}\n", event.id), &vedette::Event::from(event.as_ref()));
             }
-            Received::Event(_) => {}
-            Received::Timeout => {
-                idle += LOOK;
-                if idle >= HEARTBEAT {
+            // Events that are not wanted may come without end; the reader hears of none of them.
+            Received::Event(_) | Received::Timeout => {
+                if out.is_empty() && clock.monotonic().since(spoke) >= HEARTBEAT {
                     out.extend_from_slice(b":\n\n");
                 }
             }
             Received::Closed => return,
         }
         if !out.is_empty() {
-            idle = Duration::ZERO;
+            spoke = clock.monotonic();
             piece = out.into();
         }
     }

@@ -6,8 +6,9 @@ use hyper::StatusCode;
 use vedette_model::FindingState;
 use vedette_wire::vedette;
 
+use super::Problem;
 use crate::{
-    answer::{own, text},
+    answer::{Answer, own, text},
     request::Call,
     routes::Handled,
 };
@@ -29,13 +30,20 @@ pub fn status(call: Call) -> Handled {
 
 /// Findings: those that fire first, the most severe first, the newest first.
 pub fn findings(call: Call) -> Handled {
-    Box::pin(async move {
-        let mut findings = call.shared.app.judgement.findings();
+    Box::pin(async move { findings_answer(&call).await.unwrap_or_else(Answer::from) })
+}
+
+async fn findings_answer(call: &Call) -> Result<Answer, Problem> {
+    let shared = call.shared.clone();
+    // Judgement answers between two evaluations, so asking for it may wait.
+    let run = move |_: &_| {
+        let mut findings = shared.app.judgement.findings();
         findings.sort_by_key(|f| {
             (f.state == FindingState::Resolved, Reverse(f.severity), Reverse(f.last_ns), f.fingerprint)
         });
         own(&vedette::FindingsAnswer { findings: findings.iter().map(vedette::Finding::from).collect() })
-    })
+    };
+    Ok(call.shared.gate.run(None, run).await?)
 }
 
 /// The containers that are there now.

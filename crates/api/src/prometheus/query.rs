@@ -10,8 +10,7 @@ use vedette_wire::{
 
 use super::{CUT, Failure, give, invalid, limit, time};
 use crate::{
-    answer::Answer,
-    app::Shared,
+    app::{App, Shared},
     request::{Call, Params},
     routes::Handled,
     time::{parse_duration_ms, parse_time_ms, parse_timeout},
@@ -32,7 +31,7 @@ pub fn range(call: Call) -> Handled {
 
 /// Writes an expression for people.
 pub fn format(call: Call) -> Handled {
-    Box::pin(async move { format_answer(&call) })
+    Box::pin(async move { give(format_body(call).await) })
 }
 
 async fn instant_body(call: Call) -> Result<Vec<u8>, Failure> {
@@ -40,10 +39,9 @@ async fn instant_body(call: Call) -> Result<Vec<u8>, Failure> {
     let limit = limit(params)?;
     let time_ms = time(params, "time", call.shared.app.clock.unix_ms())?;
     let timeout = timeout(params)?;
-    let expr = parse(&call.shared, params)?;
-    evaluate(call.shared, timeout, limit, move |shared, cancel| {
-        let app = &shared.app;
-        app.engine.instant(app.series.as_ref(), &expr, time_ms, &Limits::default(), cancel)
+    let query = query(&call)?;
+    evaluate(call.shared, timeout, limit, query, move |app, expr, cancel| {
+        app.engine.instant(app.series.as_ref(), expr, time_ms, &Limits::default(), cancel)
     })
     .await
 }
@@ -72,49 +70,55 @@ async fn range_body(call: Call) -> Result<Vec<u8>, Failure> {
         ));
     }
     let timeout = timeout(params)?;
-    let expr = parse(&call.shared, params)?;
-    evaluate(call.shared, timeout, limit, move |shared, cancel| {
-        let app = &shared.app;
+    let query = query(&call)?;
+    evaluate(call.shared, timeout, limit, query, move |app, expr, cancel| {
         let times = (start_ms, end_ms, step_ms);
-        app.engine.range(app.series.as_ref(), &expr, times, &Limits::default(), cancel)
+        app.engine.range(app.series.as_ref(), expr, times, &Limits::default(), cancel)
     })
     .await
 }
 
-fn format_answer(call: &Call) -> Answer {
-    give(parse(&call.shared, &call.params).map(|expr| {
-        wire::answer(|out| vedette_wire::json::push_text_for_html(out, &vedette_promql::pretty(&expr)))
-    }))
+async fn format_body(call: Call) -> Result<Vec<u8>, Failure> {
+    let query = query(&call)?;
+    let run = move |_: &_| {
+        let text = vedette_promql::pretty(&parse(&query)?);
+        Ok(wire::answer(|out| vedette_wire::json::push_text_for_html(out, &text)))
+    };
+    call.shared.gate.run(None, run).await?
 }
 
 fn timeout(params: &Params) -> Result<Option<Duration>, Failure> {
     params.given("timeout").map(parse_timeout).transpose().map_err(|reason| invalid("timeout", reason))
 }
 
-fn parse(shared: &Shared, params: &Params) -> Result<Expr, Failure> {
-    let query = params.first("query");
-    let max = shared.config.query_bytes_max;
+fn query(call: &Call) -> Result<String, Failure> {
+    let query = call.params.first("query");
+    let max = call.shared.config.query_bytes_max;
     if query.len() > max {
         return Err(invalid("query", format_args!("the query has more than {max} bytes")));
     }
+    Ok(query.to_owned())
+}
+
+fn parse(query: &str) -> Result<Expr, Failure> {
     vedette_promql::parse(query).map_err(|errors| invalid("query", errors))
 }
 
-/// Evaluates and writes the answer, both on a blocking thread.
+/// Parses, evaluates and writes the answer, all on a blocking thread: many regular expressions
+/// take long to parse.
 async fn evaluate(
     shared: Arc<Shared>,
     timeout: Option<Duration>,
     limit: usize,
-    run: impl FnOnce(&Shared, &Cancel) -> Result<QueryOutput, QueryError> + Send + 'static,
+    query: String,
+    run: impl FnOnce(&App, &Expr, &Cancel) -> Result<QueryOutput, QueryError> + Send + 'static,
 ) -> Result<Vec<u8>, Failure> {
     let inner = shared.clone();
-    shared
-        .gate
-        .run(timeout, move |cancel| match run(&inner, cancel) {
-            Ok(output) => Ok(write(output, limit)),
-            Err(error) => Err(failure(&error)),
-        })
-        .await?
+    let work = move |cancel: &Cancel| {
+        let output = run(&inner.app, &parse(&query)?, cancel).map_err(|error| failure(&error))?;
+        Ok(write(output, limit))
+    };
+    shared.gate.run(timeout, work).await?
 }
 
 fn failure(error: &QueryError) -> Failure {

@@ -20,14 +20,14 @@ pub fn alerts(call: Call) -> Handled {
 }
 
 async fn rules_body(call: Call) -> Result<Vec<u8>, Failure> {
-    let wanted = Wanted::read(&call.params)?;
     let shared = call.shared.clone();
     let run = move |_: &_| {
-        let mut groups = shared.app.judgement.rule_groups();
+        let wanted = Wanted::read(&call.params)?;
+        let mut groups = call.shared.app.judgement.rule_groups();
         groups.retain_mut(|group| wanted.narrow(group));
-        wire::answer(|out| wire::rule_groups(out, &groups, None))
+        Ok(wire::answer(|out| wire::rule_groups(out, &groups)))
     };
-    Ok(call.shared.gate.run(None, run).await?)
+    shared.gate.run(None, run).await?
 }
 
 async fn alerts_body(call: Call) -> Result<Vec<u8>, Failure> {

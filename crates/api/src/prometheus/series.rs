@@ -68,17 +68,18 @@ async fn list<T: Send + 'static>(
 ) -> Result<Vec<u8>, Failure> {
     let limit = limit(&call.params)?;
     let range = time_range(&call.params)?;
-    let matcher_sets = matcher_sets(&call.params)?;
-    if range.end_ms < range.start_ms {
-        return Err(invalid("end", "end timestamp must not be before start time"));
-    }
     let shared = call.shared.clone();
     let run = move |_: &_| {
+        // Many regular expressions take long to parse.
+        let matcher_sets = matcher_sets(&call.params)?;
+        if range.end_ms < range.start_ms {
+            return Err(invalid("end", "end timestamp must not be before start time"));
+        }
         // One more than wanted shows whether anything is left out.
         let query =
             LabelQuery { matcher_sets, range, limit: if limit == 0 { 0 } else { limit.saturating_add(1) } };
-        let mut found =
-            read(shared.app.series.as_ref(), &query).map_err(|e| (ErrorType::Execution, e.to_string()))?;
+        let mut found = read(call.shared.app.series.as_ref(), &query)
+            .map_err(|e| (ErrorType::Execution, e.to_string()))?;
         let mut warnings = Vec::new();
         if limit > 0 && found.len() > limit {
             found.truncate(limit);
@@ -88,7 +89,7 @@ async fn list<T: Send + 'static>(
         wire::success(&mut out, &warnings, &[], |out| write(out, &found));
         Ok(out)
     };
-    call.shared.gate.run(None, run).await?
+    shared.gate.run(None, run).await?
 }
 
 /// A name may be written as `U__` and codes, so that it fits where only classic names do:
