@@ -1,4 +1,5 @@
 //! Embeds the web app: writes a list of the files below `ui/dist`, empty where it was not built.
+//! A file with `.gz` at its end is the compressed form of the one without.
 
 use std::{
     env, fs, io,
@@ -19,18 +20,26 @@ fn main() -> io::Result<()> {
     }
     files.sort();
     let mut source = String::from("static ASSETS: &[Asset] = &[\n");
-    for file in &files {
+    for file in files.iter().filter(|f| f.extension().is_none_or(|e| e != "gz")) {
         let name = file.strip_prefix(&dist).expect("found below it").to_str().expect("names are UTF-8");
-        let etag = format!("\"{:016x}\"", fnv1a(&fs::read(file)?));
-        let absolute = fs::canonicalize(file)?;
+        let compressed = PathBuf::from(format!("{}.gz", file.display()));
+        let gzip =
+            if files.contains(&compressed) { format!("Some({})", form(&compressed)?) } else { "None".into() };
         source += &format!(
-            "    Asset {{ path: {:?}, etag: {etag:?}, bytes: include_bytes!({absolute:?}) }},\n",
+            "    Asset {{ path: {:?}, plain: {}, gzip: {gzip} }},\n",
             format!("/{name}"),
+            form(file)?
         );
     }
     source += "];\n";
     let out = PathBuf::from(env::var("OUT_DIR").expect("set by cargo")).join("assets.rs");
     fs::write(out, source)
+}
+
+fn form(file: &Path) -> io::Result<String> {
+    let etag = format!("\"{:016x}\"", fnv1a(&fs::read(file)?));
+    let absolute = fs::canonicalize(file)?;
+    Ok(format!("Form {{ etag: {etag:?}, bytes: include_bytes!({absolute:?}) }}"))
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {

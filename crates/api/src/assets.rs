@@ -2,7 +2,9 @@
 
 use hyper::{
     HeaderMap, StatusCode,
-    header::{CACHE_CONTROL, ETAG, HeaderValue, IF_NONE_MATCH, LOCATION},
+    header::{
+        ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, ETAG, HeaderValue, IF_NONE_MATCH, LOCATION, VARY,
+    },
 };
 
 use crate::{
@@ -12,6 +14,13 @@ use crate::{
 
 struct Asset {
     path: &'static str,
+    plain: Form,
+    /// Compressed by the web app's build, where that is worth it.
+    gzip: Option<Form>,
+}
+
+/// A file as it is sent.
+struct Form {
     etag: &'static str,
     bytes: &'static [u8],
 }
@@ -53,23 +62,49 @@ fn find(path: &str) -> Option<&'static Asset> {
 }
 
 fn file(asset: &'static Asset, headers: &HeaderMap) -> Answer {
+    let compressed = asset.gzip.as_ref().filter(|_| accepts_gzip(headers));
+    let form = compressed.unwrap_or(&asset.plain);
     let unchanged = headers
         .get_all(IF_NONE_MATCH)
         .iter()
         .filter_map(|v| v.to_str().ok())
         .flat_map(|v| v.split(','))
-        .any(|tag| tag.trim().trim_start_matches("W/") == asset.etag || tag.trim() == "*");
+        .any(|tag| tag.trim().trim_start_matches("W/") == form.etag || tag.trim() == "*");
     let mut answer = if unchanged {
         whole(StatusCode::NOT_MODIFIED, content_type(asset.path), "")
     } else {
-        whole(StatusCode::OK, content_type(asset.path), asset.bytes)
+        whole(StatusCode::OK, content_type(asset.path), form.bytes)
     };
     // The bundler puts a hash of the content into the names below /assets.
     let caching =
         if asset.path.starts_with("/assets/") { "public, max-age=31536000, immutable" } else { "no-cache" };
-    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(caching));
-    answer.headers_mut().insert(ETAG, HeaderValue::from_static(asset.etag));
+    let out = answer.headers_mut();
+    out.insert(CACHE_CONTROL, HeaderValue::from_static(caching));
+    out.insert(ETAG, HeaderValue::from_static(form.etag));
+    if asset.gzip.is_some() {
+        out.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+    }
+    if compressed.is_some() {
+        out.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
     answer
+}
+
+/// Whether the client takes gzip: it names it, or everything, with a quality above 0.
+fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let mut others = false;
+    let codings = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|v| v.to_str().ok());
+    for coding in codings.flat_map(|v| v.split(',')) {
+        let (name, parameters) = coding.split_once(';').unwrap_or((coding, ""));
+        let quality = parameters.split(';').find_map(|p| p.trim().strip_prefix("q="));
+        let taken = quality.is_none_or(|q| q.parse::<f32>().is_ok_and(|q| q > 0.0));
+        match name.trim() {
+            "*" => others = taken,
+            name if name.eq_ignore_ascii_case("gzip") => return taken,
+            _ => {}
+        }
+    }
+    others
 }
 
 fn content_type(path: &str) -> &'static str {
@@ -158,7 +193,78 @@ fn encode(out: &mut String, text: &str) {
 
 #[cfg(test)]
 mod tests {
+    use hyper::{body::Body as _, header::HeaderName};
+
     use super::*;
+
+    static APP: Asset = Asset {
+        path: "/assets/app-1.js",
+        plain: Form { etag: "\"p\"", bytes: b"plain and long" },
+        gzip: Some(Form { etag: "\"z\"", bytes: b"short" }),
+    };
+    static PICTURE: Asset =
+        Asset { path: "/p.png", plain: Form { etag: "\"p\"", bytes: b"picture" }, gzip: None };
+
+    fn headers(pairs: &[(HeaderName, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn files_are_compressed_for_those_who_take_it() {
+        for (accept, taken) in [
+            ("gzip, deflate, br, zstd", true),
+            ("GZIP", true),
+            ("*", true),
+            ("br;q=1.0, gzip;q=0.5", true),
+            ("identity, *;q=0.1", true),
+            ("", false),
+            ("br", false),
+            ("gzip;q=0", false),
+            ("gzip; q=0.000, *", false),
+            ("gzip;q=x", false),
+            ("identity;q=1, *;q=0", false),
+        ] {
+            let answer = file(&APP, &headers(&[(ACCEPT_ENCODING, accept)]));
+            let header = |name: HeaderName| answer.headers().get(name).and_then(|v| v.to_str().ok());
+            let (encoding, etag, bytes) =
+                if taken { (Some("gzip"), "\"z\"", 5) } else { (None, "\"p\"", 14) };
+            assert_eq!((header(CONTENT_ENCODING), header(ETAG)), (encoding, Some(etag)), "{accept:?}");
+            assert_eq!(answer.body().size_hint().exact(), Some(bytes), "{accept:?}");
+            assert_eq!(header(VARY), Some("Accept-Encoding"), "{accept:?}");
+        }
+        let answer = file(&PICTURE, &headers(&[(ACCEPT_ENCODING, "gzip")]));
+        assert!(!answer.headers().contains_key(CONTENT_ENCODING) && !answer.headers().contains_key(VARY));
+    }
+
+    #[test]
+    fn a_client_that_has_the_file_gets_it_no_more() {
+        for (accept, known, status) in [
+            ("gzip", "\"z\"", 304),
+            ("gzip", "\"a\", W/\"z\"", 304),
+            ("gzip", "*", 304),
+            ("gzip", "\"p\"", 200),
+            ("br", "\"p\"", 304),
+            ("br", "\"z\"", 200),
+        ] {
+            let answer = file(&APP, &headers(&[(ACCEPT_ENCODING, accept), (IF_NONE_MATCH, known)]));
+            assert_eq!(answer.status(), status, "{accept} {known}");
+        }
+    }
+
+    /// Holds whatever web app this was built with; without one there is nothing to look at.
+    #[test]
+    fn embedded_files_are_whole() {
+        for asset in ASSETS {
+            assert!(!asset.path.ends_with(".gz"), "{}", asset.path);
+            if let Some(gzip) = &asset.gzip {
+                assert!(gzip.bytes.starts_with(&[0x1f, 0x8b]), "{}", asset.path);
+                assert!(gzip.bytes.len() < asset.plain.bytes.len(), "{}", asset.path);
+                // The last four bytes are the length of what was compressed.
+                let (_, tail) = gzip.bytes.split_at(gzip.bytes.len() - 4);
+                assert_eq!(tail, u32::try_from(asset.plain.bytes.len()).expect("small").to_le_bytes());
+            }
+        }
+    }
 
     #[test]
     fn links_to_prometheus_graph_page_lead_to_the_explorer() {
