@@ -81,7 +81,10 @@ pub fn up(args: &[String]) -> Result<()> {
     let binary = release_binary()?;
     let mut command = Command::new(&binary);
     command.arg("up").args(args).current_dir(root());
-    if !args.iter().any(|a| a.starts_with("--data-dir")) {
+    // Whoever names the folder, or a configuration that may name it, is not contradicted.
+    let named = args.iter().any(|a| a.starts_with("--data-dir") || a.starts_with("--config"))
+        || ["VEDETTE_DATA_DIR", "VEDETTE_CONFIG"].iter().any(|name| std::env::var_os(name).is_some());
+    if !named {
         command.arg("--data-dir").arg(root().join("data"));
     }
     check(&mut command)

@@ -8,6 +8,8 @@ use crate::run::{check, command, output, root};
 
 /// The oldest Node that the build tools run on.
 const NODE_MAJOR_MIN: u32 = 20;
+/// Debian 12 itself has only Node 18.
+const NODE_REMEDY: &str = "get it from https://nodejs.org, or on Debian 13 by apt-get install nodejs npm";
 
 /// Installs the packages of the web app unless those of the lock file are there.
 pub fn install() -> Result<()> {
@@ -28,7 +30,15 @@ pub fn build() -> Result<()> {
     install()?;
     let ui = root().join("ui");
     let built = modified(&ui.join("dist/index.html"));
-    let sources = ["src", "public", "index.html", "package-lock.json", "vite.config.ts"];
+    let sources = [
+        "src",
+        "public",
+        "index.html",
+        "package-lock.json",
+        "svelte.config.js",
+        "tsconfig.json",
+        "vite.config.ts",
+    ];
     let newest = sources.iter().filter_map(|s| newest(&ui.join(s))).max();
     if built.is_some() && built > newest {
         return Ok(());
@@ -38,10 +48,10 @@ pub fn build() -> Result<()> {
 
 fn node_version() -> Result<()> {
     let text = output(&mut command("node", &["--version"]))
-        .context("the web app needs Node; on Debian: apt-get install nodejs npm")?;
+        .with_context(|| format!("the web app needs Node {NODE_MAJOR_MIN} or later; {NODE_REMEDY}"))?;
     let major: u32 = text.trim().trim_start_matches('v').split('.').next().unwrap_or("").parse().unwrap_or(0);
     if major < NODE_MAJOR_MIN {
-        bail!("the web app needs Node {NODE_MAJOR_MIN} or later, this is {}", text.trim());
+        bail!("the web app needs Node {NODE_MAJOR_MIN} or later, this is {}; {NODE_REMEDY}", text.trim());
     }
     Ok(())
 }
