@@ -65,6 +65,9 @@ const ID_BYTES_MAX: usize = 256;
 /// The log is rewritten when it is larger than this and mostly of what is done.
 const COMPACT_BYTES_MIN: u64 = 8 << 20;
 
+/// Notifications that are written again with one sync.
+const REWRITTEN_AT_ONCE: usize = 64;
+
 pub struct Outbox {
     log: RecordLog,
     queue_max: usize,
@@ -284,10 +287,13 @@ impl Outbox {
             }
             Some(_) if self.log.bytes() > 4 * self.live_bytes.max(COMPACT_BYTES_MIN / 4) => {
                 let segment = self.log.start_segment()?;
-                for queue in self.queues.values_mut() {
-                    for (seq, pending) in &mut queue.pending {
-                        pending.segment = self.log.append(&encode_accepted(*seq, &pending.intent))?;
-                    }
+                let mut all: Vec<(&u64, &mut Pending)> =
+                    self.queues.values_mut().flat_map(|q| &mut q.pending).collect();
+                for some in all.chunks_mut(REWRITTEN_AT_ONCE) {
+                    let records: Vec<Vec<u8>> =
+                        some.iter().map(|(seq, p)| encode_accepted(**seq, &p.intent)).collect();
+                    let segment = self.log.append_all(records.iter().map(Vec::as_slice))?;
+                    some.iter_mut().for_each(|(_, pending)| pending.segment = segment);
                 }
                 self.log.remove_before(segment)
             }
