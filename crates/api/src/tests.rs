@@ -61,6 +61,10 @@ async fn start() -> Running {
 
 async fn start_with(config: Config) -> Running {
     let (app, folder) = test_app();
+    start_app(config, app, folder).await
+}
+
+async fn start_app(config: Config, app: App, folder: tempfile::TempDir) -> Running {
     let (events, ready) = (app.events.clone(), app.ready.clone());
     let server = Server::bind(config, app).expect("binds");
     let address = server.address();

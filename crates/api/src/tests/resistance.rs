@@ -6,10 +6,12 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
+use vedette_model::Finding;
 use vedette_sys::Random;
+use vedette_wire::prometheus::RuleGroup;
 
 use super::{Running, http, start, start_with, test_config};
-use crate::{Config, Error, Server};
+use crate::{Config, Error, Judgement, Server};
 
 async fn metric(running: &Running, line: &str) -> bool {
     http::get(running.address, "/metrics").await.body.lines().any(|l| l == line)
@@ -238,6 +240,35 @@ async fn queries_wait_for_their_turn_and_no_longer() {
     first.abort();
     assert_eq!(next.await.status, 200);
     until(&running, "vedette_api_queries_running 0").await;
+    running.stop().await;
+}
+
+/// Answers for its findings when it is told to.
+struct Busy(std::sync::Mutex<std::sync::mpsc::Receiver<()>>);
+
+impl Judgement for Busy {
+    fn rule_groups(&self) -> Vec<RuleGroup> {
+        Vec::new()
+    }
+
+    fn findings(&self) -> Vec<Finding> {
+        let _ = self.0.lock().expect("not poisoned").recv();
+        Vec::new()
+    }
+}
+
+#[tokio::test]
+async fn judgement_that_is_busy_holds_up_nobody_else() {
+    let (go, told) = std::sync::mpsc::channel();
+    let (mut app, folder) = super::test_app();
+    app.judgement = std::sync::Arc::new(Busy(told.into()));
+    let running = super::start_app(test_config(), app, folder).await;
+    let address = running.address;
+    let findings = tokio::spawn(async move { http::get(address, "/api/vedette/v1/findings").await });
+    until(&running, "vedette_api_queries_running 1").await;
+    assert_eq!(http::get(address, "/-/healthy").await.status, 200);
+    go.send(()).expect("it waits for it");
+    assert_eq!(findings.await.expect("no panic").body, r#"{"findings":[]}"#);
     running.stop().await;
 }
 
