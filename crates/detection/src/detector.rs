@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use vedette_model::{
-    Event, Fact, Finding, FindingState, LabelsBuilder, Process, Severity, Socket, SocketDirection,
+    Event, Fact, Finding, FindingState, LabelsBuilder, Process, Socket, SocketDirection,
     StreamTarget, Transport,
 };
 
@@ -256,7 +256,7 @@ fn base_labels(rule: &Rule, event: &Event) -> LabelsBuilder {
     let mut labels = LabelsBuilder::new();
     labels
         .set("alertname", &rule.name)
-        .set("severity", severity(rule.severity))
+        .set("severity", rule.severity.as_str())
         .set("host", &event.host.name);
     if let Some(container) = &event.container {
         labels
@@ -267,10 +267,6 @@ fn base_labels(rule: &Rule, event: &Event) -> LabelsBuilder {
             .set("pod", &container.pod);
     }
     labels
-}
-
-fn severity(severity: Severity) -> &'static str {
-    severity.as_str()
 }
 
 fn process_labels(labels: &mut LabelsBuilder, process: &Process) {
