@@ -13,7 +13,7 @@ macro_rules! families {
 
 families! {
     PASSES: Counter "vedette_collector_passes_total", "Passes over a source of facts.";
-    PASSES_LATE: Counter "vedette_collector_passes_skipped_total", "Passes left out because the one before took longer than the interval.";
+    PASSES_SKIPPED: Counter "vedette_collector_passes_skipped_total", "Passes left out because the one before took longer than the interval.";
     PASS_SECONDS: Gauge "vedette_collector_pass_duration_seconds", "How long the last pass took.";
     BATCHES_DROPPED: Counter "vedette_collector_batches_dropped_total", "Batches given up, by kind and reason.";
     EVENTS_DROPPED: Counter "vedette_collector_events_dropped_total", "Events in batches that were given up.";
@@ -59,7 +59,7 @@ impl MetricSource for Metrics {
         #[expect(clippy::cast_precision_loss, reason = "counts stay below 2^53")]
         let count = |c: &Counter| c.get() as f64;
         v.value(&PASSES, &[], count(&self.passes));
-        v.value(&PASSES_LATE, &[], count(&self.passes_skipped));
+        v.value(&PASSES_SKIPPED, &[], count(&self.passes_skipped));
         v.value(&PASS_SECONDS, &[], self.pass_seconds.get());
         let senders = [("samples", &self.samples), ("events", &self.events)];
         for (kind, sender) in senders {
