@@ -64,6 +64,18 @@ pub struct Family {
     pub help: &'static str,
 }
 
+impl Family {
+    /// A family of numbers that only grow.
+    pub const fn counter(name: &'static str, help: &'static str) -> Self {
+        Self { name, kind: MetricKind::Counter, help }
+    }
+
+    /// A family of numbers that go up and down.
+    pub const fn gauge(name: &'static str, help: &'static str) -> Self {
+        Self { name, kind: MetricKind::Gauge, help }
+    }
+}
+
 /// Receives the metrics of a source.
 pub trait MetricVisitor {
     /// Takes one value; all values of one family come in a row.
