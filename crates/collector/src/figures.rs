@@ -155,7 +155,9 @@ impl Figures {
         let mut changes = Vec::new();
         containers.pass(&self.metrics, |samples| self.containers.collect(time_ms, samples, &mut changes));
         own.pass(&self.metrics, |samples| self.own.collect(&self.surroundings.telemetry, time_ms, samples));
-        if !changes.is_empty() {
+        if changes.is_empty() {
+            self.events.retry(None, &self.metrics.events);
+        } else {
             let events = changes.into_iter().map(|change| self.event(change)).collect();
             self.events.send(Payload::Events(events), None, &self.metrics.events);
         }

@@ -52,17 +52,18 @@ impl Kernel {
         let sensor = match Sensor::start(config) {
             Ok(sensor) => sensor,
             Err(error) => {
-                let cause = std::error::Error::source(&error).map(|c| format!(": {c}")).unwrap_or_default();
-                tracing::warn!(%error, "the kernel sensor is off");
-                status.post("sensor", Part::new(Health::Off, format!("{error}{cause}"), error.remedy()));
+                let reason = with_cause(&error);
+                tracing::warn!(reason, "the kernel sensor is off");
+                status.post("sensor", Part::new(Health::Off, reason, error.remedy()));
                 return;
             }
         };
         self.surroundings.telemetry.register(sensor.metrics());
         self.metrics.sensor_up.set(1.0);
         if let Err(error) = self.deliver(sensor, stop) {
-            tracing::error!(%error, "the kernel sensor stopped");
-            status.post("sensor", Part::new(Health::Failed, error.to_string(), error.remedy()));
+            let reason = with_cause(&error);
+            tracing::error!(reason, "the kernel sensor stopped");
+            status.post("sensor", Part::new(Health::Failed, reason, error.remedy()));
         }
         self.metrics.sensor_up.set(0.0);
     }
@@ -85,8 +86,9 @@ impl Kernel {
         let mut status_due = clock.monotonic();
         let mut poll = POLL;
         while !stop.is_set() {
-            let (boot_ns, now) = (self.boot_unix_ns(), clock.monotonic());
-            sensor.poll(poll, &mut |record| stamper.take(&record, boot_ns, now))?;
+            let boot_ns = self.boot_unix_ns();
+            // The wait for a container begins when the record is taken, not when the poll began.
+            sensor.poll(poll, &mut |record| stamper.take(&record, boot_ns, clock.monotonic()))?;
             let waiting = !stamper.ready(clock.monotonic(), &mut events);
             poll = if waiting { POLL_WAITING } else { POLL };
             if clock.monotonic() >= status_due {
@@ -97,13 +99,23 @@ impl Kernel {
                     lost_before = lost;
                 }
             }
-            while !events.is_empty() {
-                let rest = events.split_off(events.len().min(BATCH_EVENTS_MAX));
-                let batch = std::mem::replace(&mut events, rest);
-                sender.send(Payload::Events(batch), None, &self.metrics.events);
-            }
+            self.hand_on(&mut events, &mut sender);
         }
+        // What still waits for its container goes on as it is.
+        stamper.ready(vedette_sys::MonotonicTime(u64::MAX), &mut events);
+        self.hand_on(&mut events, &mut sender);
         Ok(())
+    }
+
+    fn hand_on(&self, events: &mut Vec<Event>, sender: &mut Sender) {
+        if events.is_empty() {
+            sender.retry(None, &self.metrics.events);
+        }
+        while !events.is_empty() {
+            let rest = events.split_off(events.len().min(BATCH_EVENTS_MAX));
+            let batch = std::mem::replace(events, rest);
+            sender.send(Payload::Events(batch), None, &self.metrics.events);
+        }
     }
 
     /// The kernel's clock for events counts from boot, suspension included.
@@ -148,6 +160,11 @@ impl Kernel {
         self.surroundings.status.post("sensor", part);
         losses.total()
     }
+}
+
+fn with_cause(error: &vedette_ebpf::Error) -> String {
+    let cause = std::error::Error::source(error).map(|c| format!(": {c}")).unwrap_or_default();
+    format!("{error}{cause}")
 }
 
 fn nanos(duration: Duration) -> u64 {

@@ -1,26 +1,22 @@
 //! The collector's own metrics.
 
-use vedette_model::{
-    MetricKind,
-    telemetry::{Counter, Family, Gauge, MetricSource, MetricVisitor},
-};
+use vedette_model::telemetry::{Counter, Family, Gauge, MetricSource, MetricVisitor};
 
-macro_rules! families {
-    ($($name:ident: $kind:ident $text:literal, $help:literal;)*) => {
-        $(const $name: Family = Family { name: $text, kind: MetricKind::$kind, help: $help };)*
-    };
-}
-
-families! {
-    PASSES: Counter "vedette_collector_passes_total", "Passes over a source of facts.";
-    PASSES_LATE: Counter "vedette_collector_passes_skipped_total", "Passes left out because the one before took longer than the interval.";
-    PASS_SECONDS: Gauge "vedette_collector_pass_duration_seconds", "How long the last pass took.";
-    BATCHES_DROPPED: Counter "vedette_collector_batches_dropped_total", "Batches given up, by kind and reason.";
-    EVENTS_DROPPED: Counter "vedette_collector_events_dropped_total", "Events in batches that were given up.";
-    QUEUED: Gauge "vedette_collector_queued_batches", "Batches that wait for the stores.";
-    SENSOR_UP: Gauge "vedette_sensor_up", "1 while the kernel sensor is attached, 0 while it is not.";
-    PROCESSES: Gauge "vedette_collector_processes", "Processes in the ancestry table.";
-}
+const PASSES: Family = Family::counter("vedette_collector_passes_total", "Passes over a source of facts.");
+const PASSES_SKIPPED: Family = Family::counter(
+    "vedette_collector_passes_skipped_total",
+    "Passes left out because the one before took longer than the interval.",
+);
+const PASS_SECONDS: Family =
+    Family::gauge("vedette_collector_pass_duration_seconds", "How long the last pass took.");
+const BATCHES_DROPPED: Family =
+    Family::counter("vedette_collector_batches_dropped_total", "Batches given up, by kind and reason.");
+const EVENTS_DROPPED: Family =
+    Family::counter("vedette_collector_events_dropped_total", "Events in batches that were given up.");
+const QUEUED: Family = Family::gauge("vedette_collector_queued_batches", "Batches that wait for the stores.");
+const SENSOR_UP: Family =
+    Family::gauge("vedette_sensor_up", "1 while the kernel sensor is attached, 0 while it is not.");
+const PROCESSES: Family = Family::gauge("vedette_collector_processes", "Processes in the ancestry table.");
 
 /// Counters of one sender.
 #[derive(Debug, Default)]
@@ -59,7 +55,7 @@ impl MetricSource for Metrics {
         #[expect(clippy::cast_precision_loss, reason = "counts stay below 2^53")]
         let count = |c: &Counter| c.get() as f64;
         v.value(&PASSES, &[], count(&self.passes));
-        v.value(&PASSES_LATE, &[], count(&self.passes_skipped));
+        v.value(&PASSES_SKIPPED, &[], count(&self.passes_skipped));
         v.value(&PASS_SECONDS, &[], self.pass_seconds.get());
         let senders = [("samples", &self.samples), ("events", &self.events)];
         for (kind, sender) in senders {

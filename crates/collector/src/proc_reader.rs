@@ -1,11 +1,17 @@
 //! Reads single processes from /proc.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    io::Read,
+    path::{Path, PathBuf},
+};
 
 use crate::process::{ProcRecord, ProcSource, TICK_NS};
 
 /// Bytes of arguments kept for one process.
 const ARGS_BYTES_MAX: usize = 4096;
+/// The user stands in the first lines of a status.
+const STATUS_BYTES_MAX: usize = 4096;
 
 /// /proc, or a tree like it.
 pub struct ProcReader {
@@ -40,11 +46,30 @@ impl ProcSource for ProcReader {
         let mut record = parse_stat(&stat)?;
         record.executable =
             fs::read_link(folder.join("exe")).map(|p| p.to_string_lossy().into_owned()).unwrap_or_default();
-        record.args = fs::read(folder.join("cmdline")).map(|bytes| parse_args(&bytes)).unwrap_or_default();
-        record.uid =
-            fs::metadata(&folder).map(|m| std::os::unix::fs::MetadataExt::uid(&m)).unwrap_or_default();
+        let arguments = read_start(&folder.join("cmdline"), ARGS_BYTES_MAX + 1);
+        record.args_truncated = arguments.len() > ARGS_BYTES_MAX;
+        record.args = parse_args(&arguments);
+        // The folder's owner is the effective user, and root for a process that must not be dumped.
+        record.uid = real_uid(&read_start(&folder.join("status"), STATUS_BYTES_MAX)).unwrap_or_default();
         Some(record)
     }
+}
+
+/// The first bytes of a file, as far as they can be read. A process chooses how long its
+/// arguments are, up to megabytes.
+fn read_start(path: &Path, bytes_max: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if let Ok(file) = fs::File::open(path) {
+        // What was read before an error counts: the process may have ended meanwhile.
+        let _ = file.take(bytes_max as u64).read_to_end(&mut bytes);
+    }
+    bytes
+}
+
+/// The first number of the line `Uid:` is the real one. See proc_pid_status(5).
+fn real_uid(status: &[u8]) -> Option<u32> {
+    let line = status.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(b"Uid:"))?;
+    std::str::from_utf8(line).ok()?.split_ascii_whitespace().next()?.parse().ok()
 }
 
 /// `pid (name) state ppid … starttime …`: the name may hold spaces and parentheses, so the last
@@ -115,6 +140,31 @@ mod tests {
     }
 
     #[test]
+    fn reads_the_real_user() {
+        let status = b"Name:\tsu\nUmask:\t0022\nUid:\t1000\t0\t0\t0\nGid:\t1\t2\t3\t4\n";
+        assert_eq!(real_uid(status), Some(1000));
+        assert_eq!(real_uid(b"Uid:\tx\n"), None);
+        assert_eq!(real_uid(b""), None);
+    }
+
+    #[test]
+    fn long_arguments_are_cut_and_said_to_be() {
+        let root = tempfile::tempdir().expect("a folder");
+        let folder = root.path().join("42");
+        fs::create_dir(&folder).expect("a folder");
+        fs::write(folder.join("stat"), "42 (sh) S 1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 7\n")
+            .expect("written");
+        let read = |arguments: &str| {
+            fs::write(folder.join("cmdline"), arguments).expect("written");
+            let record = ProcReader::new(root.path()).read(42).expect("valid");
+            (record.args.iter().map(String::len).sum::<usize>(), record.args_truncated)
+        };
+        assert_eq!(read("sh\0-c\0"), (4, false));
+        assert_eq!(read(&"x".repeat(ARGS_BYTES_MAX)), (ARGS_BYTES_MAX, false));
+        assert_eq!(read(&"x".repeat(ARGS_BYTES_MAX + 1)), (ARGS_BYTES_MAX, true));
+    }
+
+    #[test]
     fn finds_itself() {
         let reader = ProcReader::new("/proc");
         let record = reader.read(std::process::id()).expect("this process");
@@ -127,6 +177,7 @@ mod tests {
         fn garbage_does_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let _ = parse_stat(&bytes);
             let _ = parse_args(&bytes);
+            let _ = real_uid(&bytes);
             let _ = cgroup_path(&String::from_utf8_lossy(&bytes));
         }
     }

@@ -50,6 +50,8 @@ pub struct ProcRecord {
     pub executable: String,
     /// Arguments.
     pub args: Vec<String>,
+    /// Whether `args` lacks a part.
+    pub args_truncated: bool,
 }
 
 /// Looks processes up; /proc, or a map in tests.
@@ -201,7 +203,7 @@ fn from_record(key: ProcessKey, record: ProcRecord, ancestors: Arc<[Ancestor]>) 
         name: record.name,
         executable: record.executable,
         args: record.args,
-        args_truncated: false,
+        args_truncated: record.args_truncated,
         uid: record.uid,
         ancestors,
     }

@@ -16,13 +16,22 @@ pub struct Sender {
     seq: u64,
     waiting: VecDeque<Payload>,
     waiting_max: usize,
+    queued_told: usize,
     last_refusal: Option<String>,
 }
 
 impl Sender {
     /// A sender whose queue holds at most `waiting_max` batches.
     pub fn new(sink: Arc<dyn Sink>, origin: Origin, waiting_max: usize) -> Self {
-        Self { sink, origin, seq: 0, waiting: VecDeque::new(), waiting_max, last_refusal: None }
+        Self {
+            sink,
+            origin,
+            seq: 0,
+            waiting: VecDeque::new(),
+            waiting_max,
+            queued_told: 0,
+            last_refusal: None,
+        }
     }
 
     /// Why the sink does not take batches at the moment.
@@ -39,6 +48,26 @@ impl Sender {
         metrics: &SenderMetrics,
     ) -> Option<Payload> {
         self.waiting.push_back(payload);
+        let taken = self.drain(dictionary, metrics);
+        while self.waiting.len() > self.waiting_max {
+            let dropped = self.waiting.pop_front();
+            metrics.dropped_full.inc();
+            metrics.dropped_events.add(dropped.as_ref().map_or(0, events));
+        }
+        self.tell_queued(metrics);
+        taken.filter(|_| self.waiting.is_empty())
+    }
+
+    /// Sends again what waits, for senders that may have nothing new for long.
+    pub fn retry(&mut self, dictionary: Option<&Dictionary>, metrics: &SenderMetrics) {
+        if !self.waiting.is_empty() {
+            self.drain(dictionary, metrics);
+            self.tell_queued(metrics);
+        }
+    }
+
+    /// Sends what waits until the sink refuses. Gives the last payload back if it was taken.
+    fn drain(&mut self, dictionary: Option<&Dictionary>, metrics: &SenderMetrics) -> Option<Payload> {
         let mut taken = None;
         while let Some(payload) = self.waiting.pop_front() {
             match self.try_send(payload, dictionary) {
@@ -58,14 +87,14 @@ impl Sender {
                 }
             }
         }
-        while self.waiting.len() > self.waiting_max {
-            let dropped = self.waiting.pop_front();
-            metrics.dropped_full.inc();
-            metrics.dropped_events.add(dropped.as_ref().map_or(0, events));
-        }
-        #[expect(clippy::cast_precision_loss, reason = "the queue is short")]
-        metrics.queued.set(self.waiting.len() as f64);
-        taken.filter(|_| self.waiting.is_empty())
+        taken
+    }
+
+    /// Several senders share the metrics, so each tells what its own queue grew by.
+    fn tell_queued(&mut self, metrics: &SenderMetrics) {
+        #[expect(clippy::cast_precision_loss, reason = "queues are short")]
+        metrics.queued.add(self.waiting.len() as f64 - self.queued_told as f64);
+        self.queued_told = self.waiting.len();
     }
 
     #[expect(clippy::result_large_err, reason = "a refused payload is moved back once, not copied")]
@@ -79,7 +108,14 @@ impl Sender {
                 let mut definitions = Samples::default();
                 dictionary.define_all(&mut definitions);
                 match self.hand_over(Payload::Samples(definitions)) {
-                    Ok(_) => self.hand_over(payload),
+                    // Its series has been retired since, and the batch that defined it was given up:
+                    // waiting cannot help, and would hold up all that comes after it.
+                    Ok(_) => self.hand_over(payload).map_err(|(payload, rejected)| match rejected {
+                        unknown @ Rejected::UnknownSeries(_) => {
+                            (payload, Rejected::Invalid(unknown.to_string()))
+                        }
+                        other => (payload, other),
+                    }),
                     Err((_, rejected)) => Err((payload, rejected)),
                 }
             }
@@ -119,6 +155,8 @@ mod tests {
     struct FakeSink {
         answers: Mutex<VecDeque<Rejected>>,
         seen: Mutex<Vec<(u64, String)>>,
+        /// Batches of this time use a series that is not known.
+        unknown_ms: Mutex<Option<i64>>,
     }
 
     impl Sink for FakeSink {
@@ -127,6 +165,9 @@ mod tests {
                 return Err(answer);
             }
             let Payload::Samples(samples) = &batch.payload else { return Ok(()) };
+            if samples.rows.iter().any(|row| Some(row.time_ms) == *self.unknown_ms.lock()) {
+                return Err(Rejected::UnknownSeries(0));
+            }
             let text = samples.rows.iter().map(|r| r.time_ms.to_string()).collect::<Vec<_>>().join(",");
             self.seen.lock().push((batch.seq, format!("{}d {text}", samples.defined.len())));
             Ok(())
@@ -156,6 +197,33 @@ mod tests {
         assert_eq!(sender.refusal(), None);
         let seen = sink.seen.lock();
         assert_eq!(*seen, [(1, "0d 1".to_owned()), (2, "0d 2".to_owned()), (3, "0d 3".to_owned())]);
+    }
+
+    #[test]
+    fn what_waits_is_sent_again_without_anything_new_and_all_queues_are_counted() {
+        let (sink, metrics) = (Arc::new(FakeSink::default()), SenderMetrics::default());
+        let (mut first, mut second) = (sender(&sink), sender(&sink));
+        sink.answers.lock().extend((0..3).map(|_| Rejected::Retry("no".into())));
+        first.send(row(1), None, &metrics);
+        first.send(row(2), None, &metrics);
+        second.send(row(3), None, &metrics);
+        assert_eq!(metrics.queued.get(), 3.0);
+        first.retry(None, &metrics);
+        assert_eq!((first.refusal(), metrics.queued.get()), (None, 1.0));
+        assert_eq!(sink.seen.lock().len(), 2);
+    }
+
+    #[test]
+    fn a_batch_whose_series_nobody_can_define_any_more_does_not_hold_up_the_rest() {
+        let (sink, metrics) = (Arc::new(FakeSink::default()), SenderMetrics::default());
+        let mut sender = sender(&sink);
+        let dictionary = Dictionary::new(&[]);
+        sink.answers.lock().push_back(Rejected::Retry("no".into()));
+        sender.send(row(1), Some(&dictionary), &metrics);
+        *sink.unknown_ms.lock() = Some(1);
+        assert!(sender.send(row(2), Some(&dictionary), &metrics).is_some());
+        assert_eq!(metrics.dropped_invalid.get(), 1);
+        assert_eq!(*sink.seen.lock(), [(1, "0d ".to_owned()), (2, "0d 2".to_owned())]);
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use vedette_model::{
-    Event, Fact, Finding, FindingState, LabelsBuilder, Process, Severity, Socket, SocketDirection,
-    StreamTarget, Transport,
+    Event, Fact, Finding, FindingState, LabelsBuilder, Process, Socket, SocketDirection, StreamTarget,
+    Transport,
 };
 
 use crate::{
@@ -254,10 +254,7 @@ fn condition_finding(rule: &Rule, event: &Event, fold_by: &[FoldBy]) -> Finding 
 /// Labels that all findings have.
 fn base_labels(rule: &Rule, event: &Event) -> LabelsBuilder {
     let mut labels = LabelsBuilder::new();
-    labels
-        .set("alertname", &rule.name)
-        .set("severity", severity(rule.severity))
-        .set("host", &event.host.name);
+    labels.set("alertname", &rule.name).set("severity", rule.severity.as_str()).set("host", &event.host.name);
     if let Some(container) = &event.container {
         labels
             .set("container", &container.name)
@@ -267,10 +264,6 @@ fn base_labels(rule: &Rule, event: &Event) -> LabelsBuilder {
             .set("pod", &container.pod);
     }
     labels
-}
-
-fn severity(severity: Severity) -> &'static str {
-    severity.as_str()
 }
 
 fn process_labels(labels: &mut LabelsBuilder, process: &Process) {

@@ -1,35 +1,17 @@
 //! Detection's own metrics.
 
-use vedette_model::{
-    MetricKind,
-    telemetry::{Counter, Family, Gauge, MetricSource, MetricVisitor},
-};
+use vedette_model::telemetry::{Counter, Family, Gauge, MetricSource, MetricVisitor};
 
-const EVENTS: Family = Family {
-    name: "vedette_detection_events_total",
-    kind: MetricKind::Counter,
-    help: "Events that were judged.",
-};
-const FINDINGS: Family = Family {
-    name: "vedette_detection_findings_total",
-    kind: MetricKind::Counter,
-    help: "Findings raised, repeats of one not counted.",
-};
-const FIRING: Family = Family {
-    name: "vedette_detection_findings_firing",
-    kind: MetricKind::Gauge,
-    help: "Findings that are not over.",
-};
-const PROCESSES: Family = Family {
-    name: "vedette_detection_processes",
-    kind: MetricKind::Gauge,
-    help: "Processes that the process graph holds.",
-};
-const EVICTED: Family = Family {
-    name: "vedette_detection_evicted_total",
-    kind: MetricKind::Counter,
-    help: "State given up because a limit was reached, by what it was: a shell built on it may be missed.",
-};
+const EVENTS: Family = Family::counter("vedette_detection_events_total", "Events that were judged.");
+const FINDINGS: Family =
+    Family::counter("vedette_detection_findings_total", "Findings raised, repeats of one not counted.");
+const FIRING: Family = Family::gauge("vedette_detection_findings_firing", "Findings that are not over.");
+const PROCESSES: Family =
+    Family::gauge("vedette_detection_processes", "Processes that the process graph holds.");
+const EVICTED: Family = Family::counter(
+    "vedette_detection_evicted_total",
+    "State given up because a limit was reached, by what it was: a shell built on it may be missed.",
+);
 
 /// Detection's own metrics.
 #[derive(Debug, Default)]

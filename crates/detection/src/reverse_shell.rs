@@ -185,7 +185,9 @@ fn is_interpreter(node: &Node, parameters: &Parameters) -> bool {
     let path = if process.executable.is_empty() { &process.name } else { &process.executable };
     let mut base = file_name(path);
     if base == "busybox" {
-        base = process.args.get(1).map_or(base, |a| file_name(a));
+        // Its links are named after the program that they stand for: `sh -i`, not `busybox sh -i`.
+        let mut words = process.args.iter().map(|a| file_name(a)).skip_while(|word| *word == "busybox");
+        base = words.next().unwrap_or(base);
     }
     let plain = base.trim_start_matches('-').trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
     parameters.interpreters.iter().any(|known| known == base || known == plain)

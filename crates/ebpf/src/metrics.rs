@@ -2,28 +2,20 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use vedette_model::{
-    MetricKind,
-    telemetry::{Counter, Family, MetricSource, MetricVisitor},
-};
+use vedette_model::telemetry::{Counter, Family, MetricSource, MetricVisitor};
 
 use crate::{abi::CLASSES, sensor::Losses};
 
-const SEEN: Family = Family {
-    name: "vedette_ebpf_events_total",
-    kind: MetricKind::Counter,
-    help: "Kernel events seen by the sensor programs, by class.",
-};
-const DROPPED: Family = Family {
-    name: "vedette_ebpf_events_dropped_total",
-    kind: MetricKind::Counter,
-    help: "Kernel events for which the ring had no room, by class.",
-};
-const MALFORMED: Family = Family {
-    name: "vedette_ebpf_malformed_records_total",
-    kind: MetricKind::Counter,
-    help: "Records from the kernel that could not be decoded.",
-};
+const SEEN: Family =
+    Family::counter("vedette_ebpf_events_total", "Kernel events seen by the sensor programs, by class.");
+const DROPPED: Family = Family::counter(
+    "vedette_ebpf_events_dropped_total",
+    "Kernel events for which the ring had no room, by class.",
+);
+const MALFORMED: Family = Family::counter(
+    "vedette_ebpf_malformed_records_total",
+    "Records from the kernel that could not be decoded.",
+);
 
 /// The sensor's own metrics.
 #[derive(Debug, Default)]

@@ -21,7 +21,7 @@ use aya::{
 };
 
 use crate::{
-    abi::{CLASSES, ClassCount, SYSCALLS_MAX},
+    abi::{CLASSES, ClassCount, EventHeader, SYSCALLS_MAX},
     decode::decode,
     error::Error,
     event::KernelEvent,
@@ -55,7 +55,8 @@ pub struct Config {
     /// Size of the ring for execs, redirects, outbound connections and pseudo-terminals; rounded
     /// up to a power of two.
     pub critical_ring_bytes: u32,
-    /// Size of the ring for forks, exits and accepted connections; rounded up likewise.
+    /// Size of the ring for forks, exits, accepted connections and connected datagram sockets;
+    /// rounded up likewise.
     pub bulk_ring_bytes: u32,
     /// After the first event of a burst, wait this long for more before delivering, so that a busy
     /// machine costs few wake-ups. The delay adds to the time from event to finding.
@@ -104,7 +105,7 @@ impl Losses {
 pub struct ClassLoss {
     /// `exec`, `fork`, `exit`, `connect`, `accept`, `redirect` or `pty_open`.
     pub class: &'static str,
-    /// Which ring it goes to: `critical` or `bulk`.
+    /// Which ring it goes to: `critical` or `bulk`. (Of `connect`, datagram sockets go to `bulk`.)
     pub ring: &'static str,
     /// Seen by the programs.
     pub seen: u64,
@@ -215,7 +216,7 @@ fn peek_time(ring: &mut RingBuf<MapData>) -> Option<u64> {
 
 /// The time in a record's header, 0 if it is too short to have one.
 fn time_of(record: &[u8]) -> u64 {
-    const TIME_AT: usize = 32;
+    const TIME_AT: usize = std::mem::offset_of!(EventHeader, time_ns);
     record.get(TIME_AT..TIME_AT + 8).and_then(|b| b.try_into().ok()).map_or(0, u64::from_ne_bytes)
 }
 

@@ -222,11 +222,6 @@ impl ContainerReader {
         self.reader.metrics.pass_done(took, self.series.len());
     }
 
-    /// Makes the next pass define all series anew, for a receiver that does not know them.
-    pub fn define_again(&mut self) {
-        self.series.define_again();
-    }
-
     /// How the reader and each container runtime stand.
     pub fn reports(&self) -> Vec<Report> {
         let unwatched = self.shared.unwatched.lock().clone();

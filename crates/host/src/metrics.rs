@@ -2,43 +2,24 @@
 
 use std::time::Duration;
 
-use vedette_model::{
-    MetricKind,
-    telemetry::{Counter, Family, Gauge, MetricSource, MetricVisitor},
-};
+use vedette_model::telemetry::{Counter, Family, Gauge, MetricSource, MetricVisitor};
 
-const PASSES: Family = Family {
-    name: "vedette_host_passes_total",
-    kind: MetricKind::Counter,
-    help: "Passes over the files of the machine or of its containers.",
-};
-const PASS_SECONDS: Family = Family {
-    name: "vedette_host_pass_duration_seconds_total",
-    kind: MetricKind::Counter,
-    help: "Time that the passes took.",
-};
-const ERRORS: Family = Family {
-    name: "vedette_host_read_errors_total",
-    kind: MetricKind::Counter,
-    help: "Readings that failed, absent files not counted.",
-};
-const SERIES: Family = Family {
-    name: "vedette_host_series",
-    kind: MetricKind::Gauge,
-    help: "Series that the reader has defined and not retired.",
-};
-const CONTAINERS: Family =
-    Family { name: "vedette_host_containers", kind: MetricKind::Gauge, help: "Containers that are read." };
-const RUNTIME_UP: Family = Family {
-    name: "vedette_host_runtimes",
-    kind: MetricKind::Gauge,
-    help: "Container runtimes that answer.",
-};
-const RUNTIME_ERRORS: Family = Family {
-    name: "vedette_host_runtime_errors_total",
-    kind: MetricKind::Counter,
-    help: "Questions that a container runtime did not answer, a socket that is not there not counted.",
-};
+const PASSES: Family = Family::counter(
+    "vedette_host_passes_total",
+    "Passes over the files of the machine or of its containers.",
+);
+const PASS_SECONDS: Family =
+    Family::counter("vedette_host_pass_duration_seconds_total", "Time that the passes took.");
+const ERRORS: Family =
+    Family::counter("vedette_host_read_errors_total", "Readings that failed, absent files not counted.");
+const SERIES: Family =
+    Family::gauge("vedette_host_series", "Series that the reader has defined and not retired.");
+const CONTAINERS: Family = Family::gauge("vedette_host_containers", "Containers that are read.");
+const RUNTIME_UP: Family = Family::gauge("vedette_host_runtimes", "Container runtimes that answer.");
+const RUNTIME_ERRORS: Family = Family::counter(
+    "vedette_host_runtime_errors_total",
+    "Questions that a container runtime did not answer, a socket that is not there not counted.",
+);
 
 /// Counts of one reader.
 #[derive(Debug)]

@@ -154,11 +154,6 @@ impl NodeReader {
         self.metrics.pass_done(self.clock.monotonic().since(begin), self.series.len());
     }
 
-    /// Makes the next pass define all series anew, for a receiver that does not know them.
-    pub fn define_again(&mut self) {
-        self.series.define_again();
-    }
-
     /// What the last pass could not read.
     pub fn report(&self) -> Report {
         let failed = self.slots.iter().filter_map(|s| Some((s.collector.name(), s.failure.as_ref()?)));

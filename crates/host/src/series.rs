@@ -3,10 +3,7 @@
 //! A number is used again only after the pass that retired it, so a receiver that takes the
 //! passes in order never confuses two series.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashSet, sync::Arc};
 
 use parking_lot::Mutex;
 use vedette_model::{Labels, METRIC_NAME, MetricKind, MetricMetadata, Row, Samples, SeriesDefinition};
@@ -67,29 +64,15 @@ impl<'a> Family<'a> {
 #[derive(Debug)]
 pub(crate) struct SeriesTable {
     numbers: SeriesNumbers,
-    defined: BTreeMap<u32, Labels>,
+    defined: HashSet<u32>,
     families: HashSet<String>,
-    metadata: Vec<MetricMetadata>,
     /// Retired in the last pass: free from the next one on.
     retired: Vec<u32>,
-    define_again: bool,
 }
 
 impl SeriesTable {
     pub(crate) fn new(numbers: SeriesNumbers) -> Self {
-        Self {
-            numbers,
-            defined: BTreeMap::new(),
-            families: HashSet::new(),
-            metadata: Vec::new(),
-            retired: Vec::new(),
-            define_again: false,
-        }
-    }
-
-    /// Makes the next pass define all series anew, for a receiver that does not know them.
-    pub(crate) fn define_again(&mut self) {
-        self.define_again = true;
+        Self { numbers, defined: HashSet::new(), families: HashSet::new(), retired: Vec::new() }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -100,11 +83,6 @@ impl SeriesTable {
     /// their own.
     pub(crate) fn pass<'a>(&'a mut self, time_ms: i64, samples: &'a mut Samples) -> Pass<'a> {
         self.numbers.give_back(&mut self.retired);
-        if std::mem::take(&mut self.define_again) {
-            let again = self.defined.iter();
-            samples.defined.extend(again.map(|(&series, l)| SeriesDefinition { series, labels: l.clone() }));
-            samples.metadata.extend(self.metadata.iter().cloned());
-        }
         let same = samples.rows.iter().position(|row| row.time_ms == time_ms && !row.series.is_empty());
         let row = same.unwrap_or_else(|| empty_row(samples, 0, time_ms, self.defined.len() + 16));
         Pass { time_ms, row, slow_row: None, table: self, samples }
@@ -149,11 +127,10 @@ impl Pass<'_> {
                 help: family.help.to_owned(),
             };
             self.table.families.insert(known.family.clone());
-            self.table.metadata.push(known.clone());
             self.samples.metadata.push(known);
         }
         let series = self.table.numbers.take();
-        self.table.defined.insert(series, labels.clone());
+        self.table.defined.insert(series);
         self.samples.defined.push(SeriesDefinition { series, labels });
         Series(series)
     }
@@ -184,7 +161,7 @@ impl Pass<'_> {
 
     /// Ends a series.
     pub(crate) fn retire(&mut self, series: Series) {
-        if self.table.defined.remove(&series.0).is_some() {
+        if self.table.defined.remove(&series.0) {
             self.samples.retired.push(series.0);
             self.table.retired.push(series.0);
         }

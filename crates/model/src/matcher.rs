@@ -115,7 +115,7 @@ pub struct Pattern(Arc<Compiled>);
 enum Compiled {
     /// A plain alternation of literals, sorted.
     Literals(Vec<String>),
-    /// `.*`: everything but text with a line break is decided without a search.
+    /// `.*`, which takes line breaks too.
     Anything,
     /// `.+`
     AnythingButEmpty,

@@ -40,6 +40,13 @@ impl Gauge {
         self.0.store(value.to_bits(), Ordering::Relaxed);
     }
 
+    /// Adds `n`, which may be negative: for a gauge that several parts share.
+    pub fn add(&self, n: f64) {
+        let sum = |bits| Some((f64::from_bits(bits) + n).to_bits());
+        // Never refused, as `sum` always gives a value.
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, sum);
+    }
+
     /// The value.
     pub fn get(&self) -> f64 {
         f64::from_bits(self.0.load(Ordering::Relaxed))
@@ -55,6 +62,18 @@ pub struct Family {
     pub kind: MetricKind,
     /// One sentence.
     pub help: &'static str,
+}
+
+impl Family {
+    /// A family of numbers that only grow.
+    pub const fn counter(name: &'static str, help: &'static str) -> Self {
+        Self { name, kind: MetricKind::Counter, help }
+    }
+
+    /// A family of numbers that go up and down.
+    pub const fn gauge(name: &'static str, help: &'static str) -> Self {
+        Self { name, kind: MetricKind::Gauge, help }
+    }
 }
 
 /// Receives the metrics of a source.

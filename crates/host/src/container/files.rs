@@ -385,7 +385,7 @@ impl Files {
 }
 
 fn put(slots: &mut [LazySeries], pass: &mut Pass<'_>, base: &BaseLabels, slot: Slot, value: f64) {
-    let (_, family, extra) = FAMILIES[slot as usize];
+    let (family, extra) = FAMILIES[slot as usize];
     let (series, define) =
         (&mut slots[slot as usize], |pass: &mut Pass<'_>| base.define(pass, family, extra));
     if slot.is_fast() {

@@ -315,7 +315,8 @@ struct Maps {
     /// Cgroup ids of each path, those of nested cgroups included.
     ids: HashMap<String, Vec<u64>>,
     live: BTreeMap<String, Arc<Container>>,
-    gone: VecDeque<Arc<Container>>,
+    /// Ended containers and their cgroup ids. The path may have a new life by now.
+    gone: VecDeque<(Arc<Container>, Vec<u64>)>,
 }
 
 impl ContainerIndex {
@@ -344,7 +345,6 @@ impl ContainerIndex {
     fn put(&self, container: &Arc<Container>, id: u64) {
         let mut maps = self.0.write();
         let path = &container.cgroup;
-        maps.gone.retain(|c| c.cgroup != *path);
         maps.by_path.insert(path.clone(), container.clone());
         maps.by_container_id.insert(container.id.clone(), container.clone());
         maps.live.insert(path.clone(), container.clone());
@@ -367,11 +367,12 @@ impl ContainerIndex {
     fn end(&self, container: &Arc<Container>) {
         let mut maps = self.0.write();
         maps.live.remove(&container.cgroup);
-        maps.gone.push_back(container.clone());
+        let ids = maps.ids.remove(&container.cgroup).unwrap_or_default();
+        maps.gone.push_back((container.clone(), ids));
         if maps.gone.len() > GONE_MAX
-            && let Some(oldest) = maps.gone.pop_front()
+            && let Some((oldest, ids)) = maps.gone.pop_front()
         {
-            maps.remove(&oldest);
+            maps.remove(&oldest, &ids);
         }
     }
 }
@@ -388,13 +389,19 @@ impl Maps {
         }
     }
 
-    fn remove(&mut self, container: &Container) {
-        self.by_path.remove(&container.cgroup);
-        if self.by_container_id.get(&container.id).is_some_and(|c| c.cgroup == container.cgroup) {
+    /// Forgets a container that ended, but no later life under its path or id.
+    fn remove(&mut self, container: &Arc<Container>, ids: &[u64]) {
+        let is_it = |found: Option<&Arc<Container>>| found.is_some_and(|c| Arc::ptr_eq(c, container));
+        if is_it(self.by_path.get(&container.cgroup)) {
+            self.by_path.remove(&container.cgroup);
+        }
+        if is_it(self.by_container_id.get(&container.id)) {
             self.by_container_id.remove(&container.id);
         }
-        for id in self.ids.remove(&container.cgroup).unwrap_or_default() {
-            self.by_cgroup_id.remove(&id);
+        for id in ids {
+            if self.by_cgroup_id.get(id).is_some_and(|c| c.cgroup == container.cgroup) {
+                self.by_cgroup_id.remove(id);
+            }
         }
     }
 }

@@ -88,6 +88,10 @@ impl Tree {
     /// Compares everything with the folders.
     pub(crate) fn reconcile(&mut self, changes: &mut Vec<TreeChange>) {
         self.comparison += 1;
+        if self.inotify.is_some() {
+            // All watches are asked for again, so a refusal that is over is over.
+            self.unwatched = None;
+        }
         for tree in 0..self.folders.len() {
             self.scan(tree, "/".to_owned(), changes);
         }

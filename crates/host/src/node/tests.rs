@@ -90,18 +90,6 @@ fn devices_that_come_and_go_begin_and_end_their_series() {
 }
 
 #[test]
-fn a_receiver_that_forgot_is_told_everything_again() {
-    let root = tempfile::tempdir().unwrap();
-    write(root.path(), "proc/loadavg", "0.21 0.37 0.39 1/719 19737\n");
-    let mut reader = NodeReader::new(&config(root.path()), Arc::new(ManualClock::at(0))).unwrap();
-    let first = pass(&mut reader, &mut Receiver::default(), 1000);
-    reader.define_again();
-    let second = pass(&mut reader, &mut Receiver::default(), 2000);
-    assert_eq!(first["node_load5"], 0.37);
-    assert_eq!(first.keys().collect::<Vec<_>>(), second.keys().collect::<Vec<_>>());
-}
-
-#[test]
 fn processor_time_never_goes_back_except_when_the_processor_comes_back() {
     let root = tempfile::tempdir().unwrap();
     let mut reader = NodeReader::new(&config(root.path()), Arc::new(ManualClock::at(0))).unwrap();

@@ -24,9 +24,6 @@ pub(super) mod message {
     use std::collections::HashMap;
 
     #[derive(Clone, PartialEq, prost::Message)]
-    pub(crate) struct Empty {}
-
-    #[derive(Clone, PartialEq, prost::Message)]
     pub(crate) struct Version {
         #[prost(string, tag = "1")]
         pub(crate) version: String,
@@ -112,8 +109,7 @@ pub(super) enum Event {
 /// them. The answer's head comes with the first event, which may be long in coming, so nobody
 /// else should wait for this. Ends with the reason, and never where the runtime has no events.
 pub(super) async fn listen(mut client: Client, tell: mpsc::Sender<Event>) -> String {
-    let ask = || message::Empty {};
-    let stream = client.stream("/containerd.services.events.v1.Events/Subscribe", ask()).await;
+    let stream = client.stream("/containerd.services.events.v1.Events/Subscribe").await;
     let mut stream: Streaming<message::Envelope> = match stream {
         Ok(stream) => stream,
         Err(status) if status.code() == Code::Unimplemented => std::future::pending().await,
@@ -152,18 +148,16 @@ fn meaning(envelope: &message::Envelope) -> Event {
 
 /// Asks for the containers of all namespaces.
 pub(super) async fn list(client: &mut Client) -> Result<(String, RuntimeUpdate), Status> {
-    let ask = || message::Empty {};
     let version: message::Version =
-        client.unary("/containerd.services.version.v1.Version/Version", None, ask()).await?;
+        client.unary("/containerd.services.version.v1.Version/Version", None).await?;
     let spaces: message::Namespaces =
-        client.unary("/containerd.services.namespaces.v1.Namespaces/List", None, ask()).await?;
+        client.unary("/containerd.services.namespaces.v1.Namespaces/List", None).await?;
     let mut update = RuntimeUpdate::default();
     for space in spaces.namespaces.into_iter().take(NAMESPACES_MAX) {
         let name = Some(space.name.as_str());
         let containers: message::Containers =
-            client.unary("/containerd.services.containers.v1.Containers/List", name, ask()).await?;
-        let tasks: message::Tasks =
-            client.unary("/containerd.services.tasks.v1.Tasks/List", name, ask()).await?;
+            client.unary("/containerd.services.containers.v1.Containers/List", name).await?;
+        let tasks: message::Tasks = client.unary("/containerd.services.tasks.v1.Tasks/List", name).await?;
         update.containers.extend(join(containers, tasks));
         update.namespaces.push(space.name);
     }

@@ -20,9 +20,6 @@ pub(super) mod message {
     use std::collections::HashMap;
 
     #[derive(Clone, PartialEq, prost::Message)]
-    pub(crate) struct Empty {}
-
-    #[derive(Clone, PartialEq, prost::Message)]
     pub(crate) struct Version {
         #[prost(string, tag = "2")]
         pub(crate) runtime_name: String,
@@ -99,10 +96,9 @@ pub(super) struct Cri {
 
 /// Asks for all pods and containers.
 pub(super) async fn list(client: &mut Client) -> Result<Cri, Status> {
-    let ask = || message::Empty {};
-    let version: message::Version = client.unary("/runtime.v1.RuntimeService/Version", None, ask()).await?;
-    let sandboxes = client.unary("/runtime.v1.RuntimeService/ListPodSandbox", None, ask()).await?;
-    let containers = client.unary("/runtime.v1.RuntimeService/ListContainers", None, ask()).await?;
+    let version: message::Version = client.unary("/runtime.v1.RuntimeService/Version", None).await?;
+    let sandboxes = client.unary("/runtime.v1.RuntimeService/ListPodSandbox", None).await?;
+    let containers = client.unary("/runtime.v1.RuntimeService/ListContainers", None).await?;
     let containers = join(&version.runtime_name, sandboxes, containers);
     Ok(Cri { version: format!("{} {}", version.runtime_name, version.runtime_version), containers })
 }

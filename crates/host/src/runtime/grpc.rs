@@ -41,21 +41,16 @@ impl Client {
         })
     }
 
-    /// Asks one question. `namespace` is containerd's.
-    pub(super) async fn unary<Q, A>(
+    /// Asks one question; none of ours needs words. `namespace` is containerd's.
+    pub(super) async fn unary<A: Message + Default + 'static>(
         &mut self,
         method: &'static str,
         namespace: Option<&str>,
-        question: Q,
-    ) -> Result<A, Status>
-    where
-        Q: Message + Default + 'static,
-        A: Message + Default + 'static,
-    {
+    ) -> Result<A, Status> {
         let answer = async {
             self.grpc.ready().await.map_err(|e| Status::unavailable(innermost(&e)))?;
             let path = method.parse().map_err(|_| Status::internal("BUG: a method's path is a path"))?;
-            self.grpc.unary(request(namespace, question)?, path, Prost::<Q, A>::default()).await
+            self.grpc.unary(request(namespace)?, path, Prost::<A>::default()).await
         };
         match tokio::time::timeout(self.timeout, answer).await {
             Ok(answer) => answer.map(tonic::Response::into_inner),
@@ -64,24 +59,23 @@ impl Client {
     }
 
     /// Asks for a stream of answers. There is no deadline for it to begin.
-    pub(super) async fn stream<Q, A>(
+    pub(super) async fn stream<A: Message + Default + 'static>(
         &mut self,
         method: &'static str,
-        question: Q,
-    ) -> Result<Streaming<A>, Status>
-    where
-        Q: Message + Default + 'static,
-        A: Message + Default + 'static,
-    {
+    ) -> Result<Streaming<A>, Status> {
         self.grpc.ready().await.map_err(|e| Status::unavailable(innermost(&e)))?;
         let path = method.parse().map_err(|_| Status::internal("BUG: a method's path is a path"))?;
-        let answer = self.grpc.server_streaming(request(None, question)?, path, Prost::<Q, A>::default());
+        let answer = self.grpc.server_streaming(request(None)?, path, Prost::<A>::default());
         answer.await.map(tonic::Response::into_inner)
     }
 }
 
-fn request<Q>(namespace: Option<&str>, question: Q) -> Result<Request<Q>, Status> {
-    let mut request = Request::new(question);
+/// A question without words.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Empty {}
+
+fn request(namespace: Option<&str>) -> Result<Request<Empty>, Status> {
+    let mut request = Request::new(Empty {});
     if let Some(namespace) = namespace {
         let value = MetadataValue::try_from(namespace)
             .map_err(|_| Status::invalid_argument("a namespace's name is no text for a header"))?;
@@ -100,22 +94,22 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 /// Protocol buffers as gRPC's messages.
-struct Prost<Q, A>(PhantomData<(Q, A)>);
+struct Prost<A>(PhantomData<A>);
 
-impl<Q, A> Default for Prost<Q, A> {
+impl<A> Default for Prost<A> {
     fn default() -> Self {
         Self(PhantomData)
     }
 }
 
-impl<Q: Message + 'static, A: Message + Default + 'static> Codec for Prost<Q, A> {
-    type Encode = Q;
+impl<A: Message + Default + 'static> Codec for Prost<A> {
+    type Encode = Empty;
     type Decode = A;
-    type Encoder = ProstEncoder<Q>;
+    type Encoder = ProstEncoder;
     type Decoder = ProstDecoder<A>;
 
-    fn encoder(&mut self) -> ProstEncoder<Q> {
-        ProstEncoder(PhantomData)
+    fn encoder(&mut self) -> ProstEncoder {
+        ProstEncoder
     }
 
     fn decoder(&mut self) -> ProstDecoder<A> {
@@ -123,13 +117,13 @@ impl<Q: Message + 'static, A: Message + Default + 'static> Codec for Prost<Q, A>
     }
 }
 
-struct ProstEncoder<Q>(PhantomData<Q>);
+struct ProstEncoder;
 
-impl<Q: Message> Encoder for ProstEncoder<Q> {
-    type Item = Q;
+impl Encoder for ProstEncoder {
+    type Item = Empty;
     type Error = Status;
 
-    fn encode(&mut self, item: Q, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
+    fn encode(&mut self, item: Empty, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
         item.encode(out).map_err(|e| Status::internal(e.to_string()))
     }
 }

@@ -3,13 +3,6 @@ use proptest::prelude::*;
 use super::*;
 
 #[test]
-fn the_families_stand_in_the_order_of_the_slots() {
-    for (i, (slot, family, _)) in FAMILIES.iter().enumerate() {
-        assert_eq!(*slot as usize, i, "{}", family.name);
-    }
-}
-
-#[test]
 fn limits_are_read_in_both_versions() {
     for (text, first, second) in [
         ("max\n", None, None),

@@ -113,3 +113,31 @@ fn ended_containers_are_forgotten_in_the_end() {
     assert!(index.by_cgroup_id(100 + GONE_MAX as u64).is_some());
     assert_eq!(index.0.read().by_path.len(), GONE_MAX);
 }
+
+#[test]
+fn lives_under_one_path_are_told_apart_and_bounded() {
+    let mut registry = Registry::default();
+    let index = registry.index();
+    let path = format!("/{ID}");
+    let lives = 4 * GONE_MAX as u64;
+    for id in 1..=lives {
+        registry.tree_changes(vec![added(&path, id), added(&format!("{path}/init"), lives + id)]);
+        registry.tree_changes(vec![TreeChange::Removed { path: path.clone() }]);
+        registry.tree_changes(vec![TreeChange::Removed { path: format!("{path}/init") }]);
+        changes(&mut registry);
+    }
+    registry.tree_changes(vec![added(&path, 5000)]);
+    assert!(index.by_cgroup_id(lives).is_some(), "its last events may still come");
+    assert!(index.by_cgroup_id(1).is_none());
+    for id in 6000..6000 + GONE_MAX as u64 {
+        let other = format!("/{}{id}", &ID[..60]);
+        registry.tree_changes(vec![added(&other, id)]);
+        registry.tree_changes(vec![TreeChange::Removed { path: other }]);
+    }
+    assert!(index.by_cgroup_id(lives).is_none());
+    assert!(index.by_cgroup_id(5000).is_some() && index.by_pid_cgroup_path(&path).is_some());
+    assert!(index.by_container_id(ID).is_some(), "the living one is not forgotten with the dead");
+    let maps = index.0.read();
+    assert!(maps.by_cgroup_id.len() <= GONE_MAX + 1 && maps.by_path.len() <= GONE_MAX + 1);
+    assert_eq!((maps.ids.len(), maps.gone.len()), (1, GONE_MAX));
+}
