@@ -8,6 +8,7 @@ use vedette_model::{
     Event, Fact, Payload,
     status::{Health, Part},
 };
+use vedette_sys::Growth;
 
 use crate::{
     Config, Surroundings, machine::LocalMachine, metrics::Metrics, proc_reader::ProcReader,
@@ -22,6 +23,8 @@ const POLL_WAITING: Duration = Duration::from_millis(20);
 const BATCH_EVENTS_MAX: usize = 4_096;
 /// Between two accounts on the status board and of losses.
 const STATUS_INTERVAL: Duration = Duration::from_secs(2);
+/// How long a loss stands on the status board after it has ended.
+const LOSS_SHOWN: Duration = Duration::from_secs(300);
 
 /// The thread's state.
 pub struct Kernel {
@@ -83,6 +86,7 @@ impl Kernel {
         );
         let mut events: Vec<Event> = Vec::new();
         let mut lost_before = 0;
+        let mut growth = Growth::default();
         let mut status_due = clock.monotonic();
         let mut poll = POLL;
         while !stop.is_set() {
@@ -93,7 +97,7 @@ impl Kernel {
             poll = if waiting { POLL_WAITING } else { POLL };
             if clock.monotonic() >= status_due {
                 status_due = vedette_sys::MonotonicTime(clock.monotonic().0 + nanos(STATUS_INTERVAL));
-                let lost = self.account(&sensor, &stamper, &sender);
+                let lost = self.account(&sensor, &stamper, &sender, &mut growth);
                 if lost > lost_before {
                     events.push(self.loss(lost - lost_before));
                     lost_before = lost;
@@ -135,21 +139,22 @@ impl Kernel {
         }
     }
 
-    fn account(&self, sensor: &Sensor, stamper: &Stamper, sender: &Sender) -> u64 {
+    fn account(&self, sensor: &Sensor, stamper: &Stamper, sender: &Sender, growth: &mut Growth) -> u64 {
         let losses = sensor.losses();
         let seen: u64 = losses.classes.iter().map(|c| c.seen).sum();
         #[expect(clippy::cast_precision_loss, reason = "the table is bounded")]
         self.metrics.processes.set(stamper.processes() as f64);
-        let part = match (losses.total(), sender.refusal()) {
+        let losing = growth.is_recent(losses.total(), self.surroundings.clock.monotonic(), LOSS_SHOWN);
+        let part = match (losing, sender.refusal()) {
             (_, Some(reason)) => Part::new(
                 Health::Degraded,
                 format!("the event store does not take events: {reason}"),
                 "Events wait in memory up to a bound; see eventdb.",
             ),
-            (0, None) => Part::ok(),
-            (lost, None) => Part::new(
+            (false, None) => Part::ok(),
+            (true, None) => Part::new(
                 Health::Degraded,
-                format!("{lost} of {seen} kernel events were lost since the start"),
+                format!("{} of {seen} kernel events were lost since the start", losses.total()),
                 "The machine made events faster than they could be read; findings around that time may be incomplete.",
             ),
         };

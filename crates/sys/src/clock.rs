@@ -79,3 +79,35 @@ impl Clock for ManualClock {
         MonotonicTime(u64::try_from(self.unix_ns()).unwrap_or(0))
     }
 }
+/// When a count grew last, so that a loss of long ago is no trouble of today.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Growth {
+    count: u64,
+    grew_at: Option<MonotonicTime>,
+}
+
+impl Growth {
+    /// Takes the newest count; whether it grew within `shown` before `now`.
+    pub fn is_recent(&mut self, count: u64, now: MonotonicTime, shown: Duration) -> bool {
+        if count > self.count {
+            *self = Self { count, grew_at: Some(now) };
+        }
+        self.grew_at.is_some_and(|at| now.since(at) < shown)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn growth_is_recent_for_a_while() {
+        let at = |seconds: u64| MonotonicTime(seconds * 1_000_000_000);
+        let mut growth = Growth::default();
+        let shown = Duration::from_secs(300);
+        assert!(!growth.is_recent(0, at(0), shown));
+        for (count, seconds, recent) in [(3, 10, true), (3, 309, true), (3, 310, false), (4, 900, true)] {
+            assert_eq!(growth.is_recent(count, at(seconds), shown), recent, "{seconds} s");
+        }
+    }
+}

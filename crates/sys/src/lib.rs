@@ -11,7 +11,7 @@ mod random;
 mod record_log;
 mod sim_fs;
 
-pub use clock::{Clock, ManualClock, MonotonicTime, SystemClock};
+pub use clock::{Clock, Growth, ManualClock, MonotonicTime, SystemClock};
 pub use fs::{File, Fs, RealFs};
 pub use lock::{FolderLock, LockError};
 pub use random::Random;

@@ -23,7 +23,7 @@ use vedette_model::{
 use vedette_promql::Engine;
 use vedette_response::Responder;
 use vedette_ruler::{Detect, DetectionStage, PartHealth, Parts, Ruler};
-use vedette_sys::{Clock, Flush, FolderLock, Fs, MonotonicTime, RealFs, SystemClock};
+use vedette_sys::{Clock, Flush, FolderLock, Fs, Growth, MonotonicTime, RealFs, SystemClock};
 use vedette_tsdb::Tsdb;
 
 use crate::{
@@ -368,7 +368,7 @@ fn spawn_maintenance(
     let house = house.clone();
     let work = move || {
         let mut status_due = house.clock.monotonic();
-        let mut losses = Losses::default();
+        let mut losses = Growth::default();
         while !*stopped.borrow() {
             series.maintain();
             events.maintain();
@@ -381,7 +381,7 @@ fn spawn_maintenance(
                 house.status.post("tsdb", series.stats().to_part());
                 house.status.post("eventdb", eventdb_part(&events.stats()));
                 let stats = ingest.stats();
-                let losing = losses.go_on(lost(&stats), now);
+                let losing = losses.is_recent(lost(&stats), now, LOSS_SHOWN);
                 house.status.post("ingest", ingest_part(&stats, losing));
             }
             std::thread::sleep(MAINTENANCE_INTERVAL);
@@ -409,23 +409,6 @@ fn eventdb_part(stats: &vedette_eventdb::Stats) -> Part {
 
 fn lost(stats: &vedette_ingest::Stats) -> u64 {
     stats.rejected_samples + stats.rejected_events + stats.missing_batches
-}
-
-/// When the count of what was lost grew last, so that a loss of long ago is no trouble of today.
-#[derive(Default)]
-struct Losses {
-    count: u64,
-    grew_at: Option<MonotonicTime>,
-}
-
-impl Losses {
-    /// Takes the newest count; whether it grew lately.
-    fn go_on(&mut self, count: u64, now: MonotonicTime) -> bool {
-        if count > self.count {
-            *self = Self { count, grew_at: Some(now) };
-        }
-        self.grew_at.is_some_and(|at| now.since(at) < LOSS_SHOWN)
-    }
 }
 
 fn ingest_part(stats: &vedette_ingest::Stats, losing: bool) -> Part {
@@ -495,16 +478,6 @@ pub fn check(settings: &Settings) -> Result<String> {
 mod tests {
     use super::*;
     use crate::config::{self, Overrides};
-
-    #[test]
-    fn a_loss_is_shown_for_a_while() {
-        let at = |seconds: u64| MonotonicTime(seconds * 1_000_000_000);
-        let mut losses = Losses::default();
-        assert!(!losses.go_on(0, at(0)));
-        for (count, seconds, losing) in [(3, 10, true), (3, 309, true), (3, 310, false), (4, 900, true)] {
-            assert_eq!(losses.go_on(count, at(seconds)), losing, "{seconds} s");
-        }
-    }
 
     #[test]
     fn what_up_would_refuse_is_refused_by_the_check() {
