@@ -28,6 +28,7 @@ const UNPACKED: &[&str] = &[
     "zlib1g",
     "libexpat1",
     "prometheus",
+    "victoria-metrics",
 ];
 
 /// Programs that must be installed, with the package of each.
@@ -62,6 +63,16 @@ pub fn prepare() -> Result<Parts> {
         eprintln!("missing for some tests; run as root: {line}");
     }
     Ok(Parts { root, missing })
+}
+
+/// Unpacks one package, if it is not there yet; gives the root of the tree.
+pub fn package(name: &str) -> Result<PathBuf> {
+    let root = target().join("peers/debian");
+    fs::create_dir_all(&root)?;
+    if !stamp(&root, name).exists() {
+        unpack(&root, &[name])?;
+    }
+    Ok(root)
 }
 
 fn stamp(root: &Path, package: &str) -> PathBuf {

@@ -3,6 +3,7 @@
 //! `.ci/run` calls `cargo xtask ci`; people call `up` and `test`. Everything that a command
 //! needs beyond git, a C compiler, Rust and Node it fetches itself, or it says what is missing.
 
+mod bench;
 mod conformance;
 mod debian;
 mod docs;
@@ -57,10 +58,7 @@ enum Command {
         name: Option<String>,
     },
     /// Print a table of measured figures
-    Bench {
-        /// Which: `idle`, `tsdb`, `eventdb`, `host`
-        name: String,
-    },
+    Bench(bench::Bench),
     /// Build the release binary at `target/release/vedette`
     Dist,
 }
@@ -95,7 +93,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Gen => docs::generate(),
         Command::Conformance { suite, dir } => conformance::run(&suite, dir),
         Command::E2e { name } => test::e2e(name.as_deref()),
-        Command::Bench { name } => run::bench(&name),
+        Command::Bench(args) => bench::bench(&args),
         Command::Dist => run::dist(),
     }
 }

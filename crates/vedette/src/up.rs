@@ -101,6 +101,7 @@ pub fn run(settings: &Settings) -> Result<()> {
         &vedette_collector::Config {
             interval: settings.interval,
             host: host_config,
+            figures: settings.figures,
             sensor: settings.sensor.then(vedette_ebpf::Config::default),
             ..vedette_collector::Config::default()
         },
