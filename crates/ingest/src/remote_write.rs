@@ -67,7 +67,7 @@ impl std::error::Error for WriteError {}
 pub(crate) struct RemoteWrite {
     cache: SeriesCache,
     /// One for each request that ran at the same time as others.
-    idle: Mutex<Vec<Box<Scratch>>>,
+    idle: Mutex<Vec<Scratch>>,
 }
 
 /// Lists that are filled by one request and kept for the next.

@@ -46,19 +46,48 @@ impl WriteGate {
     }
 }
 
-/// `/api/v1/write`
-pub fn write(call: Call) -> Handled {
-    Box::pin(async move { take(call).await.unwrap_or_else(|refusal| refusal) })
+/// Why a request is not stored, in part or as a whole. The text is for the sender's log.
+struct Refusal {
+    status: StatusCode,
+    text: String,
 }
 
-async fn take(call: Call) -> Result<Answer, Answer> {
+impl Refusal {
+    fn new(status: StatusCode, text: impl Into<String>) -> Self {
+        Self { status, text: text.into() }
+    }
+
+    fn answer(self) -> Answer {
+        let mut answer = answer::text(self.status, self.text + "\n");
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            answer.headers_mut().insert(RETRY_AFTER, RETRY_SECONDS);
+        }
+        answer
+    }
+}
+
+/// `/api/v1/write`
+pub fn write(call: Call) -> Handled {
+    Box::pin(async move {
+        match take(call).await {
+            Ok(()) => {
+                let mut answer = answer::text(StatusCode::NO_CONTENT, "");
+                answer.headers_mut().remove(CONTENT_TYPE);
+                answer
+            }
+            Err(refusal) => refusal.answer(),
+        }
+    })
+}
+
+async fn take(call: Call) -> Result<(), Refusal> {
     let Call { shared, headers, body, .. } = call;
     check_headers(&headers)?;
     let Some(body) = body else { return Err(unsupported("a form")) };
-    let timeout = shared.config.body_timeout;
-    let (body, room) = tokio::time::timeout(timeout, read(&shared, body)).await.map_err(|_| {
-        answer::text(StatusCode::REQUEST_TIMEOUT, "the request's body took too long to come\n")
-    })??;
+    let (body, room) =
+        tokio::time::timeout(shared.config.body_timeout, read(&shared, body)).await.map_err(|_| {
+            Refusal::new(StatusCode::REQUEST_TIMEOUT, "the request's body took too long to come")
+        })??;
     let turn = shared.writes.turns.clone().acquire_owned().await.expect("BUG: the semaphore is never closed");
     let writer = shared.app.writer.clone();
     let written = tokio::task::spawn_blocking(move || {
@@ -66,21 +95,18 @@ async fn take(call: Call) -> Result<Answer, Answer> {
         drop((body, room, turn));
         written
     });
-    match written.await {
-        Ok(RemoteWritten::Stored) => {
-            let mut answer = answer::text(StatusCode::NO_CONTENT, "");
-            answer.headers_mut().remove(CONTENT_TYPE);
-            Ok(answer)
-        }
-        Ok(RemoteWritten::Refused(text)) => Err(answer::text(StatusCode::BAD_REQUEST, text + "\n")),
-        Ok(RemoteWritten::TooLarge(text)) => Err(answer::text(StatusCode::PAYLOAD_TOO_LARGE, text + "\n")),
-        Ok(RemoteWritten::Retry(text)) => Err(come_again(&text)),
-        Err(_) => Err(answer::text(StatusCode::INTERNAL_SERVER_ERROR, "storing ended without a result\n")),
-    }
+    let (status, text) = match written.await {
+        Ok(RemoteWritten::Stored) => return Ok(()),
+        Ok(RemoteWritten::Refused(text)) => (StatusCode::BAD_REQUEST, text),
+        Ok(RemoteWritten::TooLarge(text)) => (StatusCode::PAYLOAD_TOO_LARGE, text),
+        Ok(RemoteWritten::Retry(text)) => (StatusCode::SERVICE_UNAVAILABLE, text),
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "storing ended without a result".to_owned()),
+    };
+    Err(Refusal { status, text })
 }
 
 /// What does not say what it is, is taken for what it must be, as Prometheus does.
-fn check_headers(headers: &HeaderMap) -> Result<(), Answer> {
+fn check_headers(headers: &HeaderMap) -> Result<(), Refusal> {
     if let Some(encoding) = headers.get(CONTENT_ENCODING)
         && !encoding.as_bytes().eq_ignore_ascii_case(remote_write::CONTENT_ENCODING.as_bytes())
     {
@@ -100,7 +126,7 @@ fn check_headers(headers: &HeaderMap) -> Result<(), Answer> {
 }
 
 /// The body, with the room that it takes.
-async fn read(shared: &Shared, mut body: Incoming) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Answer> {
+async fn read(shared: &Shared, mut body: Incoming) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Refusal> {
     let max = shared.config.write_bytes_max;
     let expected = body.size_hint().lower();
     if expected > max as u64 {
@@ -110,7 +136,7 @@ async fn read(shared: &Shared, mut body: Incoming) -> Result<(Bytes, Option<Owne
     let mut whole: Option<Vec<u8>> = None;
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else {
-            return Err(answer::text(StatusCode::BAD_REQUEST, "the request's body ended early\n"));
+            return Err(Refusal::new(StatusCode::BAD_REQUEST, "the request's body ended early"));
         };
         let Ok(data) = frame.into_data() else { continue };
         if whole.is_none() && body.is_end_stream() {
@@ -132,7 +158,7 @@ fn reserve(
     shared: &Shared,
     room: Option<OwnedSemaphorePermit>,
     bytes: usize,
-) -> Result<Option<OwnedSemaphorePermit>, Answer> {
+) -> Result<Option<OwnedSemaphorePermit>, Refusal> {
     let held = room.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
     let more = u32::try_from(bytes.saturating_sub(held)).unwrap_or(u32::MAX);
     if more == 0 {
@@ -140,7 +166,7 @@ fn reserve(
     }
     let more = shared.writes.room.clone().try_acquire_many_owned(more).map_err(|_| {
         shared.metrics.refused_busy.inc();
-        come_again("too many bytes of other requests are under way")
+        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too many bytes of other requests are under way")
     })?;
     Ok(Some(match room {
         None => more,
@@ -151,23 +177,17 @@ fn reserve(
     }))
 }
 
-fn too_large(shared: &Shared, max: usize) -> Answer {
+fn too_large(shared: &Shared, max: usize) -> Refusal {
     shared.metrics.refused_size.inc();
-    let text = format!("the request's body has more than {max} bytes; send fewer samples at a time\n");
-    answer::text(StatusCode::PAYLOAD_TOO_LARGE, text)
+    let text = format!("the request's body has more than {max} bytes; send fewer samples at a time");
+    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, text)
 }
 
-fn unsupported(what: &str) -> Answer {
+fn unsupported(what: &str) -> Refusal {
     let text = format!(
-        "{what} is not understood here; send {MESSAGE_NAME} (remote write 1.0) as {} with Content-Encoding {}\n",
+        "{what} is not understood here; send {MESSAGE_NAME} (remote write 1.0) as {} with Content-Encoding {}",
         remote_write::CONTENT_TYPE,
         remote_write::CONTENT_ENCODING,
     );
-    answer::text(StatusCode::UNSUPPORTED_MEDIA_TYPE, text)
-}
-
-fn come_again(why: &str) -> Answer {
-    let mut answer = answer::text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"));
-    answer.headers_mut().insert(RETRY_AFTER, RETRY_SECONDS);
-    answer
+    Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text)
 }

@@ -11,9 +11,11 @@ use super::*;
 /// Everything that a request says, in a form that can be compared.
 #[derive(Debug, Clone, PartialEq, Default)]
 struct Said {
-    series: Vec<(Vec<(String, String)>, Vec<Saying>)>,
+    series: Vec<(Pairs, Vec<Saying>)>,
     metadata: Vec<MetricMetadata>,
 }
+
+type Pairs = Vec<(String, String)>;
 
 /// Values by their bits, as NaN equals nothing.
 #[derive(Debug, Clone, PartialEq)]
