@@ -28,6 +28,7 @@ const UNPACKED: &[&str] = &[
     "zlib1g",
     "libexpat1",
     "prometheus",
+    "victoria-metrics",
 ];
 
 /// Programs that must be installed, with the package of each.
@@ -69,6 +70,12 @@ pub fn unpacked(packages: &[&str]) -> Result<(PathBuf, Vec<String>)> {
         missing.push(format!("apt-get update && apt-get download {}", wanted.join(" ")));
     }
     Ok((root, missing))
+}
+
+/// Unpacks one package, if it is not there yet; gives the root of the tree.
+pub fn package(name: &str) -> Result<PathBuf> {
+    let (root, missing) = unpacked(&[name])?;
+    missing.is_empty().then_some(root).with_context(|| format!("needs Debian's package {name}"))
 }
 
 fn stamp(root: &Path, package: &str) -> PathBuf {

@@ -3,6 +3,7 @@
 //! `.ci/run` calls `cargo xtask ci`; people call `up` and `test`. Everything that a command
 //! needs beyond git, a C compiler, Rust and Node it fetches itself, or it says what is missing.
 
+mod bench;
 mod conformance;
 mod debian;
 mod docs;
@@ -66,10 +67,7 @@ enum Command {
         seconds: u32,
     },
     /// Print a table of measured figures
-    Bench {
-        /// Which: `idle`, `tsdb`, `eventdb`, `host`
-        name: String,
-    },
+    Bench(bench::Bench),
     /// Build the release binary at `target/release/vedette`
     Dist,
 }
@@ -105,7 +103,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Conformance { suite, dir } => conformance::run(&suite, dir),
         Command::E2e { name } => test::e2e(name.as_deref()),
         Command::Fuzz { target, seconds } => fuzz::fuzz(target.as_deref(), seconds),
-        Command::Bench { name } => run::bench(&name),
+        Command::Bench(args) => bench::bench(&args),
         Command::Dist => run::dist(),
     }
 }

@@ -89,34 +89,3 @@ pub fn up(args: &[String]) -> Result<()> {
     }
     check(&mut command)
 }
-
-/// `cargo xtask bench NAME`
-pub fn bench(name: &str) -> Result<()> {
-    match name {
-        "idle" => {
-            dist()?;
-            check(
-                cargo(&[
-                    "test",
-                    "--release",
-                    "--package",
-                    "vedette-e2e",
-                    "--test",
-                    "idle",
-                    "--",
-                    "--nocapture",
-                ])
-                .env("VEDETTE_BENCH", "1")
-                .env("VEDETTE_BINARY", target().join("release/vedette")),
-            )
-        }
-        "tsdb" => example("vedette-tsdb", "ingest"),
-        "eventdb" => example("vedette-eventdb", "search_time"),
-        "host" => example("vedette-host", "pass_cost"),
-        other => bail!("no bench is called {other:?}; there are: idle, tsdb, eventdb, host"),
-    }
-}
-
-fn example(package: &str, name: &str) -> Result<()> {
-    check(&mut cargo(&["run", "--release", "--package", package, "--example", name]))
-}

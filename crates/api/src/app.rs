@@ -11,12 +11,14 @@ use vedette_promql::Engine;
 use vedette_sys::Clock;
 use vedette_wire::prometheus::RuleGroup;
 
-use crate::{Config, LatestSamples, gate::Gate, metrics::Metrics};
+use crate::{Config, LatestSamples, gate::Gate, metrics::Metrics, prometheus::write::WriteGate};
 
 /// What the server serves.
 pub struct App {
     /// The store of series.
     pub series: Arc<dyn MetricReader>,
+    /// Takes samples that others send.
+    pub writer: Arc<dyn RemoteWriter>,
     /// The evaluator of queries.
     pub engine: Arc<Engine>,
     /// The store of events.
@@ -61,11 +63,32 @@ pub trait Judgement: Send + Sync {
     fn findings(&self) -> Vec<Finding>;
 }
 
+/// Takes samples that others send. Called on blocking threads, several at a time.
+pub trait RemoteWriter: Send + Sync {
+    /// Takes the body of a remote-write request as it came. When this returns, what it tells as
+    /// stored is written.
+    fn write(&self, body: &[u8]) -> RemoteWritten;
+}
+
+/// What became of a remote-write request. The texts are for the sender's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RemoteWritten {
+    /// All of it is stored.
+    Stored,
+    /// What could be stored is; the sender must not send the rest again.
+    Refused(String),
+    /// It is larger than allowed; nothing is stored.
+    TooLarge(String),
+    /// It cannot be stored now; the sender should send all of it again.
+    Retry(String),
+}
+
 /// The application and what the server keeps beside it.
 pub struct Shared {
     pub app: App,
     pub config: Config,
     pub gate: Gate,
+    pub writes: WriteGate,
     pub metrics: Arc<Metrics>,
     pub started_ns: i64,
     /// Set when the server stops, for what would never end by itself.
@@ -78,6 +101,7 @@ impl Shared {
         app.telemetry.register(metrics.clone());
         Self {
             gate: Gate::new(&config, metrics.clone()),
+            writes: WriteGate::new(&config),
             started_ns: app.clock.unix_ns(),
             stopping: tokio::sync::watch::Sender::new(false),
             metrics,

@@ -19,6 +19,12 @@ pub struct Config {
     pub header_bytes_max: usize,
     /// Bytes of a request's body.
     pub body_bytes_max: usize,
+    /// Bytes of the body of one remote-write request.
+    pub write_bytes_max: usize,
+    /// Bytes of the bodies of all remote-write requests that are under way.
+    pub writes_bytes_max: usize,
+    /// Remote-write requests that are stored at a time; further ones wait for their turn.
+    pub writes_max: usize,
     /// Bytes of one query's text.
     pub query_bytes_max: usize,
     /// Queries that run at a time.
@@ -43,6 +49,9 @@ impl Default for Config {
             write_timeout: Duration::from_secs(30),
             header_bytes_max: 64 * 1024,
             body_bytes_max: 2 * 1024 * 1024,
+            write_bytes_max: 32 * 1024 * 1024,
+            writes_bytes_max: 128 * 1024 * 1024,
+            writes_max: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
             query_bytes_max: 128 * 1024,
             queries_max: 20,
             queries_waiting_max: 1000,
@@ -84,6 +93,9 @@ impl Config {
             // hyper needs that much for a buffer.
             ("header_bytes_max", self.header_bytes_max, 8192),
             ("body_bytes_max", self.body_bytes_max, 1024),
+            ("write_bytes_max", self.write_bytes_max, 1024),
+            ("writes_bytes_max", self.writes_bytes_max, self.write_bytes_max),
+            ("writes_max", self.writes_max, 1),
             ("query_bytes_max", self.query_bytes_max, 1),
             ("queries_max", self.queries_max, 1),
         ] {

@@ -1,10 +1,11 @@
 //! Prometheus' HTTP API: what Grafana's data source and `promtool query` need, with the same
-//! texts, statuses and order of checks.
+//! texts, statuses and order of checks, and what its remote write sends to.
 
 pub mod query;
 pub mod rules;
 pub mod series;
 pub mod status;
+pub mod write;
 
 use hyper::StatusCode;
 use vedette_model::{Matcher, TimeRange};

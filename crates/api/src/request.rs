@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use hyper::HeaderMap;
+use hyper::{HeaderMap, body::Incoming};
 
 use crate::app::Shared;
 
@@ -17,6 +17,8 @@ pub struct Call {
     pub parts: Vec<String>,
     /// Parameters.
     pub params: Params,
+    /// The body, unless it was a form: then it stands among the parameters.
+    pub body: Option<Incoming>,
 }
 
 /// Parameters by name; a name may come several times.

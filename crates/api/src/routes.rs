@@ -39,6 +39,8 @@ pub enum Right {
     Open,
     /// Reading what is stored.
     Read,
+    /// Adding to what is stored.
+    Write,
 }
 
 impl Right {
@@ -47,6 +49,7 @@ impl Right {
         match self {
             Self::Open => "open",
             Self::Read => "read",
+            Self::Write => "write",
         }
     }
 }
@@ -56,6 +59,7 @@ pub(crate) type Handled = BoxFuture<'static, Answer>;
 type Handler = fn(Call) -> Handled;
 
 const GET: &[Method] = &[Method::GET];
+const POST: &[Method] = &[Method::POST];
 const GET_POST: &[Method] = &[Method::GET, Method::POST];
 
 macro_rules! routes {
@@ -78,6 +82,7 @@ routes! {
     GET "/api/v1/rules" Read "Lists rule groups with the state of their rules and alerts." prometheus::rules::rules;
     GET "/api/v1/targets" Read "Lists the targets of scrape pools; there are none yet." prometheus::status::targets;
     GET "/api/v1/alerts" Read "Lists pending and firing alerts." prometheus::rules::alerts;
+    POST "/api/v1/write" Write "Takes samples by Prometheus' remote write 1.0." prometheus::write::write;
     GET "/api/v1/status/buildinfo" Read "Tells which Prometheus API is spoken, and which Vedette speaks it." prometheus::status::build_info;
     GET "/api/v1/status/runtimeinfo" Read "Tells how the server runs." prometheus::status::runtime_info;
     GET "/api/vedette/v1/status" Read "Tells what every part of Vedette says of itself." own::status::status;
@@ -131,15 +136,18 @@ async fn route(
         return (Some(place), method_not_allowed(route));
     }
     let mut params = Params::default();
-    if *method == Method::POST
-        && let Err(refusal) = read_form(shared, &head.headers, body, &mut params).await
-    {
-        return (Some(place), refusal);
-    }
+    let body = if *method == Method::POST && is_form(&head.headers) {
+        if let Err(refusal) = read_form(shared, body, &mut params).await {
+            return (Some(place), refusal);
+        }
+        None
+    } else {
+        Some(body)
+    };
     if let Some(query) = head.uri.query() {
         params.extend_from_encoded(query);
     }
-    let call = Call { shared: shared.clone(), headers: head.headers, parts, params };
+    let call = Call { shared: shared.clone(), headers: head.headers, parts, params, body };
     (Some(place), (route.handler)(call).await)
 }
 
@@ -165,19 +173,14 @@ fn fit(pattern: &str, path: &str) -> Option<Vec<String>> {
     left.next().is_none().then_some(parts)
 }
 
-async fn read_form(
-    shared: &Shared,
-    headers: &hyper::HeaderMap,
-    body: Incoming,
-    params: &mut Params,
-) -> Result<(), Answer> {
-    let is_form = headers
+fn is_form(headers: &hyper::HeaderMap) -> bool {
+    headers
         .get(CONTENT_TYPE)
         .and_then(|t| t.to_str().ok())
-        .is_some_and(|t| t.split(';').next().unwrap_or("").trim() == "application/x-www-form-urlencoded");
-    if !is_form {
-        return Ok(());
-    }
+        .is_some_and(|t| t.split(';').next().unwrap_or("").trim() == "application/x-www-form-urlencoded")
+}
+
+async fn read_form(shared: &Shared, body: Incoming, params: &mut Params) -> Result<(), Answer> {
     let max = shared.config.body_bytes_max;
     let read = Limited::new(body, max).collect();
     match tokio::time::timeout(shared.config.body_timeout, read).await {

@@ -8,6 +8,7 @@ mod parsing;
 mod prometheus_api;
 mod promtool;
 mod reference;
+mod remote_write;
 mod resistance;
 
 use std::{
@@ -18,6 +19,7 @@ use std::{
 
 use tokio::{sync::oneshot, task::JoinHandle};
 use vedette_eventdb::EventDb;
+use vedette_ingest::{Ingest, WriteError};
 use vedette_model::{
     Ancestor, ChunkSummary, Container, Event, Fact, Finding, FindingState, Host, LabelQuery, Labels,
     METRIC_NAME, Matcher, MetricKind, MetricMetadata, MetricReader, Process, ProcessKey, ReadError,
@@ -30,7 +32,10 @@ use vedette_sys::{ManualClock, RealFs};
 use vedette_tsdb::{RefRow, Tsdb};
 use vedette_wire::prometheus::{Alert, AlertState, AlertingRule, Rule, RuleGroup, RuleHealth};
 
-use crate::{App, BuildInfo, Config, Judgement, Latest, LatestSample, LatestSamples, Server, Source};
+use crate::{
+    App, BuildInfo, Config, Judgement, Latest, LatestSample, LatestSamples, RemoteWriter, RemoteWritten,
+    Server, Source,
+};
 
 /// The clock of all tests: 2023-11-14T22:13:20Z.
 const NOW_MS: i64 = 1_700_000_000_000;
@@ -93,6 +98,12 @@ fn test_app() -> (App, tempfile::TempDir) {
     status.post("tsdb", Part::ok().fact("series", 3));
     status.post("sensor", Part::new(Health::Off, "no rights", "run as root"));
     let app = App {
+        writer: Arc::new(Door(Ingest::new(
+            vedette_ingest::Config::default(),
+            series.clone(),
+            events.clone(),
+            clock.clone(),
+        ))),
         series: Arc::new(SlowSeries(series)),
         engine: Arc::new(Engine::new(EngineConfig::default())),
         events,
@@ -243,6 +254,20 @@ impl Judgement for FixedJudgement {
             finding(Severity::Warning, FindingState::Firing),
             finding(Severity::Critical, FindingState::Firing),
         ]
+    }
+}
+
+/// The real door; what is stored by way of it can be queried.
+struct Door(Ingest);
+
+impl RemoteWriter for Door {
+    fn write(&self, body: &[u8]) -> RemoteWritten {
+        match self.0.remote_write(body) {
+            Ok(written) => written.refused.map_or(RemoteWritten::Stored, RemoteWritten::Refused),
+            Err(WriteError::Malformed(text)) => RemoteWritten::Refused(text),
+            Err(WriteError::TooLarge(text)) => RemoteWritten::TooLarge(text),
+            Err(WriteError::Retry(text)) => RemoteWritten::Retry(text),
+        }
     }
 }
 

@@ -22,7 +22,11 @@ pub use dictionary::Dictionary;
 pub use figures::Latest;
 use parking_lot::Mutex;
 pub use vedette_host::ContainerIndex;
-use vedette_model::{Host, Origin, Sink, status::StatusBoard, telemetry::Telemetry};
+use vedette_model::{
+    Host, Origin, Sink,
+    status::{Health, Part, StatusBoard},
+    telemetry::Telemetry,
+};
 use vedette_sys::Clock;
 
 use crate::{metrics::Metrics, stop::Stop};
@@ -34,6 +38,8 @@ pub struct Config {
     pub interval: Duration,
     /// How host and containers are read.
     pub host: vedette_host::Config,
+    /// Whether these are read; containers are not known either where they are not.
+    pub figures: bool,
     /// How the kernel sensor works, or `None` to leave it off.
     pub sensor: Option<vedette_ebpf::Config>,
     /// Readings kept while the stores refuse; older ones go first and are counted.
@@ -49,6 +55,7 @@ impl Default for Config {
         Self {
             interval: Duration::from_secs(1),
             host: vedette_host::Config::default(),
+            figures: true,
             sensor: Some(vedette_ebpf::Config::default()),
             waiting_samples_max: 300,
             waiting_events_max: 2_000,
@@ -125,10 +132,17 @@ impl Collector {
         let containers = figures.container_index();
         let mut collector =
             Self { stop: stop.clone(), threads: Vec::new(), latest, containers: containers.clone() };
-        collector.spawn("figures", {
-            let stop = stop.clone();
-            move || figures.run(&stop)
-        })?;
+        if config.figures {
+            collector.spawn("figures", {
+                let stop = stop.clone();
+                move || figures.run(&stop)
+            })?;
+        } else {
+            for part in ["collector.node", "collector.container"] {
+                let off = Part::new(Health::Off, "switched off", "Set collect.figures to auto.");
+                surroundings.status.post(part, off);
+            }
+        }
         let kernel = kernel::Kernel::new(config, surroundings.clone(), containers, metrics);
         collector.spawn("kernel", move || kernel.run(&stop))?;
         Ok(collector)

@@ -20,6 +20,11 @@ pub struct Config {
     pub origins_max: usize,
     /// How long a series for which the store had no room is refused before it is tried again.
     pub series_retry_ms: i64,
+    /// Bytes of a remote-write request after its compression is undone.
+    pub message_bytes_max: usize,
+    /// Series of remote-write senders that are found without parsing their labels; one takes
+    /// about 20 bytes.
+    pub known_series_max: usize,
 }
 
 impl Default for Config {
@@ -33,6 +38,8 @@ impl Default for Config {
             event_future_ns_max: 600 * 1_000_000_000,
             origins_max: 1_024,
             series_retry_ms: 60_000,
+            message_bytes_max: 64 << 20,
+            known_series_max: 2 << 20,
         }
     }
 }

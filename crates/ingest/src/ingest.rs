@@ -15,6 +15,7 @@ use crate::{
     Config, events,
     metrics::{self, Answer, Metrics},
     origin::Sender,
+    remote_write::{RemoteWrite, WriteError, Written},
     samples::Door,
 };
 
@@ -29,6 +30,7 @@ pub struct Ingest {
     clock: Arc<dyn Clock>,
     /// The one that sent last comes last.
     senders: RwLock<Vec<Arc<Known>>>,
+    remote_write: RemoteWrite,
     metrics: Metrics,
 }
 
@@ -62,7 +64,23 @@ pub struct Stats {
 impl Ingest {
     /// A door in front of these stores.
     pub fn new(config: Config, tsdb: Arc<Tsdb>, events: Arc<EventDb>, clock: Arc<dyn Clock>) -> Self {
-        Self { config, tsdb, events, clock, senders: RwLock::default(), metrics: Metrics::default() }
+        let remote_write = RemoteWrite::new(config.known_series_max);
+        Self {
+            config,
+            tsdb,
+            events,
+            clock,
+            senders: RwLock::default(),
+            remote_write,
+            metrics: Metrics::default(),
+        }
+    }
+
+    /// Takes the body of a remote-write request: a `prometheus.WriteRequest` in Snappy's block
+    /// format. What this tells as stored is in the write-ahead log. Several threads may call it.
+    pub fn remote_write(&self, body: &[u8]) -> Result<Written, WriteError> {
+        let Self { config, tsdb, metrics, .. } = self;
+        self.remote_write.take(config, tsdb, metrics, self.clock.unix_ms(), body)
     }
 
     /// Figures for the status page.
@@ -146,12 +164,22 @@ impl Sink for Ingest {
 
 impl MetricSource for Ingest {
     fn visit(&self, visitor: &mut dyn MetricVisitor) {
-        metrics::visit(&self.metrics, self.senders.read().len(), visitor);
+        let sizes = metrics::Sizes {
+            origins: self.senders.read().len(),
+            known_series: self.remote_write.known_series(),
+            known_series_bytes: self.remote_write.known_series_bytes(),
+        };
+        metrics::visit(&self.metrics, &sizes, visitor);
     }
 }
 
 /// "Again later", with the whole chain of causes: the sender shows it.
 pub(crate) fn retry(error: &dyn std::error::Error) -> Rejected {
+    Rejected::Retry(chain(error))
+}
+
+/// An error with the whole chain of its causes.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -159,7 +187,7 @@ pub(crate) fn retry(error: &dyn std::error::Error) -> Rejected {
         text.push_str(&error.to_string());
         cause = error.source();
     }
-    Rejected::Retry(text)
+    text
 }
 
 #[cfg(test)]

@@ -14,11 +14,21 @@ pub(crate) enum Reason {
     TooOld,
     Future,
     Size,
+    Histogram,
+    NotStored,
 }
 
 impl Reason {
-    const ALL: [Self; 6] =
-        [Self::Labels, Self::SeriesLimit, Self::OutOfOrder, Self::TooOld, Self::Future, Self::Size];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Labels,
+        Self::SeriesLimit,
+        Self::OutOfOrder,
+        Self::TooOld,
+        Self::Future,
+        Self::Size,
+        Self::Histogram,
+        Self::NotStored,
+    ];
 
     fn as_str(self) -> &'static str {
         match self {
@@ -28,6 +38,8 @@ impl Reason {
             Self::TooOld => "too_old",
             Self::Future => "future",
             Self::Size => "size",
+            Self::Histogram => "histogram",
+            Self::NotStored => "not_stored",
         }
     }
 }
@@ -56,6 +68,37 @@ impl Answer {
     }
 }
 
+/// What a remote-write request was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WriteAnswer {
+    Stored,
+    Partly,
+    Malformed,
+    TooLarge,
+    Retry,
+}
+
+impl WriteAnswer {
+    const ALL: [Self; 5] = [Self::Stored, Self::Partly, Self::Malformed, Self::TooLarge, Self::Retry];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::Partly => "partly",
+            Self::Malformed => "malformed",
+            Self::TooLarge => "too_large",
+            Self::Retry => "retry",
+        }
+    }
+}
+
+/// What is kept in memory now.
+pub(crate) struct Sizes {
+    pub origins: usize,
+    pub known_series: usize,
+    pub known_series_bytes: usize,
+}
+
 /// Counts since the start of the process.
 #[derive(Default)]
 pub(crate) struct Metrics {
@@ -67,9 +110,21 @@ pub(crate) struct Metrics {
     pub stale_markers: Counter,
     pub events: Counter,
     rejected_events: [Counter; Reason::ALL.len()],
+    writes: [Counter; WriteAnswer::ALL.len()],
+    pub write_bytes: Counter,
+    pub message_bytes: Counter,
+    pub exemplars: Counter,
+    pub rejected_exemplars: Counter,
+    /// Series that had to be found by their labels.
+    pub series_parsed: Counter,
+    pub series_forgotten: Counter,
 }
 
 impl Metrics {
+    pub(crate) fn wrote(&self, answer: WriteAnswer) -> &Counter {
+        &self.writes[answer as usize]
+    }
+
     pub(crate) fn answered(&self, answer: Answer) -> &Counter {
         &self.answers[answer as usize]
     }
@@ -110,11 +165,42 @@ const MARKERS: Family =
 const EVENTS: Family = counter("vedette_ingest_events_total", "Events stored.");
 const REJECTED_EVENTS: Family =
     counter("vedette_ingest_rejected_events_total", "Events not stored, by reason.");
+const WRITES: Family = counter(
+    "vedette_ingest_remote_write_requests_total",
+    "Remote-write requests by what they were answered.",
+);
+const WRITE_BYTES: Family =
+    counter("vedette_ingest_remote_write_bytes_total", "Bytes of remote-write requests as they came.");
+const MESSAGE_BYTES: Family = counter(
+    "vedette_ingest_remote_write_message_bytes_total",
+    "Bytes of remote-write requests after their compression was undone.",
+);
+const EXEMPLARS: Family = counter("vedette_ingest_exemplars_total", "Exemplars stored.");
+const REJECTED_EXEMPLARS: Family =
+    counter("vedette_ingest_rejected_exemplars_total", "Exemplars not stored.");
+const PARSED: Family = counter(
+    "vedette_ingest_remote_write_series_parsed_total",
+    "Series of remote-write requests that had to be found by their labels.",
+);
+const FORGOTTEN: Family = counter(
+    "vedette_ingest_remote_write_series_forgotten_total",
+    "Series of remote-write senders forgotten because they were silent, or for want of room.",
+);
+const KNOWN: Family = Family {
+    name: "vedette_ingest_remote_write_series",
+    kind: MetricKind::Gauge,
+    help: "Series of remote-write senders that are found without parsing their labels.",
+};
+const KNOWN_BYTES: Family = Family {
+    name: "vedette_ingest_remote_write_series_bytes",
+    kind: MetricKind::Gauge,
+    help: "Memory by which these are found.",
+};
 const ORIGINS: Family =
     Family { name: "vedette_ingest_origins", kind: MetricKind::Gauge, help: "Senders remembered." };
 
 #[expect(clippy::cast_precision_loss, reason = "counts of one process stay far below 2^53")]
-pub(crate) fn visit(metrics: &Metrics, origins: usize, visitor: &mut dyn MetricVisitor) {
+pub(crate) fn visit(metrics: &Metrics, sizes: &Sizes, visitor: &mut dyn MetricVisitor) {
     for answer in Answer::ALL {
         let value = metrics.answered(answer).get() as f64;
         visitor.value(&BATCHES, &[("answer", answer.as_str())], value);
@@ -125,6 +211,12 @@ pub(crate) fn visit(metrics: &Metrics, origins: usize, visitor: &mut dyn MetricV
         (&DUPLICATES, &metrics.duplicate_samples),
         (&MARKERS, &metrics.stale_markers),
         (&EVENTS, &metrics.events),
+        (&WRITE_BYTES, &metrics.write_bytes),
+        (&MESSAGE_BYTES, &metrics.message_bytes),
+        (&EXEMPLARS, &metrics.exemplars),
+        (&REJECTED_EXEMPLARS, &metrics.rejected_exemplars),
+        (&PARSED, &metrics.series_parsed),
+        (&FORGOTTEN, &metrics.series_forgotten),
     ] {
         visitor.value(family, &[], counter.get() as f64);
     }
@@ -135,5 +227,10 @@ pub(crate) fn visit(metrics: &Metrics, origins: usize, visitor: &mut dyn MetricV
             visitor.value(family, &[("reason", reason.as_str())], counter.get() as f64);
         }
     }
-    visitor.value(&ORIGINS, &[], origins as f64);
+    for answer in WriteAnswer::ALL {
+        visitor.value(&WRITES, &[("answer", answer.as_str())], metrics.wrote(answer).get() as f64);
+    }
+    visitor.value(&ORIGINS, &[], sizes.origins as f64);
+    visitor.value(&KNOWN, &[], sizes.known_series as f64);
+    visitor.value(&KNOWN_BYTES, &[], sizes.known_series_bytes as f64);
 }

@@ -43,6 +43,9 @@ pub struct Collect {
     pub interval: Option<String>,
     /// Sockets of container runtimes. Default: the usual places of containerd and CRI-O.
     pub runtime_sockets: Option<Vec<PathBuf>>,
+    /// `auto` reads figures of host, containers and Vedette itself, `off` does not: then only what
+    /// others send is kept. Default `auto`.
+    pub figures: Option<String>,
     /// `auto` loads the kernel sensor where kernel and rights allow it, `off` does not. Default `auto`.
     pub sensor: Option<String>,
 }
@@ -224,6 +227,8 @@ pub struct Settings {
     pub interval: Duration,
     /// Sockets of container runtimes, if named.
     pub runtime_sockets: Option<Vec<PathBuf>>,
+    /// Whether figures of host, containers and Vedette itself are read.
+    pub figures: bool,
     /// Whether the kernel sensor is tried.
     pub sensor: bool,
     /// Metrics.
@@ -313,14 +318,8 @@ fn resolve(name: &str, folder: &Path, file: File, overrides: Overrides) -> Resul
         data_dir: overrides.data_dir.or(file.data_dir).unwrap_or_else(default_data_dir),
         interval,
         runtime_sockets: file.collect.runtime_sockets,
-        sensor: match file.collect.sensor.as_deref() {
-            None | Some("auto") => true,
-            Some("off") => false,
-            Some(other) => {
-                let reason = format!("{other:?} is neither `auto` nor `off`");
-                return Err(Error::Value { place: at("collect.sensor"), reason });
-            }
-        },
+        figures: auto_or_off(&at("collect.figures"), file.collect.figures.as_deref())?,
+        sensor: auto_or_off(&at("collect.sensor"), file.collect.sensor.as_deref())?,
         metrics: keep(&at("metrics"), &file.metrics, "15d", "10GiB")?,
         events: keep(&at("events"), &file.events, "7d", "2GiB")?,
         builtin_rules: file.rules.builtin,
@@ -341,6 +340,17 @@ fn resolve(name: &str, folder: &Path, file: File, overrides: Overrides) -> Resul
             "4h",
         )?,
     })
+}
+
+fn auto_or_off(place: &str, text: Option<&str>) -> Result<bool, Error> {
+    match text {
+        None | Some("auto") => Ok(true),
+        Some("off") => Ok(false),
+        Some(other) => {
+            let reason = format!("{other:?} is neither `auto` nor `off`");
+            Err(Error::Value { place: place.to_owned(), reason })
+        }
+    }
 }
 
 fn address(place: &str, text: &str) -> Result<SocketAddr, Error> {

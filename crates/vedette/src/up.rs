@@ -9,12 +9,12 @@ use std::{
 use anyhow::{Context, Result};
 use tokio::sync::watch;
 use vedette_alerting::Alerting;
-use vedette_api::{App, BuildInfo, LatestSample, LatestSamples, Server, Source};
+use vedette_api::{App, BuildInfo, LatestSample, LatestSamples, RemoteWriter, RemoteWritten, Server, Source};
 use vedette_collector::{Collector, Latest, Surroundings};
 use vedette_detection::Detector;
 use vedette_eventdb::EventDb;
 use vedette_host::Identity;
-use vedette_ingest::Ingest;
+use vedette_ingest::{Ingest, WriteError};
 use vedette_model::{
     Event, Finding, Host, Labels, Origin, Severity,
     status::{Health, Part, StatusBoard},
@@ -103,6 +103,7 @@ pub fn run(settings: &Settings) -> Result<()> {
         &vedette_collector::Config {
             interval: settings.interval,
             host: host_config,
+            figures: settings.figures,
             sensor: settings.sensor.then(vedette_ebpf::Config::default),
             ..vedette_collector::Config::default()
         },
@@ -320,6 +321,7 @@ fn bind_server(
     let index = collector.containers();
     let app = App {
         series: stores.series.clone(),
+        writer: Arc::new(RemoteDoor(stores.ingest.clone())),
         engine: Arc::new(Engine::default()),
         events: stores.events.clone(),
         judgement: Arc::new(RulerJudgement(ruler.handle())),
@@ -335,6 +337,20 @@ fn bind_server(
     };
     let config = vedette_api::Config { listen: settings.listen, ..vedette_api::Config::default() };
     Ok(Server::bind(config, app)?)
+}
+
+/// The door, as remote-write senders find it.
+struct RemoteDoor(Arc<Ingest>);
+
+impl RemoteWriter for RemoteDoor {
+    fn write(&self, body: &[u8]) -> RemoteWritten {
+        match self.0.remote_write(body) {
+            Ok(written) => written.refused.map_or(RemoteWritten::Stored, RemoteWritten::Refused),
+            Err(WriteError::Malformed(text)) => RemoteWritten::Refused(text),
+            Err(WriteError::TooLarge(text)) => RemoteWritten::TooLarge(text),
+            Err(WriteError::Retry(text)) => RemoteWritten::Retry(text),
+        }
+    }
 }
 
 /// The collector's newest figures, for `/metrics/node` and `/metrics/cadvisor`.

@@ -1,5 +1,5 @@
-//! The bytes that Vedette speaks to others: Prometheus' JSON answers, exposition text,
-//! Alertmanager's webhook message and the answers of Vedette's own API.
+//! The bytes that Vedette speaks to others: Prometheus' JSON answers and remote write, exposition
+//! text, Alertmanager's webhook message and the answers of Vedette's own API.
 //!
 //! This crate knows how things are written, not where they come from or who asks. What must be
 //! equal to Prometheus byte by byte is written by hand ([`prometheus`], [`exposition`]); what is
@@ -10,6 +10,7 @@ pub mod exposition;
 pub mod json;
 pub mod number;
 pub mod prometheus;
+pub mod remote_write;
 pub mod vedette;
 pub mod webhook;
 

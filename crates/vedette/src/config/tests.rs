@@ -18,12 +18,12 @@ fn an_empty_file_means_the_defaults() {
 #[test]
 fn a_full_file_is_read() {
     let s = settings(
-        "listen: localhost:9999\ncollect: {interval: 500ms, sensor: off}\nmetrics: {retention: 1d12h, flush_interval: always}\n\
+        "listen: localhost:9999\ncollect: {interval: 500ms, figures: off, sensor: off}\nmetrics: {retention: 1d12h, flush_interval: always}\n\
          rules: {builtin: false, files: [a.yml]}\nnotify:\n  receivers:\n  - name: ops\n    severity: warning\n    webhook: {url: 'http://127.0.0.1:1/x'}\n  - name: log\n    file: {path: n.jsonl}\n",
     )
     .expect("valid");
     assert_eq!(s.listen.to_string(), "127.0.0.1:9999");
-    assert!(!s.sensor);
+    assert!(!s.sensor && !s.figures);
     assert_eq!(s.metrics.flush_interval, None);
     assert_eq!(s.metrics.retention, Duration::from_secs(129_600));
     assert_eq!(s.rule_files, [PathBuf::from("/etc/vedette/a.yml")]);
@@ -40,6 +40,7 @@ fn errors_name_place_and_remedy() {
         ("listen: nowhere\n", vec!["v.yml: listen", "127.0.0.1:9090"]),
         ("collect: {interval: fast}\n", vec!["collect.interval", "\"fast\" is no duration", "15s"]),
         ("collect: {interval: 1ms}\n", vec!["collect.interval", "100ms"]),
+        ("collect: {figures: maybe}\n", vec!["collect.figures", "off"]),
         ("collect: {sensor: maybe}\n", vec!["collect.sensor", "auto"]),
         ("metrics: {retention_size: lots}\n", vec!["metrics.retention_size", "10GiB"]),
         ("notify: {receivers: [{name: a}]}\n", vec!["notify.receivers[\"a\"]", "exactly one"]),

@@ -1,0 +1,105 @@
+//! HTTP/1.1 on one connection that stays open.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+
+const TIMEOUT: Duration = Duration::from_secs(120);
+
+/// A connection, opened when it is needed.
+pub struct Client {
+    address: SocketAddr,
+    stream: Option<BufReader<TcpStream>>,
+}
+
+impl Client {
+    /// A client of the server there.
+    pub fn new(address: SocketAddr) -> Self {
+        Self { address, stream: None }
+    }
+
+    /// Status and body of the answer to a GET.
+    pub fn get(&mut self, target: &str) -> Result<(u16, String)> {
+        self.send(&format!("GET {target} HTTP/1.1\r\nHost: {}\r\n\r\n", self.address), &[])
+    }
+
+    /// Status and body of the answer to a POST.
+    pub fn post(&mut self, target: &str, headers: &str, body: &[u8]) -> Result<(u16, String)> {
+        let head = format!(
+            "POST {target} HTTP/1.1\r\nHost: {}\r\n{headers}Content-Length: {}\r\n\r\n",
+            self.address,
+            body.len()
+        );
+        self.send(&head, body)
+    }
+
+    fn send(&mut self, head: &str, body: &[u8]) -> Result<(u16, String)> {
+        let mut stream = match self.stream.take() {
+            Some(stream) => stream,
+            None => {
+                let stream = TcpStream::connect_timeout(&self.address, TIMEOUT)?;
+                stream.set_nodelay(true)?;
+                stream.set_read_timeout(Some(TIMEOUT))?;
+                BufReader::new(stream)
+            }
+        };
+        stream.get_mut().write_all(head.as_bytes())?;
+        stream.get_mut().write_all(body)?;
+        let mut line = String::new();
+        stream.read_line(&mut line)?;
+        let status: u16 = line.split(' ').nth(1).and_then(|s| s.parse().ok()).context("no status line")?;
+        let (mut length, mut chunked, mut close) = (0, false, false);
+        loop {
+            line.clear();
+            if stream.read_line(&mut line)? == 0 {
+                bail!("the head of an answer is cut off");
+            }
+            let Some((name, value)) = line.trim_end().split_once(": ") else { break };
+            match name.to_ascii_lowercase().as_str() {
+                "content-length" => length = value.parse()?,
+                "transfer-encoding" => chunked = value.eq_ignore_ascii_case("chunked"),
+                "connection" => close = value.eq_ignore_ascii_case("close"),
+                _ => {}
+            }
+        }
+        let mut body = Vec::new();
+        if chunked {
+            loop {
+                line.clear();
+                stream.read_line(&mut line)?;
+                length = usize::from_str_radix(line.trim(), 16)?;
+                let start = body.len();
+                body.resize(start + length, 0);
+                stream.read_exact(&mut body[start..])?;
+                line.clear();
+                stream.read_line(&mut line)?;
+                if length == 0 {
+                    break;
+                }
+            }
+        } else {
+            body.resize(length, 0);
+            stream.read_exact(&mut body)?;
+        }
+        if !close {
+            self.stream = Some(stream);
+        }
+        Ok((status, String::from_utf8_lossy(&body).into_owned()))
+    }
+}
+
+/// Percent-encodes a value for a query string.
+pub fn escape(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut out, b| {
+        if b.is_ascii_alphanumeric() || b"-_.~".contains(&b) {
+            out.push(char::from(b));
+        } else {
+            out.push_str(&format!("%{b:02X}"));
+        }
+        out
+    })
+}

@@ -1,0 +1,318 @@
+//! The metric store against Prometheus and VictoriaMetrics: the same bytes to each by remote write,
+//! and what they cost.
+//!
+//! CPU is what the kernel charges to the process, so the sender beside it does not count; the wall
+//! clock of a small machine would say little.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use vedette_sys::{Clock, SystemClock};
+use vedette_wire::remote_write;
+
+use super::{
+    Bench,
+    http::Client,
+    load::{self, Load, Requests, Shape},
+    page,
+    process::Process,
+    program::{Disk, Kind, Program},
+    table::{self, Goal, Row},
+};
+use crate::run::target;
+
+/// Series of one target, as a machine with few cores has.
+const TARGET_SERIES: usize = 616;
+const READY_LIMIT: Duration = Duration::from_secs(300);
+/// A process that takes less CPU than this in a second is at rest.
+const REST: Duration = Duration::from_millis(30);
+const REST_SECONDS: u32 = 5;
+const REST_LIMIT: Duration = Duration::from_secs(240);
+/// How often a request that the server cannot take now is sent again.
+const ATTEMPTS_MAX: u32 = 200;
+
+/// What one program took for one load.
+#[derive(Default)]
+struct Measured {
+    samples: u64,
+    active_series: u64,
+    cpu: Duration,
+    wall: Duration,
+    idle: u64,
+    idle_anonymous: u64,
+    resident: u64,
+    anonymous: u64,
+    peak: u64,
+    disk: Disk,
+    /// `kill -9` to ready, and samples before and after.
+    restart: Option<Restart>,
+    retries: u64,
+}
+
+struct Restart {
+    ready: Duration,
+    lost: f64,
+}
+
+/// `cargo xtask bench tsdb`
+pub fn run(args: &Bench, vedette: &Path) -> Result<()> {
+    let templates = match page::templates(TARGET_SERIES)? {
+        Ok(templates) => templates,
+        Err(absent) => {
+            println!("SKIPPED bench tsdb: {absent}");
+            return Ok(());
+        }
+    };
+    println!(
+        "templates: node_exporter {} series, cAdvisor {} series; 3 of 4 targets are the first",
+        templates[0].len(),
+        templates[1].len()
+    );
+    let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|k| is_wanted(&args.only, k.name())).collect();
+    ensure!(!kinds.is_empty(), "--only names none of prometheus, victoria-metrics, vedette");
+    let binaries = kinds.iter().map(|k| Ok((*k, k.binary(vedette)?))).collect::<Result<Vec<_>>>()?;
+    let folder = target().join("bench");
+    let shapes = shapes(args);
+    ensure!(!shapes.is_empty(), "--load names none of steady, wide, churn");
+    for shape in shapes {
+        let load = load::write(shape, &templates, &folder.join("load"), SystemClock.unix_ms())?;
+        println!("\n## {}\n\n{}\n", shape.name, load.describe());
+        let mut measured = Vec::new();
+        for (kind, binary) in &binaries {
+            eprintln!("{}: {} ...", shape.name, kind.title());
+            let m = measure(*kind, binary, &load, &folder.join(kind.name()))
+                .with_context(|| format!("{} under the load {}", kind.title(), shape.name))?;
+            measured.push((*kind, m));
+        }
+        println!("{}", table::print(&rows(&load, &measured)));
+        explain(&measured);
+        for file in &load.files {
+            std::fs::remove_file(file)?;
+        }
+    }
+    Ok(())
+}
+
+fn is_wanted(list: &[String], name: &str) -> bool {
+    list.is_empty() || list.iter().any(|l| l == name)
+}
+
+fn shapes(args: &Bench) -> Vec<Shape> {
+    let shape = |name, targets, seconds: i64, steps, churn_percent| Shape {
+        name,
+        targets,
+        series_per_target: if args.small { 50 } else { TARGET_SERIES },
+        interval_ms: seconds * 1000,
+        steps,
+        churn_percent,
+    };
+    let all = if args.small {
+        [shape("steady", 8, 15, 120, 0), shape("wide", 20, 30, 5, 0), shape("churn", 20, 15, 120, 5)]
+    } else if args.full {
+        [shape("steady", 80, 15, 1200, 0), shape("wide", 250, 30, 120, 0), shape("churn", 80, 15, 1200, 5)]
+    } else {
+        [shape("steady", 40, 15, 240, 0), shape("wide", 250, 30, 10, 0), shape("churn", 40, 15, 240, 5)]
+    };
+    all.into_iter().filter(|s| is_wanted(&args.load, s.name)).collect()
+}
+
+#[expect(clippy::disallowed_methods, reason = "a bench measures real time")]
+fn measure(kind: Kind, binary: &Path, load: &Load, folder: &Path) -> Result<Measured> {
+    if folder.exists() {
+        std::fs::remove_dir_all(folder)?;
+    }
+    let mut program = Program::start(kind, binary, folder)?;
+    program.wait_ready(READY_LIMIT)?;
+    rest(&program.process, 3)?;
+    let mut m = Measured { samples: load.samples, active_series: load.active_series, ..Measured::default() };
+    (m.idle, m.idle_anonymous) = (program.process.resident()?, program.process.anonymous()?);
+    let cpu = program.process.cpu()?;
+    let begun = std::time::Instant::now();
+    m.retries = send(load, &program)?;
+    m.wall = begun.elapsed();
+    if load.shape.name == "wide" {
+        // At once: what was acknowledged must be there, however little time there was to write it.
+        (m.resident, m.anonymous) = (program.process.resident()?, program.process.anonymous()?);
+        m.peak = program.process.peak()?;
+        m.restart = Some(restart(&mut program, load)?);
+        drop(program);
+        std::fs::remove_dir_all(folder)?;
+        return Ok(m);
+    }
+    // Prometheus looks once a minute whether there is something to compact.
+    let at_least = if kind == Kind::Prometheus && load.shape.steps > 1000 { 70 } else { 5 };
+    rest(&program.process, at_least)?;
+    m.cpu = program.process.cpu()? - cpu;
+    (m.resident, m.anonymous) = (program.process.resident()?, program.process.anonymous()?);
+    m.peak = program.process.peak()?;
+    m.disk = program.disk(load.samples)?;
+    drop(program);
+    std::fs::remove_dir_all(folder)?;
+    Ok(m)
+}
+
+/// Waits until the process does nothing any more.
+#[expect(clippy::disallowed_methods, reason = "a bench measures real time")]
+fn rest(process: &Process, seconds_min: u64) -> Result<()> {
+    let begun = std::time::Instant::now();
+    let (mut before, mut quiet) = (process.cpu()?, 0);
+    while quiet < REST_SECONDS || begun.elapsed().as_secs() < seconds_min {
+        ensure!(begun.elapsed() < REST_LIMIT, "it does not come to rest within {REST_LIMIT:?}");
+        std::thread::sleep(Duration::from_secs(1));
+        let now = process.cpu()?;
+        quiet = if now - before <= REST { quiet + 1 } else { 0 };
+        before = now;
+    }
+    Ok(())
+}
+
+fn restart(program: &mut Program, load: &Load) -> Result<Restart> {
+    let ready = program.kill_and_restart(READY_LIMIT)?;
+    let seconds = (load.last_ms - load.first_ms) / 1000 + 600;
+    // Metric by metric: a function leaves the name out, and labels alone need not be unique.
+    let mut found = 0.0;
+    for name in program.metric_names(load.first_ms, load.last_ms)? {
+        let query = format!("sum(count_over_time({{__name__=\"{name}\"}}[{seconds}s]))");
+        found += program.query(&query, load.last_ms + 60_000)?;
+    }
+    Ok(Restart { ready, lost: load.samples as f64 - found })
+}
+
+/// Sends all requests over as many connections as there are files; gives how often one had to be
+/// sent again.
+fn send(load: &Load, program: &Program) -> Result<u64> {
+    let steps: Vec<AtomicU32> = load.files.iter().map(|_| AtomicU32::new(0)).collect();
+    let retries = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        let senders: Vec<_> = (0..load.files.len())
+            .map(|n| {
+                let (steps, retries) = (&steps, &retries);
+                scope.spawn(move || {
+                    let result = send_file(&load.files[n], n, steps, retries, program);
+                    steps[n].store(u32::MAX, Ordering::Release);
+                    result
+                })
+            })
+            .collect();
+        for sender in senders {
+            match sender.join() {
+                Ok(result) => result?,
+                Err(_) => bail!("a sender panicked"),
+            }
+        }
+        Ok(())
+    })?;
+    Ok(retries.into_inner())
+}
+
+fn send_file(
+    file: &PathBuf,
+    number: usize,
+    steps: &[AtomicU32],
+    retries: &AtomicU64,
+    program: &Program,
+) -> Result<()> {
+    let headers = format!(
+        "Content-Type: {}\r\nContent-Encoding: {}\r\nX-Prometheus-Remote-Write-Version: {}\r\nUser-Agent: vedette-bench\r\n",
+        remote_write::CONTENT_TYPE,
+        remote_write::CONTENT_ENCODING,
+        remote_write::VERSION
+    );
+    let mut requests = Requests::open(file)?;
+    let mut client = Client::new(program.address);
+    let mut sent = 0;
+    while let Some(request) = requests.next()? {
+        steps[number].store(request.step, Ordering::Release);
+        // In life both connections are at the same time of day.
+        while steps.iter().any(|s| s.load(Ordering::Acquire).saturating_add(1) < request.step) {
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        let mut attempt = 0;
+        loop {
+            let (status, text) = client.post("/api/v1/write", &headers, &request.bytes)?;
+            if status / 100 == 2 {
+                break;
+            }
+            attempt += 1;
+            let text = text.trim();
+            ensure!(status / 100 == 5 && attempt < ATTEMPTS_MAX, "after {sent} samples: {status} {text}");
+            retries.fetch_add(1, Ordering::Relaxed);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        sent += u64::from(request.samples);
+    }
+    Ok(())
+}
+
+fn rows(load: &Load, measured: &[(Kind, Measured)]) -> Vec<Row> {
+    let row = |name, digits, goal, figure: &dyn Fn(&Measured) -> f64| Row {
+        name,
+        values: measured.iter().map(|(kind, m)| (*kind, figure(m))).collect(),
+        digits,
+        goal,
+    };
+    let per_series =
+        |bytes: u64, idle: u64, m: &Measured| (bytes as f64 - idle as f64) / m.active_series as f64;
+    if load.shape.name == "wide" {
+        let restart = |m: &Measured| m.restart.as_ref().map_or(f64::NAN, |r| r.ready.as_secs_f64());
+        let lost = |m: &Measured| m.restart.as_ref().map_or(f64::NAN, |r| r.lost);
+        return vec![
+            row("kill -9 to ready, s", 3, Goal::AtMost(1.0 / 15.0, 1.5), &restart),
+            row("acknowledged samples lost", 0, Goal::None, &lost),
+            row("resident above idle per active series, B", 0, Goal::AtMost(0.2, 0.5), &|m| {
+                per_series(m.resident, m.idle, m)
+            }),
+            row("resident at the peak, MB", 0, Goal::None, &|m| m.peak as f64 / 1e6),
+            row("wall time of sending, s", 1, Goal::None, &|m| m.wall.as_secs_f64()),
+        ];
+    }
+    vec![
+        row("samples per CPU second", 0, Goal::AtLeast(10.0, 3.0), &|m| {
+            m.samples as f64 / m.cpu.as_secs_f64()
+        }),
+        row("CPU seconds until at rest", 1, Goal::None, &|m| m.cpu.as_secs_f64()),
+        row("wall time of sending, s", 1, Goal::None, &|m| m.wall.as_secs_f64()),
+        row("disk bytes per sample, compacted", 3, Goal::AtMost(0.28, 0.85), &|m| {
+            m.disk.compacted_bytes as f64 / m.disk.compacted_samples as f64
+        }),
+        row("everything on disk before, MB", 1, Goal::None, &|m| m.disk.all_bytes as f64 / 1e6),
+        row("resident above idle per active series, B", 0, Goal::AtMost(0.2, 0.5), &|m| {
+            per_series(m.resident, m.idle, m)
+        }),
+        row("of it without files, B", 0, Goal::None, &|m| per_series(m.anonymous, m.idle_anonymous, m)),
+        row("resident at the end, MB", 0, Goal::None, &|m| m.resident as f64 / 1e6),
+        row("resident at the peak, MB", 0, Goal::None, &|m| m.peak as f64 / 1e6),
+        row("resident when idle, MB", 0, Goal::None, &|m| m.idle as f64 / 1e6),
+    ]
+}
+
+fn explain(measured: &[(Kind, Measured)]) {
+    for (kind, m) in measured {
+        if m.retries > 0 {
+            println!("{}: {} requests had to be sent again", kind.title(), m.retries);
+        }
+        if m.disk.compacted_samples > 0 && m.disk.compacted_samples < m.samples {
+            println!(
+                "{}: {:.1} % of the samples are in compacted files, the others in the head and its log",
+                kind.title(),
+                100.0 * m.disk.compacted_samples as f64 / m.samples as f64
+            );
+        }
+    }
+    if measured.iter().any(|(_, m)| m.disk.all_bytes > 0) {
+        println!(
+            "CPU: user and system time of the process from the first request until it was at rest.\n\
+             Disk: immutable files with their index, no write-ahead log. Prometheus: a snapshot by its admin \
+             API, so that the head is a block too; VictoriaMetrics: after /internal/force_merge; Vedette: \
+             its segments as they are, per sample in them. None of these is in the CPU figure."
+        );
+    } else if !measured.is_empty() {
+        println!(
+            "Killed right after the last acknowledgement; samples counted by a query after the restart."
+        );
+    }
+}
