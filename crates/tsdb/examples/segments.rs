@@ -151,7 +151,8 @@ impl Source {
             "decimals" => 94,
             _ => 99,
         };
-        let rate = 1 + random.below(1 << (3 + random.below(14)));
+        let magnitude = 3 + random.below(14);
+        let rate = 1 + random.below(1 << magnitude);
         match share {
             0..61 => Self::Constant(random.below(1 << 30) as f64),
             61..70 => Self::Counter { value: random.below(1 << 40), rate },

@@ -224,3 +224,6 @@ fn join_symbols(segments: &[Arc<Segment>]) -> (Vec<Box<str>>, Vec<Vec<u32>>) {
     }
     (texts, tables)
 }
+
+#[cfg(test)]
+mod tests;

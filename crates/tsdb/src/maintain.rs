@@ -134,8 +134,11 @@ impl Tsdb {
         let oldest_ms = newest.min(self.clock.unix_ms()).saturating_sub(self.config.retention_ms);
         let mut bytes = segments.iter().map(|s| s.bytes).sum::<u64>() + self.appender.lock().wal.bytes();
         let limit = self.config.retention_bytes;
-        let old: Vec<Arc<Segment>> = segments
-            .iter()
+        // Segments may overlap: what ends first goes first.
+        let mut by_end: Vec<&Arc<Segment>> = segments.iter().collect();
+        by_end.sort_by_key(|s| s.footer.until_ms);
+        let old: Vec<Arc<Segment>> = by_end
+            .into_iter()
             .take_while(|s| {
                 let goes = s.footer.until_ms <= oldest_ms || (limit > 0 && bytes > limit);
                 bytes -= if goes { s.bytes } else { 0 };
