@@ -234,13 +234,13 @@ fn compress(column: &[i64], narrow: &mut Narrow, out: &mut Vec<u8>) -> Option<(u
             compress_as(&narrow.bytes, out)?;
             0
         }
-        0..=0xffff => {
+        0x100..=0xffff => {
             narrow.halves.clear();
             narrow.halves.extend(offsets.map(|v| v as u16));
             compress_as(&narrow.halves, out)?;
             1
         }
-        0..=0xffff_ffff => {
+        0x1_0000..=0xffff_ffff => {
             narrow.words.clear();
             narrow.words.extend(offsets.map(|v| v as u32));
             compress_as(&narrow.words, out)?;

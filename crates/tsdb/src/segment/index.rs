@@ -451,7 +451,7 @@ impl<'a> Walk<'a> {
 
 /// Which parts of `whole` a range touches, as first and last of [`RANGE_PARTS`].
 pub fn parts_of(whole: TimeRange, range: TimeRange) -> (u8, u8) {
-    let span = whole.end_ms.wrapping_sub(whole.start_ms) as u64 as u128 + 1;
+    let span = u128::from(whole.end_ms.wrapping_sub(whole.start_ms) as u64) + 1;
     let part = |time: i64| {
         let distance = time.clamp(whole.start_ms, whole.end_ms).wrapping_sub(whole.start_ms) as u64;
         (u128::from(distance) * RANGE_PARTS / span) as u8
@@ -460,7 +460,7 @@ pub fn parts_of(whole: TimeRange, range: TimeRange) -> (u8, u8) {
 }
 
 fn part_of(whole: TimeRange, first: u8, last: u8) -> TimeRange {
-    let span = whole.end_ms.wrapping_sub(whole.start_ms) as u64 as u128 + 1;
+    let span = u128::from(whole.end_ms.wrapping_sub(whole.start_ms) as u64) + 1;
     let start = u128::from(first) * span / RANGE_PARTS;
     let end = ((u128::from(last) + 1) * span).div_ceil(RANGE_PARTS) - 1;
     TimeRange {
