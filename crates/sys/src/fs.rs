@@ -3,9 +3,13 @@
 use std::{
     fs::OpenOptions,
     io,
+    ops::Deref,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
+
+use crate::map::Mapped;
 
 /// An open file.
 pub trait File: Send + Sync {
@@ -31,6 +35,15 @@ pub trait File: Send + Sync {
     fn truncate(&mut self, length: u64) -> io::Result<()>;
 }
 
+/// The bytes of a file that is never written again, read where they are.
+pub trait Map: Deref<Target = [u8]> + Send + Sync {
+    /// Lets go of the memory behind the bytes; they are read anew when they are looked at next.
+    fn release(&self) {}
+}
+
+/// A copy in memory is a map too.
+impl Map for Vec<u8> {}
+
 /// A file system.
 pub trait Fs: Send + Sync {
     /// Opens a file for appending and reading; creates it if it is not there.
@@ -41,6 +54,12 @@ pub trait Fs: Send + Sync {
 
     /// The whole content of a file.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+
+    /// The whole content of a file that nobody writes to or cuts any more, without copying it if
+    /// the file system can do that. The bytes stay when the file is removed.
+    fn map(&self, path: &Path) -> io::Result<Arc<dyn Map>> {
+        Ok(Arc::new(self.read(path)?))
+    }
 
     /// Moves a file over another, at once, and syncs the folder.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
@@ -101,6 +120,10 @@ impl Fs for RealFs {
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         std::fs::read(path)
+    }
+
+    fn map(&self, path: &Path) -> io::Result<Arc<dyn Map>> {
+        Ok(Arc::new(Mapped::open(path)?))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

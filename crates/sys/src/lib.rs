@@ -7,12 +7,13 @@
 mod clock;
 mod fs;
 mod lock;
+mod map;
 mod random;
 mod record_log;
 mod sim_fs;
 
 pub use clock::{Clock, Growth, ManualClock, MonotonicTime, SystemClock};
-pub use fs::{File, Fs, RealFs};
+pub use fs::{File, Fs, Map, RealFs};
 pub use lock::{FolderLock, LockError};
 pub use random::Random;
 pub use record_log::{Flush, LogConfig, LogError, RecordLog, Recovery};

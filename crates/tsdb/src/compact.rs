@@ -2,115 +2,228 @@
 //!
 //! Invariant: a segment goes only after the one that replaces it is synced under its final name.
 
-use std::{sync::Arc, sync::atomic::Ordering};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap},
+    sync::{Arc, atomic::Ordering},
+};
 
-use vedette_model::{Labels, SampleBuffer, TimeRange};
+use vedette_model::{Exemplar, ReadError, SampleBuffer, TimeRange};
 
 use crate::{
     Tsdb,
     chunk::Effort,
     maintain::{Maintenance, StepError},
-    segment::{Index, Segment, SegmentWriter},
+    overlay::{self, Part},
+    segment::{Block, Segment, SegmentWriter, Walk},
     store::segments_folder,
 };
+
+/// What comes late to a window that was merged before is merged into it once it has this share
+/// of its bytes, or this many segments: each merge writes all of the window anew.
+const LATE_SHARE: u64 = 8;
+const LATE_SEGMENTS: usize = 8;
+
+/// Segments merged at a time.
+const SOURCES_MAX: usize = 1024;
+
+/// Series between two times that the memory of what was merged already is given back.
+const SERIES_PER_RELEASE: usize = 8192;
 
 impl Tsdb {
     /// Merges the first group of segments that fill a longer span together.
     pub(crate) fn compact(&self, maintenance: &mut Maintenance) -> Result<(), StepError> {
-        let Some(group) = self.compactable() else { return Ok(()) };
-        let (Some(first), Some(last)) = (group.first(), group.last()) else { return Ok(()) };
-        let bounds = (first.footer.from_ms, last.footer.until_ms);
+        match self.compactable() {
+            Some(group) => self.merge(maintenance, &group),
+            None => Ok(()),
+        }
+    }
+
+    /// Merges all segments of each of the longest spans, whether the span is over or not.
+    pub(crate) fn merge_windows(&self, maintenance: &mut Maintenance) -> Result<(), StepError> {
+        let Some(&span) = self.config.compaction_spans_ms.last() else { return Ok(()) };
+        let segments = Arc::clone(&self.segments.read());
+        for group in windows(&segments, span).into_values().filter(|g| g.len() > 1) {
+            for part in group.chunks(SOURCES_MAX) {
+                self.merge(maintenance, part)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn merge(&self, maintenance: &mut Maintenance, group: &[Arc<Segment>]) -> Result<(), StepError> {
+        let from_ms = group.iter().map(|s| s.footer.from_ms).min().unwrap_or(i64::MIN);
+        let until_ms = group.iter().map(|s| s.footer.until_ms).max().unwrap_or(i64::MAX);
         let sources: Vec<u64> = group.iter().map(|s| s.id).collect();
         let folder = segments_folder(&self.config);
         let write_error = |source| StepError::Write { folder: folder.clone(), source };
         let id = maintenance.next_id;
         maintenance.next_id += 1;
-        let writer = SegmentWriter::create(&*self.fs, &folder, id, Effort::Small).map_err(write_error)?;
-        let merged = self.write_segment(writer, id, bounds, sources.clone(), |writer| {
-            let mut merge = Merge::new(&group)?;
+        let mut writer = SegmentWriter::create(&*self.fs, &folder, id, Effort::Small).map_err(write_error)?;
+        writer.set_rank(group.iter().map(|s| s.footer.rank).min().unwrap_or(id));
+        let merged = self.write_segment(writer, id, (from_ms, until_ms), sources.clone(), |writer| {
+            let (mut merge, texts) = Merge::new(group);
+            writer.set_symbols(texts);
             let mut done = 0;
-            while let Some(labels) = merge.next()? {
-                writer.add(&labels, &merge.samples).map_err(write_error)?;
+            while merge.next()? {
+                let Merge { labels, samples, exemplars, .. } = &merge;
+                writer.add_pairs(labels, samples, exemplars).map_err(write_error)?;
                 self.take_turn(done);
                 done += 1;
+                if done.is_multiple_of(SERIES_PER_RELEASE) {
+                    group.iter().for_each(|s| s.release());
+                }
             }
             Ok(())
-        })?;
+        });
+        group.iter().for_each(|s| s.release());
+        let merged = merged?;
         self.publish(|segments| {
             segments.retain(|s| !sources.contains(&s.id));
             segments.extend(merged.map(Arc::new));
         });
         self.metrics.compactions.inc();
-        self.remove_files(&group)
+        self.remove_files(group)
     }
 
     fn compactable(&self) -> Option<Vec<Arc<Segment>>> {
         let segments = Arc::clone(&self.segments.read());
         let sealed_until = self.sealed_until_ms.load(Ordering::Acquire);
         for &span in &self.config.compaction_spans_ms {
-            let window = |s: &Segment| {
-                let window = s.footer.from_ms.div_euclid(span);
-                let end = window.checked_add(1)?.checked_mul(span)?;
-                let fits =
-                    s.footer.until_ms <= end && end <= sealed_until && !s.damaged.load(Ordering::Relaxed);
-                fits.then_some(window)
+            let over = |window: i64| {
+                let end = window.checked_add(1).and_then(|w| w.checked_mul(span));
+                end.is_some_and(|end| end <= sealed_until)
             };
-            // Only neighbours: what lies between two segments must stay between them.
-            let mut groups = segments.chunk_by(|a, b| window(a).is_some() && window(a) == window(b));
-            if let Some(group) = groups.find(|g| g.len() > 1) {
-                return Some(group.to_vec());
+            let mut groups = windows(&segments, span).into_iter();
+            if let Some((_, mut group)) = groups.find(|(w, g)| over(*w) && is_worth_merging(g)) {
+                group.truncate(SOURCES_MAX);
+                return Some(group);
             }
         }
         None
     }
 }
 
-/// Goes through several segments, in order of time, series by series.
+/// The sound segments that lie in one window of a span each.
+fn windows(segments: &[Arc<Segment>], span: i64) -> BTreeMap<i64, Vec<Arc<Segment>>> {
+    let mut windows = BTreeMap::<i64, Vec<Arc<Segment>>>::new();
+    for segment in segments.iter().filter(|s| !s.damaged.load(Ordering::Relaxed)) {
+        let window = segment.footer.from_ms.div_euclid(span);
+        if (segment.footer.until_ms - 1).div_euclid(span) == window {
+            windows.entry(window).or_default().push(Arc::clone(segment));
+        }
+    }
+    windows
+}
+
+fn is_worth_merging(group: &[Arc<Segment>]) -> bool {
+    let largest = group.iter().map(|s| s.bytes).max().unwrap_or(0);
+    let others = group.iter().map(|s| s.bytes).sum::<u64>() - largest;
+    group.len() > 1 && (others >= largest / LATE_SHARE || group.len() > LATE_SEGMENTS)
+}
+
+/// Goes through several segments series by series. Labels are compared as symbols of a table that
+/// all share, so that no text is looked at after the tables were joined.
 struct Merge<'a> {
     sources: Vec<Source<'a>>,
-    /// Samples of the series that came last.
+    parts: Vec<Part<'a>>,
+    scratch: overlay::Scratch,
+    /// Labels, samples and exemplars of the series that came last.
+    labels: Vec<(u32, u32)>,
     samples: SampleBuffer,
+    exemplars: Vec<Exemplar>,
 }
 
 struct Source<'a> {
     segment: &'a Segment,
-    index: Arc<Index>,
-    next: u32,
-    labels: Option<Labels>,
+    walk: Walk<'a>,
+    /// For each symbol of the segment its number in the joined table.
+    symbols: Vec<u32>,
+    /// Labels of the next series; none is left when this is not.
+    labels: Vec<(u32, u32)>,
+    block: Option<Block>,
 }
 
 impl<'a> Merge<'a> {
-    fn new(segments: &'a [Arc<Segment>]) -> Result<Self, vedette_model::ReadError> {
-        let sources = segments
-            .iter()
-            .map(|segment| {
-                let mut source = Source { segment, index: segment.index()?, next: 0, labels: None };
-                source.look();
-                Ok(source)
-            })
-            .collect::<Result<_, _>>()?;
-        Ok(Self { sources, samples: SampleBuffer::default() })
+    /// Also gives the joined table of symbols.
+    fn new(segments: &'a [Arc<Segment>]) -> (Self, Vec<Box<str>>) {
+        let (texts, tables) = join_symbols(segments);
+        let sources = segments.iter().zip(tables).map(|(segment, symbols)| {
+            let walk = segment.index().walk(0);
+            let mut source = Source { segment, walk, symbols, labels: Vec::new(), block: None };
+            source.advance();
+            source
+        });
+        let merge = Self {
+            sources: sources.collect(),
+            parts: Vec::new(),
+            scratch: overlay::Scratch::default(),
+            labels: Vec::new(),
+            samples: SampleBuffer::default(),
+            exemplars: Vec::new(),
+        };
+        (merge, texts)
     }
 
-    /// The labels of the next series, whose samples are then in `samples`.
-    fn next(&mut self) -> Result<Option<Labels>, vedette_model::ReadError> {
-        let Some(labels) = self.sources.iter().filter_map(|s| s.labels.as_ref()).min().cloned() else {
-            return Ok(None);
+    /// Goes to the next series, if there is one.
+    fn next(&mut self) -> Result<bool, ReadError> {
+        let Some(least) = self.sources.iter().filter(|s| s.block.is_some()).map(|s| &s.labels).min() else {
+            return Ok(false);
         };
+        self.labels.clone_from(least);
+        self.parts.clear();
         self.samples.clear();
-        for source in self.sources.iter_mut().filter(|s| s.labels.as_ref() == Some(&labels)) {
-            let block = source.index.entry(source.next).block;
-            source.segment.read(block, TimeRange::ALL, &mut self.samples)?;
-            source.next += 1;
-            source.look();
+        self.exemplars.clear();
+        for source in &mut self.sources {
+            if let Some(block) = source.block
+                && source.labels == self.labels
+            {
+                self.parts.push(Part { segment: source.segment, block });
+                source.advance();
+            }
         }
-        Ok(Some(labels))
+        for part in &self.parts {
+            part.segment.exemplars(part.block, &mut self.exemplars)?;
+        }
+        self.exemplars.sort_by_key(|e| e.time_ms);
+        self.exemplars.dedup();
+        overlay::read(&mut self.parts, TimeRange::ALL, &mut self.scratch, &mut self.samples)?;
+        Ok(true)
     }
 }
 
 impl Source<'_> {
-    fn look(&mut self) {
-        let there = (self.next as usize) < self.index.len();
-        self.labels = there.then(|| self.index.labels(self.next));
+    fn advance(&mut self) {
+        self.block = self.walk.advance().map(|_| self.walk.block);
+        let table = &self.symbols;
+        let number = |symbol: u32| table.get(symbol as usize).copied().unwrap_or(0);
+        self.labels.truncate(self.walk.shared);
+        let new = self.walk.symbols().skip(self.labels.len());
+        self.labels.extend(new.map(|(name, value)| (number(name), number(value))));
     }
 }
+
+/// The symbols of all segments, in order, and for each segment the places of its own among them.
+fn join_symbols(segments: &[Arc<Segment>]) -> (Vec<Box<str>>, Vec<Vec<u32>>) {
+    let indexes: Vec<_> = segments.iter().map(|s| s.index()).collect();
+    let mut tables: Vec<Vec<u32>> =
+        indexes.iter().map(|i| Vec::with_capacity(i.symbols() as usize)).collect();
+    let mut texts: Vec<Box<str>> = Vec::new();
+    let sources = indexes.iter().enumerate().filter(|(_, index)| index.symbols() > 0);
+    let mut next: BinaryHeap<Reverse<(&str, usize)>> =
+        sources.map(|(source, index)| Reverse((index.symbol(0), source))).collect();
+    while let Some(Reverse((text, source))) = next.pop() {
+        if texts.last().is_none_or(|last| **last != *text) {
+            texts.push(text.into());
+        }
+        tables[source].push(texts.len() as u32 - 1);
+        let place = tables[source].len() as u32;
+        if place < indexes[source].symbols() {
+            next.push(Reverse((indexes[source].symbol(place), source)));
+        }
+    }
+    (texts, tables)
+}
+
+#[cfg(test)]
+mod tests;

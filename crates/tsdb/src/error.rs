@@ -22,6 +22,9 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// Work on what is stored did not go through; everything is as it was before.
+    #[error("the metric store could not finish its work on segments")]
+    Maintenance(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The settings contradict each other.
     #[error("metric store: {reason}")]
     Config {

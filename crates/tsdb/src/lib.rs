@@ -16,6 +16,7 @@ mod error;
 mod head;
 mod maintain;
 mod metrics;
+mod overlay;
 mod postings;
 mod reader;
 mod seal;

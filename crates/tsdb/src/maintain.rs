@@ -6,7 +6,7 @@ use std::{io, path::PathBuf, sync::Arc, sync::atomic::Ordering, time::Duration};
 
 use vedette_sys::MonotonicTime;
 
-use crate::{Tsdb, segment::Segment};
+use crate::{Error, Tsdb, segment::Segment};
 
 /// Series written between two looks at the flush timer.
 const SERIES_PER_TURN: usize = 256;
@@ -14,19 +14,19 @@ const SERIES_PER_TURN: usize = 256;
 /// Pause after maintenance failed, so that a full disk is not hammered.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
 
-/// Indexes that nobody asked for this long are let go.
-const INDEX_IDLE: Duration = Duration::from_secs(120);
+/// The memory of segments that nobody asked for this long is given back.
+const SEGMENT_IDLE: Duration = Duration::from_secs(120);
 
 /// State of maintenance, one at a time.
 pub(crate) struct Maintenance {
     pub(crate) next_id: u64,
     retry_at: Option<MonotonicTime>,
-    indexes_swept: MonotonicTime,
+    segments_swept: MonotonicTime,
 }
 
 impl Maintenance {
     pub fn new(next_id: u64) -> Self {
-        Self { next_id, retry_at: None, indexes_swept: MonotonicTime(0) }
+        Self { next_id, retry_at: None, segments_swept: MonotonicTime(0) }
     }
 }
 
@@ -79,11 +79,18 @@ impl Tsdb {
                 }
             }
         }
-        if now.since(maintenance.indexes_swept) >= INDEX_IDLE {
-            maintenance.indexes_swept = now;
-            self.segments.read().iter().for_each(|s| s.release_idle_index());
+        if now.since(maintenance.segments_swept) >= SEGMENT_IDLE {
+            maintenance.segments_swept = now;
+            self.segments.read().iter().for_each(|s| s.release_if_idle());
         }
         self.update_gauges();
+    }
+
+    /// Merges all segments of each of the longest spans into one, though more may come to it. The
+    /// store does it by itself when a span is over; this is for when the size on disk matters now.
+    pub fn merge_all(&self) -> Result<(), Error> {
+        let mut maintenance = self.maintenance.lock();
+        self.merge_windows(&mut maintenance).map_err(|e| Error::Maintenance(Box::new(e)))
     }
 
     pub(crate) fn update_gauges(&self) {
@@ -127,8 +134,11 @@ impl Tsdb {
         let oldest_ms = newest.min(self.clock.unix_ms()).saturating_sub(self.config.retention_ms);
         let mut bytes = segments.iter().map(|s| s.bytes).sum::<u64>() + self.appender.lock().wal.bytes();
         let limit = self.config.retention_bytes;
-        let old: Vec<Arc<Segment>> = segments
-            .iter()
+        // Segments may overlap: what ends first goes first.
+        let mut by_end: Vec<&Arc<Segment>> = segments.iter().collect();
+        by_end.sort_by_key(|s| s.footer.until_ms);
+        let old: Vec<Arc<Segment>> = by_end
+            .into_iter()
             .take_while(|s| {
                 let goes = s.footer.until_ms <= oldest_ms || (limit > 0 && bytes > limit);
                 bytes -= if goes { s.bytes } else { 0 };

@@ -2,37 +2,32 @@
 //!
 //! A selection holds the series it found and the segments that were there. Reading a series
 //! takes what the head has first and looks for segments sealed since then after that: sealing
-//! lets the head forget only what can be read from a segment, so nothing falls between. What
-//! both have is read once, as times only grow.
+//! lets the head forget only what can be read from a segment, so nothing falls between. Of what
+//! several have for one time the segment with the lowest rank counts, and the head last.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::{cell::RefCell, cmp::Ordering, collections::BTreeSet, sync::Arc};
 
 use roaring::RoaringBitmap;
 use vedette_model::{
-    ChunkSummary, LabelQuery, Labels, Matcher, MetricMetadata, MetricReader, ReadError, SampleBuffer, Select,
-    SeriesSet, TimeRange,
+    ChunkSummary, Exemplar, LabelQuery, Labels, Matcher, MetricMetadata, MetricReader, ReadError,
+    SampleBuffer, Select, SeriesSet, TimeRange,
 };
 
 use crate::{
     Tsdb,
     head::{HeadIndex, Series, Snapshot},
+    overlay::{self, Part},
     postings,
-    segment::{Index, Segment},
+    segment::{Index, Segment, Walk},
     store::{SegmentList, Segments},
 };
 
 impl MetricReader for Tsdb {
     fn select(&self, select: &Select) -> Result<Box<dyn SeriesSet>, ReadError> {
-        let mut found = Found::default();
-        let (listed, segments) = self.find(&select.matchers, select.range, &mut found)?;
-        if select.series_max > 0 && found.series.len() > select.series_max {
+        let Found { listed, segments, series } = self.find(&select.matchers, select.range);
+        if select.series_max > 0 && series.len() > select.series_max {
             return Err(ReadError::TooManySeries { max: select.series_max });
         }
-        let mut series = found.series;
-        series.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
         Ok(Box::new(Selection {
             current: Arc::clone(&self.segments),
             listed,
@@ -71,11 +66,36 @@ impl MetricReader for Tsdb {
     }
 
     fn series(&self, query: &LabelQuery) -> Result<Vec<Labels>, ReadError> {
-        let mut found = Found::default();
+        let mut all = BTreeSet::new();
         for matchers in sets(query) {
-            self.find(matchers, query.range, &mut found)?;
+            all.extend(self.find(matchers, query.range).series.into_iter().map(|s| s.labels));
         }
-        let all: BTreeSet<Labels> = found.series.into_iter().map(|s| s.labels).collect();
+        Ok(limited(all, query.limit))
+    }
+
+    fn exemplars(&self, query: &LabelQuery) -> Result<Vec<(Labels, Vec<Exemplar>)>, ReadError> {
+        let mut all: Vec<(Labels, Vec<Exemplar>)> = Vec::new();
+        for matchers in sets(query) {
+            let Found { segments, series, .. } = self.find(matchers, query.range);
+            for Selected { labels, sealed, .. } in series {
+                let mut exemplars = Vec::new();
+                for (position, number) in sealed {
+                    let segment = &segments[position as usize];
+                    if let Some(block) = segment.index().block(number) {
+                        segment.exemplars(block, &mut exemplars)?;
+                    }
+                }
+                exemplars.retain(|e| query.range.contains(e.time_ms));
+                if !exemplars.is_empty() {
+                    exemplars.sort_by_key(|e| e.time_ms);
+                    exemplars.dedup();
+                    all.push((labels, exemplars));
+                }
+            }
+        }
+        all.sort_by(|(a, _), (b, _)| a.cmp(b));
+        // A series may satisfy more than one set.
+        all.dedup_by(|(a, _), (b, _)| a == b);
         Ok(limited(all, query.limit))
     }
 
@@ -149,42 +169,32 @@ impl Tsdb {
         visit(&IndexSource::Head(&self.head.index()));
         let listed = Arc::clone(&self.segments.read());
         for segment in segments_in(&listed, query.range) {
-            visit(&IndexSource::Segment(&*segment.index()?));
+            visit(&IndexSource::Segment(segment.index()));
         }
         Ok(())
     }
 
-    /// Adds the series that satisfy the matchers. Returns the list of segments, and those of them that
-    /// were looked into.
-    fn find(
-        &self,
-        matchers: &[Matcher],
-        range: TimeRange,
-        found: &mut Found,
-    ) -> Result<(Segments, Vec<Sealed>), ReadError> {
-        {
+    /// The series that satisfy the matchers, in order of their labels.
+    fn find(&self, matchers: &[Matcher], range: TimeRange) -> Found {
+        let mut series: Vec<Selected> = {
             let index = self.head.index();
             let numbers = IndexSource::Head(&index).select(matchers, range);
-            found.series.reserve(numbers.len() as usize);
-            for series in index.numbered(&numbers) {
-                let place =
-                    found.place(series.hash, |l| index.has_labels(series, l), || index.labels(series));
-                found.series[place].head = Some(Arc::clone(series));
-            }
-        }
+            let selected = |s: &Arc<Series>| Selected {
+                labels: index.labels(s),
+                head: Some(Arc::clone(s)),
+                sealed: Vec::new(),
+            };
+            index.numbered(&numbers).map(selected).collect()
+        };
+        series.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
         // After the head, so that what is sealed in between is found here.
         let listed = Arc::clone(&self.segments.read());
-        let segments = segments_in(&listed, range)
-            .map(|s| Ok((Arc::clone(s), s.index()?)))
-            .collect::<Result<Vec<_>, ReadError>>()?;
-        for ((_, index), position) in segments.iter().zip(0u32..) {
-            for number in &IndexSource::Segment(index).select(matchers, range) {
-                let hash = index.entry(number).hash;
-                let place = found.place(hash, |l| index.has_labels(number, l), || index.labels(number));
-                found.series[place].sealed.push((position, number));
-            }
+        let segments: Vec<Arc<Segment>> = segments_in(&listed, range).cloned().collect();
+        for (segment, position) in segments.iter().zip(0u32..) {
+            let numbers = IndexSource::Segment(segment.index()).select(matchers, range);
+            add_sealed(&mut series, segment.index(), position, &numbers);
         }
-        Ok((listed, segments))
+        Found { listed, segments, series }
     }
 }
 
@@ -192,14 +202,13 @@ fn segments_in(list: &[Arc<Segment>], range: TimeRange) -> impl Iterator<Item = 
     list.iter().filter(move |s| s.footer.range.overlaps(range))
 }
 
-/// A segment with its index.
-type Sealed = (Arc<Segment>, Arc<Index>);
-
-/// Series found so far, without duplicates.
-#[derive(Default)]
+/// What a selection found.
 struct Found {
+    /// All segments there were.
+    listed: Segments,
+    /// Those that were looked into.
+    segments: Vec<Arc<Segment>>,
     series: Vec<Selected>,
-    by_hash: HashMap<u64, Vec<u32>>,
 }
 
 struct Selected {
@@ -209,17 +218,41 @@ struct Selected {
     sealed: Vec<(u32, u32)>,
 }
 
-impl Found {
-    fn place(&mut self, hash: u64, same: impl Fn(&Labels) -> bool, labels: impl FnOnce() -> Labels) -> usize {
-        let candidates = self.by_hash.entry(hash).or_default();
-        if let Some(&known) = candidates.iter().find(|&&n| same(&self.series[n as usize].labels)) {
-            return known as usize;
+/// Adds series of a segment to those found before; both are in order of labels.
+fn add_sealed(series: &mut Vec<Selected>, index: &Index, position: u32, numbers: &RoaringBitmap) {
+    let mut walk = index.walk(0);
+    let mut next = 0;
+    let known = series.len();
+    for number in numbers {
+        if walk.seek(number).is_none() {
+            break;
         }
-        let place = self.series.len();
-        candidates.push(u32::try_from(place).expect("BUG: series limits keep selections below 2^32"));
-        self.series.push(Selected { labels: labels(), head: None, sealed: Vec::new() });
-        place
+        next += first_not_less(&series[next..known], &walk);
+        match series[..known].get_mut(next).filter(|s| walk.compare(&s.labels) == Ordering::Equal) {
+            Some(same) => same.sealed.push((position, number)),
+            None => {
+                series.push(Selected { labels: walk.labels(), head: None, sealed: vec![(position, number)] });
+            }
+        }
     }
+    if series.len() > known {
+        // Two sorted stretches: this merges them.
+        series.sort_by(|a, b| a.labels.cmp(&b.labels));
+    }
+}
+
+/// How many of the series come before the one where the walk is. Most often it is the first or
+/// the one after it; when few of many are looked for, it is far away.
+fn first_not_less(series: &[Selected], walk: &Walk<'_>) -> usize {
+    let less = |s: &Selected| walk.compare(&s.labels) == Ordering::Greater;
+    let mut step = 1;
+    let mut start = 0;
+    while series.get(start + step - 1).is_some_and(less) {
+        start += step;
+        step *= 2;
+    }
+    let end = series.len().min(start + step);
+    start + series[start..end].partition_point(less)
 }
 
 /// Series of one selection.
@@ -231,36 +264,40 @@ struct Selection {
     /// What was selected; nothing is read beyond it.
     range: TimeRange,
     /// Those of `listed` in `range`.
-    segments: Vec<Sealed>,
+    segments: Vec<Arc<Segment>>,
     series: Vec<Selected>,
 }
 
+thread_local! {
+    static SCRATCH: RefCell<overlay::Scratch> = RefCell::new(overlay::Scratch::default());
+}
+
 impl Selection {
-    /// Hands on the parts of a series in segments, in order of time: those known when selecting,
-    /// then those sealed since.
-    fn each_sealed(
-        &self,
-        series: usize,
-        range: TimeRange,
-        each: &mut dyn FnMut(&Segment, &Index, u32) -> Result<(), ReadError>,
-    ) -> Result<(), ReadError> {
-        let Selected { labels, sealed, head } = &self.series[series];
-        for &(position, number) in sealed {
-            let (segment, index) = &self.segments[position as usize];
-            each(segment, index, number)?;
+    /// The parts of a series that were sealed when selecting.
+    fn parts(&self, series: usize) -> Vec<Part<'_>> {
+        let sealed = self.series[series].sealed.iter();
+        let part = |&(position, number): &(u32, u32)| {
+            let segment = &*self.segments[position as usize];
+            Some(Part { segment, block: segment.index().block(number)? })
+        };
+        sealed.filter_map(part).collect()
+    }
+
+    /// The segments of now that may hold samples which were in the head when selecting.
+    fn sealed_since(&self, series: usize, range: TimeRange) -> Vec<Arc<Segment>> {
+        if self.series[series].head.is_none() {
+            return Vec::new();
         }
-        // Samples can only have moved from the head.
         let current = Arc::clone(&self.current.read());
-        if head.is_some() && !Arc::ptr_eq(&current, &self.listed) {
-            let known = |s: &Segment| self.listed.iter().any(|k| k.id == s.id);
-            for segment in segments_in(&current, range).filter(|s| !known(s)) {
-                let index = segment.index()?;
-                if let Some(number) = index.find(labels) {
-                    each(segment, &index, number)?;
-                }
-            }
+        if Arc::ptr_eq(&current, &self.listed) {
+            return Vec::new();
         }
-        Ok(())
+        let known = |id: u64| self.listed.iter().any(|k| k.id == id);
+        // What was merged of nothing but known segments holds nothing new.
+        let old = |s: &Segment| {
+            known(s.id) || (!s.footer.sources.is_empty() && s.footer.sources.iter().all(|&id| known(id)))
+        };
+        segments_in(&current, range).filter(|s| !old(s)).cloned().collect()
     }
 
     fn clamp(&self, range: TimeRange) -> TimeRange {
@@ -282,52 +319,57 @@ impl SeriesSet for Selection {
 
     fn summaries(&self, series: usize, range: TimeRange, out: &mut Vec<ChunkSummary>) {
         let (range, start) = (self.clamp(range), out.len());
-        let read = self.each_sealed(series, range, &mut |segment, index, number| {
-            let mut rest = range;
-            if let Some(last) = out[start..].last() {
-                rest.start_ms = rest.start_ms.max(last.range.end_ms.saturating_add(1));
+        let mut parts = self.parts(series);
+        for cluster in overlay::clusters(&mut parts) {
+            // Of samples that several segments have, only reading tells which count.
+            if let [only] = cluster
+                && only.segment.summaries(only.block, range, out).is_err()
+            {
+                // Without summaries the reader decodes, and is told of the damage.
+                out.truncate(start);
+                return;
             }
-            let from = out.len();
-            segment.summaries(index.entry(number).block, rest, out)?;
-            // A chunk merged since then may begin before what is known already.
-            let known_to = rest.start_ms.max(range.start_ms);
-            if from > start {
-                while out.get(from).is_some_and(|s| s.range.start_ms < known_to) {
-                    out.remove(from);
-                }
-            }
-            Ok(())
-        });
-        if read.is_err() {
-            // Without summaries the reader decodes, and is told of the damage.
-            out.truncate(start);
+        }
+        if let Some(head) = &self.series[series].head {
+            // The same goes for stretches to which the head has something to add.
+            let since = self.sealed_since(series, range);
+            let data = head.data.lock();
+            let mut at = 0;
+            out.retain(|summary| {
+                at += 1;
+                let alone = || {
+                    !data.overlaps(summary.range)
+                        && since.iter().all(|s| !s.footer.range.overlaps(summary.range))
+                };
+                at <= start || alone()
+            });
         }
     }
 
     fn read(&self, series: usize, range: TimeRange, out: &mut SampleBuffer) -> Result<(), ReadError> {
         let range = self.clamp(range);
         let mut unsealed = Snapshot::default();
-        if let Some(head) = &self.series[series].head {
+        let Selected { labels, head, .. } = &self.series[series];
+        if let Some(head) = head {
             head.data.lock().snapshot(range, &mut unsealed);
         }
+        let since = self.sealed_since(series, range);
+        let mut parts = self.parts(series);
+        for segment in &since {
+            if let Some(block) = segment.index().find(labels).and_then(|n| segment.index().block(n)) {
+                parts.push(Part { segment, block });
+            }
+        }
         let start = out.len();
-        let rest = |out: &SampleBuffer| match out.times_ms[start..].last() {
-            Some(&last) if last >= range.end_ms => None,
-            Some(&last) => Some(TimeRange { start_ms: range.start_ms.max(last + 1), ..range }),
-            None => Some(range),
-        };
-        let read = self.each_sealed(series, range, &mut |segment, index, number| match rest(out) {
-            Some(rest) => segment.read(index.entry(number).block, rest, out),
-            None => Ok(()),
-        });
-        if let Err(error) = read {
-            out.times_ms.truncate(start);
-            out.values.truncate(start);
-            return Err(error);
+        let mut scratch = SCRATCH.take();
+        let read = overlay::read(&mut parts, range, &mut scratch, out);
+        if read.is_ok() && head.is_some() {
+            overlay::add(&mut scratch, out, start, |samples| unsealed.read(range, samples));
         }
-        if let Some(rest) = rest(out) {
-            unsealed.read(rest, out);
+        SCRATCH.set(scratch);
+        if read.is_err() {
+            out.truncate(start);
         }
-        Ok(())
+        read
     }
 }

@@ -156,11 +156,11 @@ fn a_later_format_is_refused_by_name_and_left_alone() {
     let (machine, _) = filled(4);
     let first = files(&machine, "data/segments")[0].clone();
     let mut bytes = machine.fs.read(&first).unwrap();
-    bytes[8] = 2;
+    bytes[8] = 3;
     let crc = crc32fast::hash(&bytes[..12]);
     bytes[12..16].copy_from_slice(&crc.to_le_bytes());
     machine.fs.put(&first, bytes);
     let error = machine.open().map(drop).unwrap_err();
-    assert!(error.to_string().contains("format version 2"), "{error}");
+    assert!(error.to_string().contains("format version 3"), "{error}");
     assert!(machine.fs.exists(&first));
 }

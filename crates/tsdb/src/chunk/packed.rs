@@ -59,10 +59,13 @@ pub fn unpack(cursor: &mut Cursor<'_>, count: usize, mut each: impl FnMut(i64)) 
         if width + shift > 64 || shift > 63 {
             return None;
         }
-        let mut bits = BitReader::new(cursor.take((width as usize * n).div_ceil(8))?);
+        let bytes = cursor.take((width as usize * n).div_ceil(8))?;
         if width == 0 {
             (0..n).for_each(|_| each(least));
+        } else if width <= 56 {
+            unpack_block(bytes, n, width, |v| each(least.wrapping_add((v << shift) as i64)));
         } else {
+            let mut bits = BitReader::new(bytes);
             for _ in 0..n {
                 each(least.wrapping_add((bits.get(width)? << shift) as i64));
             }
@@ -70,6 +73,21 @@ pub fn unpack(cursor: &mut Cursor<'_>, count: usize, mut each: impl FnMut(i64)) 
         left -= n;
     }
     Some(())
+}
+
+/// Unpacks numbers of at most 56 bits, each of which lies within eight bytes from its first. The
+/// bytes are copied, so that the last ones can be read like the others.
+fn unpack_block(bytes: &[u8], count: usize, width: u32, mut each: impl FnMut(u64)) {
+    let mut padded = [0u8; BLOCK * 7 + 8];
+    padded[..bytes.len()].copy_from_slice(bytes);
+    let mask = (1u64 << width) - 1;
+    let mut position = 0;
+    for _ in 0..count {
+        let byte = position / 8;
+        let window = u64::from_le_bytes(padded[byte..byte + 8].try_into().unwrap_or_default());
+        each(window >> (position % 8) & mask);
+        position += width as usize;
+    }
 }
 
 #[cfg(test)]

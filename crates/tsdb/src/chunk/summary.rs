@@ -48,3 +48,20 @@ pub fn summarize(times_ms: &[i64], values: &[f64]) -> ChunkSummary {
     }
     summary
 }
+
+/// Summarizes `count` samples of one value, the sum rounded once.
+pub fn summarize_constant(range: TimeRange, count: usize, value: f64) -> ChunkSummary {
+    let stale = is_stale(value);
+    let told = if stale { f64::NAN } else { value };
+    ChunkSummary {
+        range,
+        count: if stale { 0 } else { count as u64 },
+        sum: if stale { 0.0 } else { value * count as f64 },
+        min: told,
+        max: told,
+        first: told,
+        last: told,
+        resets: 0,
+        special: value.is_nan(),
+    }
+}

@@ -1,5 +1,9 @@
+use std::sync::Arc;
+
 use proptest::prelude::*;
-use vedette_model::{STALE_NAN_BITS, stale_nan};
+use vedette_model::{
+    CUSTOM_BUCKETS_SCHEMA, HistogramCounts, NativeHistogram, ResetHint, STALE_NAN_BITS, Span, stale_nan,
+};
 
 use super::*;
 
@@ -68,7 +72,118 @@ fn bits(values: &[f64]) -> Vec<u64> {
     values.iter().map(|v| v.to_bits()).collect()
 }
 
+fn any_spans(buckets: usize) -> Vec<Span> {
+    match buckets {
+        0 => Vec::new(),
+        1 => vec![Span { offset: -3, length: 1 }],
+        n => vec![Span { offset: -3, length: 1 }, Span { offset: 2, length: n as u32 - 1 }],
+    }
+}
+
+/// Histograms of a few layouts, among them staleness markers and odd floats.
+fn any_histogram() -> impl Strategy<Value = NativeHistogram> {
+    let parts = (-4i8..9, 0usize..4, 0usize..4, any_value(), any::<bool>(), any::<bool>(), 0u8..4);
+    (parts, proptest::collection::vec(any::<u32>(), 10)).prop_map(|(parts, counts)| {
+        let (schema, positive, negative, sum, float, custom, hint) = parts;
+        let hints = [ResetHint::Unknown, ResetHint::Reset, ResetHint::NotReset, ResetHint::Gauge];
+        let buckets = |from: usize, n: usize| counts[from..from + n].to_vec();
+        let (positives, negatives) = (buckets(0, positive), buckets(4, negative));
+        let counts = if float {
+            let floats = |of: &[u32]| of.iter().map(|&c| f64::from(c) / 8.0).collect();
+            HistogramCounts::Float {
+                count: f64::from(counts[8]),
+                zero_count: -0.0,
+                positive: floats(&positives),
+                negative: floats(&negatives),
+            }
+        } else {
+            let whole = |of: &[u32]| of.iter().map(|&c| u64::from(c) << 31).collect();
+            HistogramCounts::Integer {
+                count: u64::from(counts[8]) << 32,
+                zero_count: u64::from(counts[9]),
+                positive: whole(&positives),
+                negative: whole(&negatives),
+            }
+        };
+        NativeHistogram {
+            reset_hint: hints[usize::from(hint)],
+            schema: if custom { CUSTOM_BUCKETS_SCHEMA } else { schema / 4 },
+            zero_threshold: if custom { 0.0 } else { 1e-128 },
+            sum,
+            positive_spans: any_spans(positive),
+            negative_spans: any_spans(negative),
+            custom_bounds: if custom { vec![0.5, 1.0, 2.5] } else { Vec::new() },
+            counts,
+        }
+    })
+}
+
+/// Samples of all kinds, one after the other.
+pub fn any_samples() -> impl Strategy<Value = SampleBuffer> {
+    let sample = prop_oneof![
+        3 => any_value().prop_map(|v| (v, None)),
+        2 => any_histogram().prop_map(|h| (h.sum, Some(Arc::new(h)))),
+    ];
+    let repeated = (sample, 1usize..6, 0i64..3);
+    (proptest::collection::vec(repeated, 1..20), 1i64..3).prop_map(|(runs, jitter)| {
+        let mut out = SampleBuffer::default();
+        let mut time = 1_700_000_000_000;
+        for (i, ((value, histogram), times, start)) in runs.into_iter().enumerate() {
+            for n in 0..times {
+                time += 1000 + (n as i64 * i as i64) % jitter;
+                match &histogram {
+                    Some(h) => out.push_histogram(time, Arc::clone(h)),
+                    None => out.push(time, value),
+                }
+                if start > 0 {
+                    out.set_last_start(time - start);
+                }
+            }
+        }
+        out
+    })
+}
+
+/// Equal bit by bit; NaN differs from itself.
+pub fn told(samples: &SampleBuffer) -> Vec<String> {
+    let row = |i: usize| {
+        let (time, bits) = (samples.times_ms[i], samples.values[i].to_bits());
+        format!("{time} {bits:x} {} {:?}", samples.start_ms(i), samples.histogram(i))
+    };
+    (0..samples.len()).map(row).collect()
+}
+
 proptest! {
+    #[test]
+    fn samples_of_all_kinds_come_back(samples in any_samples(), small in any::<bool>(), cut in any::<prop::sample::Index>()) {
+        let effort = if small { Effort::Small } else { Effort::Fast };
+        let cut = cut.index(samples.len());
+        let mut out = SampleBuffer::default();
+        for range in [0..cut, cut..samples.len()].into_iter().filter(|r| !r.is_empty()) {
+            let mut chunk = Vec::new();
+            Encoder::default().encode_samples(&samples, range, effort, &mut chunk);
+            prop_assert_eq!(decode(&chunk, &mut out), Some(()));
+        }
+        prop_assert_eq!(told(&out), told(&samples));
+    }
+
+    #[test]
+    fn changed_samples_of_all_kinds_never_panic(
+        samples in any_samples(),
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+    ) {
+        let mut chunk = Vec::new();
+        Encoder::default().encode_samples(&samples, 0..samples.len(), Effort::Small, &mut chunk);
+        for (place, byte) in changes {
+            let i = place.index(chunk.len());
+            chunk[i] = byte;
+        }
+        let mut out = SampleBuffer::default();
+        if decode(&chunk, &mut out).is_none() {
+            prop_assert!(out.is_empty());
+        }
+    }
+
     #[test]
     fn samples_come_back_bit_by_bit(
         values in any_values(),

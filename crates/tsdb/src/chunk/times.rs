@@ -1,53 +1,109 @@
-//! Times of a chunk: strictly growing milliseconds, stored as first time and differences.
+//! Times of a chunk: strictly growing milliseconds.
 //!
-//! `0` one step for all: first, step. `1` packed differences: first, packed.
-//! Differences are taken modulo 2^64, so that times from one end of `i64` to the other work.
+//! `0` one step for all: first, step. `1`: first, column of the differences. Differences are
+//! taken modulo 2^64, so that times from one end of `i64` to the other work. Inside a segment the
+//! columns stand apart from the chunks, as the series of one target share them.
 
-use super::packed::{pack, unpack};
+use super::{Effort, ints};
 use crate::bytes::{Cursor, put_signed, put_varint};
 
 const STEP: u8 = 0;
-const PACKED: u8 = 1;
+const COLUMN: u8 = 1;
 
-/// Appends the times. `scratch` only lends its memory.
-pub fn encode(times_ms: &[i64], scratch: &mut Vec<i64>, out: &mut Vec<u8>) {
-    let first = times_ms.first().copied().unwrap_or(0);
-    scratch.clear();
-    scratch.extend(times_ms.windows(2).map(|w| w[1].wrapping_sub(w[0])));
-    let step = scratch.first().copied().unwrap_or(0);
-    if scratch.iter().all(|&d| d == step) {
-        out.push(STEP);
-        put_signed(out, first);
-        put_varint(out, step as u64);
-    } else {
-        out.push(PACKED);
-        put_signed(out, first);
-        pack(scratch, out);
+/// Memory that encoding and decoding use again and again.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    differences: Vec<i64>,
+}
+
+/// The step of times that have only one; 0 for a single time.
+pub fn regular_step(times_ms: &[i64]) -> Option<u64> {
+    let step = times_ms.get(1).map_or(0, |t| t.wrapping_sub(times_ms[0]));
+    times_ms.windows(2).all(|w| w[1].wrapping_sub(w[0]) == step).then_some(step as u64)
+}
+
+/// Appends the times, of which there is at least one.
+pub fn encode(
+    times_ms: &[i64],
+    effort: Effort,
+    scratch: &mut Scratch,
+    ints: &mut ints::Scratch,
+    out: &mut Vec<u8>,
+) {
+    match regular_step(times_ms) {
+        Some(step) => {
+            out.push(STEP);
+            put_signed(out, times_ms[0]);
+            put_varint(out, step);
+        }
+        None => {
+            out.push(COLUMN);
+            put_signed(out, times_ms[0]);
+            encode_column(times_ms, effort, scratch, ints, out);
+        }
     }
 }
 
 /// Appends `count` times to `out`; `None` when the bytes are damaged or times do not grow.
-pub fn decode(cursor: &mut Cursor<'_>, count: usize, out: &mut Vec<i64>) -> Option<()> {
+pub fn decode(
+    cursor: &mut Cursor<'_>,
+    count: usize,
+    scratch: &mut Scratch,
+    ints: &mut ints::Scratch,
+    out: &mut Vec<i64>,
+) -> Option<()> {
     let encoding = cursor.byte()?;
-    let mut time = cursor.signed()?;
-    if count == 0 {
-        return Some(());
-    }
-    let start = out.len();
-    out.push(time);
+    let first = cursor.signed()?;
     match encoding {
-        STEP => {
-            let step = cursor.varint()? as i64;
-            for _ in 1..count {
-                time = time.wrapping_add(step);
-                out.push(time);
-            }
-        }
-        PACKED => unpack(cursor, count - 1, |delta| {
-            time = time.wrapping_add(delta);
-            out.push(time);
-        })?,
-        _ => return None,
+        STEP => regular(first, cursor.varint()?, count, out),
+        COLUMN => decode_column(cursor, first, count, scratch, ints, out),
+        _ => None,
     }
-    out[start..].windows(2).all(|w| w[0] < w[1]).then_some(())
+}
+
+/// Appends `count` times of one step.
+pub fn regular(first: i64, step: u64, count: usize, out: &mut Vec<i64>) -> Option<()> {
+    let span = u64::try_from(count.checked_sub(1)?).ok()?.checked_mul(step)?;
+    let room = i64::MAX.wrapping_sub(first) as u64;
+    if (step == 0 && count > 1) || span > room {
+        return None;
+    }
+    out.extend((0..count as u64).map(|i| first.wrapping_add((i * step) as i64)));
+    Some(())
+}
+
+/// Appends the differences of two or more times.
+pub fn encode_column(
+    times_ms: &[i64],
+    effort: Effort,
+    scratch: &mut Scratch,
+    ints: &mut ints::Scratch,
+    out: &mut Vec<u8>,
+) {
+    scratch.differences.clear();
+    scratch.differences.extend(times_ms.windows(2).map(|w| w[1].wrapping_sub(w[0])));
+    ints::encode(&scratch.differences, effort, ints, out);
+}
+
+/// Appends `count` times, of which the first is known.
+pub fn decode_column(
+    cursor: &mut Cursor<'_>,
+    first: i64,
+    count: usize,
+    scratch: &mut Scratch,
+    ints: &mut ints::Scratch,
+    out: &mut Vec<i64>,
+) -> Option<()> {
+    ints::decode(cursor, count.checked_sub(1)?, ints, &mut scratch.differences)?;
+    let mut time = first;
+    let mut grows = true;
+    out.reserve(count);
+    out.push(first);
+    for &difference in &scratch.differences {
+        let next = time.wrapping_add(difference);
+        grows &= next > time;
+        time = next;
+        out.push(time);
+    }
+    grows.then_some(())
 }

@@ -1,361 +1,470 @@
-//! The index of a segment, kept as the bytes of the file and read in place: symbols, series,
-//! postings. A few offsets are all that is kept besides.
+//! The index of a segment, read in place from the mapped file: symbols, series, postings. Nothing
+//! of it is copied; offsets in the file lead to every sixteenth series and from there it is walked.
 //!
-//! Layout: `docs/formats/tsdb-segment.md`. Invariant: [`Index::parse`] has walked through all
-//! of it once, so everything that reads later finds well-formed bytes; a file that is not so is
-//! refused as a whole.
+//! Layout: `docs/formats/tsdb-segment.md`. Invariant: the bytes have passed their checksum when
+//! an index is made. Bytes that are none of an index all the same give wrong or missing answers,
+//! never a panic.
 
-use std::ops::Range;
+use std::{cmp::Ordering, ops::Range, sync::Arc};
 
 use roaring::RoaringBitmap;
 use vedette_model::{Labels, TimeRange};
+use vedette_sys::Map;
 
-use crate::{
-    bytes::{Cursor, put_signed, put_text, put_varint},
-    postings::Postings,
-};
+use crate::{bytes::Cursor, postings::Postings};
+
+/// Series of which only the first is reached directly.
+pub const RESTART: u32 = 16;
+
+/// Bytes before the first table: twelve numbers.
+pub const TABLES_BYTES: usize = 48;
+
+/// Parts of a range of time that a series tells which of them it fills.
+pub const RANGE_PARTS: u128 = 256;
+
+/// Labels of one series that are read; none has that many.
+const LABELS_MAX: usize = 1 << 16;
 
 /// Where the samples of one series stand in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Block {
-    /// Place in the file of the directory of chunks, behind which the chunks follow.
+    /// Place in the file.
     pub offset: u64,
-    /// Length of the directory, checksum included.
-    pub directory_bytes: u64,
-    /// Length of directory and chunks.
+    /// Length.
     pub bytes: u64,
-    /// Times of the first and last sample.
+    /// A range in which all samples lie, wider than they are.
     pub range: TimeRange,
 }
 
-/// A series of a segment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry {
-    /// Hash of its labels.
-    pub hash: u64,
-    /// Its samples.
-    pub block: Block,
-}
-
 /// The index of one segment.
-#[derive(Debug)]
 pub struct Index {
-    bytes: Box<[u8]>,
-    symbols: Vec<Range<u32>>,
-    series: Vec<u32>,
-    /// In order of the names: symbol of the name, its values.
-    names: Vec<(u32, Values)>,
+    map: Arc<dyn Map>,
+    /// Place of the index in the file.
+    place: Range<usize>,
+    tables: Tables,
+    range: TimeRange,
 }
 
-/// In order of the values: symbol of the value, its runs of series numbers.
-type Values = Vec<(u32, Range<u32>)>;
+/// Number of entries and places, in the index, of its tables.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Tables {
+    pub symbols: u32,
+    pub texts: u32,
+    pub shapes: u32,
+    pub shapes_at: u32,
+    pub series: u32,
+    pub restarts_at: u32,
+    pub entries_at: u32,
+    pub names: u32,
+    pub names_at: u32,
+    pub values_at: u32,
+    pub runs_at: u32,
+    pub end: u32,
+}
+
+impl Tables {
+    /// The numbers as they stand in the file.
+    pub fn numbers(&self) -> [u32; 12] {
+        [
+            self.symbols,
+            self.texts,
+            self.shapes,
+            self.shapes_at,
+            self.series,
+            self.restarts_at,
+            self.entries_at,
+            self.names,
+            self.names_at,
+            self.values_at,
+            self.runs_at,
+            self.end,
+        ]
+    }
+
+    fn read(index: &[u8]) -> Option<Self> {
+        let mut cursor = Cursor::new(index);
+        let mut next = || cursor.u32();
+        let tables = Self {
+            symbols: next()?,
+            texts: next()?,
+            shapes: next()?,
+            shapes_at: next()?,
+            series: next()?,
+            restarts_at: next()?,
+            entries_at: next()?,
+            names: next()?,
+            names_at: next()?,
+            values_at: next()?,
+            runs_at: next()?,
+            end: next()?,
+        };
+        // In this order, each long enough for its entries.
+        let at = |start: u32, entries: u32, bytes: u64| u64::from(start) + u64::from(entries) * bytes;
+        let t = &tables;
+        let fits = at(TABLES_BYTES as u32, t.symbols, 4) + 4 <= u64::from(t.texts)
+            && t.texts <= t.shapes_at
+            && at(t.shapes_at, t.shapes, 4) + 4 <= u64::from(t.restarts_at)
+            && at(t.restarts_at, t.series.div_ceil(RESTART), 4) <= u64::from(t.entries_at)
+            && t.entries_at <= t.names_at
+            && at(t.names_at, t.names, 8) <= u64::from(t.values_at)
+            && t.values_at <= t.runs_at
+            && t.runs_at <= t.end
+            && t.end as usize == index.len();
+        fits.then_some(tables)
+    }
+}
 
 impl Index {
-    /// Checks the bytes and takes them over; `None` when they are not a whole index.
-    pub fn parse(bytes: Vec<u8>) -> Option<Self> {
-        u32::try_from(bytes.len()).ok()?;
-        let mut cursor = Cursor::new(&bytes);
-        let at = |cursor: &Cursor<'_>| (bytes.len() - cursor.remaining()) as u32;
-        let mut symbols = Vec::with_capacity(cursor.clone().count(1)?);
-        let mut before: Option<&str> = None;
-        for _ in 0..cursor.count(1)? {
-            let text = cursor.text()?;
-            if before.is_some_and(|b| b >= text) {
-                return None;
-            }
-            before = Some(text);
-            symbols.push(at(&cursor) - text.len() as u32..at(&cursor));
-        }
-        let count = cursor.count(13)?;
-        let mut series = Vec::with_capacity(count);
-        for _ in 0..count {
-            series.push(at(&cursor));
-            let mut name_before = None;
-            read_entry(&mut cursor, |name, value| {
-                let sound = name_before.is_none_or(|b| b < name) && (value as usize) < symbols.len();
-                name_before = Some(name);
-                sound.then_some(())
-            })?;
-            name_before.is_none_or(|n| (n as usize) < symbols.len()).then_some(())?;
-        }
-        let mut names = Vec::with_capacity(cursor.clone().count(2)?);
-        for _ in 0..cursor.count(2)? {
-            let name = cursor.varint_u32().filter(|&n| (n as usize) < symbols.len())?;
-            names.last().is_none_or(|(before, _)| *before < name).then_some(())?;
-            let mut values: Values = Vec::with_capacity(cursor.clone().count(3)?);
-            for _ in 0..cursor.count(3)? {
-                let value = cursor.varint_u32().filter(|&v| (v as usize) < symbols.len())?;
-                values.last().is_none_or(|(before, _)| *before < value).then_some(())?;
-                let length = usize::try_from(cursor.varint()?).ok()?;
-                let runs = cursor.take(length)?;
-                read_runs(runs, count as u32, |_| {})?;
-                values.push((value, at(&cursor) - length as u32..at(&cursor)));
-            }
-            names.push((name, values));
-        }
-        if cursor.remaining() > 0 {
-            return None;
-        }
-        Some(Self { symbols, series, names, bytes: bytes.into() })
+    /// The index at `place` of a file, for samples in `range`; `None` when it is none.
+    pub fn new(map: Arc<dyn Map>, place: Range<usize>, range: TimeRange) -> Option<Self> {
+        let tables = Tables::read(map.get(place.clone())?)?;
+        Some(Self { map, place, tables, range })
     }
 
     /// Number of series.
     pub fn len(&self) -> usize {
-        self.series.len()
+        self.tables.series as usize
+    }
+
+    /// Goes through the series in order, from `series` on.
+    pub fn walk(&self, series: u32) -> Walk<'_> {
+        let mut walk = Walk {
+            index: self,
+            bytes: self.bytes(),
+            next: series - series % RESTART,
+            at: 0,
+            shape: 0,
+            values: Vec::with_capacity(16),
+            block: Block { offset: 0, bytes: 0, range: self.range },
+            shared: 0,
+        };
+        while walk.next < series && walk.advance().is_some() {}
+        walk
     }
 
     /// Labels of a series.
+    #[cfg(test)]
     pub fn labels(&self, series: u32) -> Labels {
-        let mut pairs = Vec::with_capacity(16);
-        self.read(series, |name, value| pairs.push((self.symbol(name), self.symbol(value))));
-        Labels::from_sorted(pairs.into_iter())
+        let mut walk = self.walk(series);
+        if walk.advance().is_some() { walk.labels() } else { Labels::empty() }
     }
 
-    /// Whether a series has these labels.
-    pub fn has_labels(&self, series: u32, labels: &Labels) -> bool {
-        let mut expected = labels.iter();
-        let mut equal = true;
-        self.read(series, |name, value| {
-            equal &= expected.next().is_some_and(|(n, v)| n == self.symbol(name) && v == self.symbol(value));
-        });
-        equal && expected.next().is_none()
-    }
-
-    /// Hash and place of a series.
-    pub fn entry(&self, series: u32) -> Entry {
-        self.read(series, |_, _| {})
+    /// The samples of a series.
+    pub fn block(&self, series: u32) -> Option<Block> {
+        let mut walk = self.walk(series);
+        walk.advance()?;
+        Some(walk.block)
     }
 
     /// The series with these labels.
     pub fn find(&self, labels: &Labels) -> Option<u32> {
-        let n = self.series.partition_point(|&offset| self.labels_at(offset) < *labels);
-        let n = u32::try_from(n).ok()?;
-        (self.series.len() > n as usize && self.has_labels(n, labels)).then_some(n)
+        let groups = self.tables.series.div_ceil(RESTART);
+        let compare = |walk: &Walk<'_>| walk.compare(labels);
+        let starts_after = |group: u32| {
+            let mut walk = self.walk(group * RESTART);
+            walk.advance().is_none() || compare(&walk) == Ordering::Greater
+        };
+        let (mut low, mut high) = (0, groups);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if starts_after(middle) {
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        let mut walk = self.walk(low.checked_sub(1)? * RESTART);
+        while let Some(series) = walk.advance() {
+            match compare(&walk) {
+                Ordering::Less => {}
+                Ordering::Equal => return Some(series),
+                Ordering::Greater => break,
+            }
+        }
+        None
     }
 
     /// Hands on every label name, in order.
     pub fn names(&self, each: &mut dyn FnMut(&str)) {
-        self.names.iter().for_each(|(name, _)| each(self.symbol(*name)));
+        for i in 0..self.tables.names {
+            each(self.symbol(self.name(i).0));
+        }
     }
 
     /// Hands on every value of a label with its series, in order.
     pub fn values(&self, name: &str, each: &mut dyn FnMut(&str, &RoaringBitmap)) {
-        for (value, runs) in self.values_of(name) {
-            each(self.symbol(*value), &self.numbers(runs));
+        for value in self.values_of(name) {
+            let mut numbers = RoaringBitmap::new();
+            self.add_numbers(value, &mut numbers);
+            each(self.symbol(self.value(value).0), &numbers);
         }
     }
 
-    /// The numbers of those of `numbers` that have samples in `range`, or between two that lie
-    /// before and after it.
+    /// The numbers of those of `numbers` that may have samples in `range`.
     pub fn overlapping(&self, numbers: RoaringBitmap, range: TimeRange) -> RoaringBitmap {
-        let has = |n: &u32| self.entry(*n).block.range.overlaps(range);
+        if range.start_ms <= self.range.start_ms && self.range.end_ms <= range.end_ms {
+            return numbers;
+        }
+        let mut walk = self.walk(0);
+        let has = |n: &u32| walk.seek(*n).is_some() && walk.block.range.overlaps(range);
         RoaringBitmap::from_sorted_iter(numbers.iter().filter(has)).unwrap_or(numbers)
     }
 
-    /// Heap memory.
-    pub fn heap_bytes(&self) -> usize {
-        let values: usize = self.names.iter().map(|(_, v)| v.capacity() * 12).sum();
-        self.bytes.len() + self.symbols.capacity() * 8 + self.series.capacity() * 4 + values
+    /// Number of symbols.
+    pub fn symbols(&self) -> u32 {
+        self.tables.symbols
     }
 
-    fn symbol(&self, number: u32) -> &str {
-        let range = &self.symbols[number as usize];
-        std::str::from_utf8(&self.bytes[range.start as usize..range.end as usize])
-            .expect("BUG: parse has checked every symbol")
+    /// A symbol, by its place in the order of all.
+    pub fn symbol(&self, number: u32) -> &str {
+        let at = |n: u32| self.number(TABLES_BYTES as u32 + 4 * n);
+        let text = || {
+            let (start, end) = (at(number)?, at(number + 1)?);
+            let base = self.tables.texts;
+            let text = self.bytes().get((base + start) as usize..(base + end) as usize)?;
+            std::str::from_utf8(text).ok()
+        };
+        if number < self.tables.symbols { text().unwrap_or_default() } else { "" }
     }
 
-    fn labels_at(&self, offset: u32) -> Labels {
-        let mut pairs = Vec::with_capacity(16);
-        self.read_at(offset, |name, value| pairs.push((self.symbol(name), self.symbol(value))));
-        Labels::from_sorted(pairs.into_iter())
+    fn bytes(&self) -> &[u8] {
+        &self.map[self.place.clone()]
     }
 
-    fn read(&self, series: u32, label: impl FnMut(u32, u32)) -> Entry {
-        self.read_at(self.series[series as usize], label)
+    fn number(&self, at: u32) -> Option<u32> {
+        Cursor::new(self.bytes().get(at as usize..)?).u32()
     }
 
-    fn read_at(&self, offset: u32, mut label: impl FnMut(u32, u32)) -> Entry {
-        let mut cursor = Cursor::new(&self.bytes[offset as usize..]);
-        read_entry(&mut cursor, |name, value| {
-            label(name, value);
-            Some(())
-        })
-        .expect("BUG: parse has checked every series")
+    fn find_symbol(&self, text: &str) -> Option<u32> {
+        let (mut low, mut high) = (0, self.tables.symbols);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.symbol(middle).cmp(text) {
+                Ordering::Less => low = middle + 1,
+                Ordering::Equal => return Some(middle),
+                Ordering::Greater => high = middle,
+            }
+        }
+        None
     }
 
-    fn values_of(&self, name: &str) -> &[(u32, Range<u32>)] {
-        let found = self.names.binary_search_by(|(n, _)| self.symbol(*n).cmp(name));
-        found.map_or(&[], |i| &self.names[i].1)
+    /// Symbol of a name, and end of its values among all.
+    fn name(&self, i: u32) -> (u32, u32) {
+        let number = |at| self.number(at).unwrap_or(0);
+        (number(self.tables.names_at + i * 8), number(self.tables.names_at + i * 8 + 4))
     }
 
-    fn numbers(&self, runs: &Range<u32>) -> RoaringBitmap {
-        let mut numbers = RoaringBitmap::new();
-        self.add_numbers(runs, &mut numbers);
-        numbers
+    /// Symbol of a value, and end of its runs.
+    fn value(&self, i: u32) -> (u32, u32) {
+        let number = |at| self.number(at).unwrap_or(0);
+        (number(self.tables.values_at + i * 8), number(self.tables.values_at + i * 8 + 4))
     }
 
-    fn add_numbers(&self, runs: &Range<u32>, out: &mut RoaringBitmap) {
-        let bytes = &self.bytes[runs.start as usize..runs.end as usize];
-        read_runs(bytes, self.series.len() as u32, |run| {
-            out.insert_range(run);
-        })
-        .expect("BUG: parse has checked every run");
+    /// The values of a name, by place in the table of values.
+    fn values_of(&self, name: &str) -> Range<u32> {
+        let Some(symbol) = self.find_symbol(name) else { return 0..0 };
+        let (mut low, mut high) = (0, self.tables.names);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.name(middle).0 < symbol {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        if low == self.tables.names || self.name(low).0 != symbol {
+            return 0..0;
+        }
+        let start = if low == 0 { 0 } else { self.name(low - 1).1 };
+        let all = (self.tables.runs_at - self.tables.values_at) / 8;
+        start.min(all)..self.name(low).1.min(all)
+    }
+
+    /// Runs: distance from the end of the run before, doubled, and one more if a length less two
+    /// follows.
+    fn add_numbers(&self, value: u32, out: &mut RoaringBitmap) {
+        let base = self.tables.runs_at;
+        let start = if value == 0 { 0 } else { self.value(value - 1).1 };
+        let end = self.value(value).1;
+        let (start, end) = (base.saturating_add(start) as usize, base.saturating_add(end) as usize);
+        let mut cursor = Cursor::new(self.bytes().get(start..end).unwrap_or_default());
+        let mut next = 0u32;
+        let mut read = || {
+            let gap = cursor.varint()?;
+            let start = next.checked_add(u32::try_from(gap >> 1).ok()?)?;
+            let length = if gap & 1 == 0 { 1 } else { cursor.varint_u32()?.checked_add(2)? };
+            next = start.checked_add(length)?;
+            (next <= self.tables.series).then_some(start..next)
+        };
+        // Most often a value has its runs to itself, and they come in order.
+        while let Some(run) = read() {
+            if run.len() == 1 {
+                out.insert(run.start);
+            } else {
+                out.insert_range(run);
+            }
+        }
     }
 }
 
 impl Postings for Index {
     fn all(&self) -> RoaringBitmap {
         let mut all = RoaringBitmap::new();
-        all.insert_range(0..self.series.len() as u32);
+        all.insert_range(0..self.tables.series);
         all
     }
 
     fn with_value(&self, name: &str, value: &str, out: &mut RoaringBitmap) {
-        let values = self.values_of(name);
-        if let Ok(i) = values.binary_search_by(|(v, _)| self.symbol(*v).cmp(value)) {
-            self.add_numbers(&values[i].1, out);
+        let Some(symbol) = self.find_symbol(value) else { return };
+        let Range { start: mut low, end: mut high } = self.values_of(name);
+        let end = high;
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.value(middle).0 < symbol {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        if low < end && self.value(low).0 == symbol {
+            self.add_numbers(low, out);
         }
     }
 
     fn with_values(&self, name: &str, wanted: &dyn Fn(&str) -> bool, out: &mut RoaringBitmap) {
-        for (value, runs) in self.values_of(name) {
-            if wanted(self.symbol(*value)) {
-                self.add_numbers(runs, out);
+        for value in self.values_of(name) {
+            if wanted(self.symbol(self.value(value).0)) {
+                self.add_numbers(value, out);
             }
         }
     }
 }
 
-fn read_entry(cursor: &mut Cursor<'_>, mut label: impl FnMut(u32, u32) -> Option<()>) -> Option<Entry> {
-    let hash = cursor.u64()?;
-    for _ in 0..cursor.count(2)? {
-        let (name, value) = (cursor.varint_u32()?, cursor.varint_u32()?);
-        label(name, value)?;
-    }
-    let (offset, directory_bytes, bytes) = (cursor.varint()?, cursor.varint()?, cursor.varint()?);
-    let start_ms = cursor.signed()?;
-    let range = TimeRange { start_ms, end_ms: start_ms.wrapping_add(cursor.varint()? as i64) };
-    if directory_bytes > bytes || offset.checked_add(bytes).is_none() || range.end_ms < range.start_ms {
-        return None;
-    }
-    Some(Entry { hash, block: Block { offset, directory_bytes, bytes, range } })
+/// Goes through series in order of their labels.
+pub struct Walk<'a> {
+    index: &'a Index,
+    bytes: &'a [u8],
+    next: u32,
+    at: usize,
+    shape: u32,
+    values: Vec<u32>,
+    /// The samples of the series that came last.
+    pub block: Block,
+    /// How many of its labels, from the first on, are those of the series before.
+    pub shared: usize,
 }
 
-/// Runs of numbers: distance from the end of the run before, length less one.
-fn read_runs(bytes: &[u8], series: u32, mut each: impl FnMut(Range<u32>)) -> Option<()> {
-    let mut cursor = Cursor::new(bytes);
-    let mut next = 0u32;
-    while cursor.remaining() > 0 {
-        let start = next.checked_add(cursor.varint_u32()?)?;
-        let end = start.checked_add(cursor.varint_u32()?)?.checked_add(1)?;
-        if end > series {
+impl<'a> Walk<'a> {
+    /// Goes to the next series and tells its number.
+    pub fn advance(&mut self) -> Option<u32> {
+        let series = self.next;
+        let tables = &self.index.tables;
+        if series >= tables.series {
             return None;
         }
-        each(start..end);
-        next = end;
+        let restart = series.is_multiple_of(RESTART);
+        if restart {
+            let at = self.index.number(tables.restarts_at + series / RESTART * 4)?;
+            self.at = tables.entries_at.checked_add(at)? as usize;
+        }
+        let mut cursor = Cursor::new(self.bytes.get(self.at..tables.names_at as usize)?);
+        let head = usize::try_from(cursor.varint()?).ok()?;
+        let shared = head >> 1;
+        if head & 1 == 0 {
+            self.shape = cursor.varint_u32()?;
+        }
+        let labels = self.shape_range(self.shape)?.len() / 4;
+        if shared > labels || shared > self.values.len() || labels > LABELS_MAX {
+            return None;
+        }
+        if restart {
+            self.values.clear();
+        }
+        self.values.resize(labels, 0);
+        for value in &mut self.values[shared..] {
+            *value = u32::try_from(i64::from(*value).checked_add(cursor.signed()?)?).ok()?;
+        }
+        let size = cursor.varint()?;
+        self.block.offset = if restart {
+            cursor.varint()?
+        } else {
+            let gap = if size & 2 != 0 { cursor.varint()? } else { 0 };
+            self.block.offset.checked_add(self.block.bytes)?.checked_add(gap)?
+        };
+        self.block.bytes = size >> 2;
+        self.block.range = if size & 1 != 0 {
+            part_of(self.index.range, cursor.byte()?, cursor.byte()?)
+        } else {
+            self.index.range
+        };
+        self.at = tables.names_at as usize - cursor.remaining();
+        self.shared = shared;
+        self.next += 1;
+        Some(series)
     }
-    Some(())
+
+    /// Goes to a series not before the one that comes next; cheap when it is near.
+    pub fn seek(&mut self, series: u32) -> Option<u32> {
+        if series / RESTART != self.next / RESTART {
+            self.next = series - series % RESTART;
+        }
+        while self.next < series {
+            self.advance()?;
+        }
+        self.advance()
+    }
+
+    /// Labels of the series that came last, as symbols of name and value.
+    pub fn symbols(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
+        let names = self.shape_range(self.shape).map_or(&[][..], |range| &self.bytes[range]);
+        let names = names.chunks_exact(4).map(|b| u32::from_le_bytes(b.try_into().unwrap_or_default()));
+        names.zip(self.values.iter().copied())
+    }
+
+    /// Labels of the series that came last.
+    pub fn pairs(&self) -> impl Iterator<Item = (&'a str, &'a str)> + '_ {
+        self.symbols().map(|(name, value)| (self.index.symbol(name), self.index.symbol(value)))
+    }
+
+    /// Labels of the series that came last.
+    pub fn labels(&self) -> Labels {
+        Labels::from_sorted(self.pairs())
+    }
+
+    /// Compares the labels of the series that came last with others, by the order of labels.
+    pub fn compare(&self, labels: &Labels) -> Ordering {
+        self.pairs().cmp(labels.iter())
+    }
+
+    fn shape_range(&self, shape: u32) -> Option<Range<usize>> {
+        let tables = &self.index.tables;
+        if shape >= tables.shapes {
+            return None;
+        }
+        let at = |n: u32| self.index.number(tables.shapes_at + n * 4);
+        let names_at = tables.shapes_at as usize + (tables.shapes as usize + 1) * 4;
+        let start = names_at + at(shape)? as usize * 4;
+        let end = names_at + at(shape + 1)? as usize * 4;
+        (start <= end && end <= tables.restarts_at as usize).then_some(start..end)
+    }
 }
 
-/// Collects series, in order of their labels, and writes their index.
-#[derive(Debug, Default)]
-pub struct IndexBuilder {
-    texts: std::collections::HashMap<Box<str>, u32>,
-    series: Vec<(Vec<(u32, u32)>, Entry)>,
+/// Which parts of `whole` a range touches, as first and last of [`RANGE_PARTS`].
+pub fn parts_of(whole: TimeRange, range: TimeRange) -> (u8, u8) {
+    let span = u128::from(whole.end_ms.wrapping_sub(whole.start_ms) as u64) + 1;
+    let part = |time: i64| {
+        let distance = time.clamp(whole.start_ms, whole.end_ms).wrapping_sub(whole.start_ms) as u64;
+        (u128::from(distance) * RANGE_PARTS / span) as u8
+    };
+    (part(range.start_ms), part(range.end_ms))
 }
 
-impl IndexBuilder {
-    /// Adds the next series.
-    pub fn add(&mut self, labels: &Labels, block: Block) {
-        let pairs = labels.iter().map(|(n, v)| (self.text(n), self.text(v))).collect();
-        self.series.push((pairs, Entry { hash: labels.stable_hash(), block }));
-    }
-
-    /// Number of series.
-    pub fn len(&self) -> usize {
-        self.series.len()
-    }
-
-    /// The bytes of the index.
-    pub fn finish(self) -> Vec<u8> {
-        let mut out = Vec::new();
-        let mut texts: Vec<(&str, u32)> = self.texts.iter().map(|(t, &n)| (&**t, n)).collect();
-        texts.sort_unstable();
-        let mut symbols = vec![0u32; texts.len()];
-        put_varint(&mut out, texts.len() as u64);
-        for ((text, number), symbol) in texts.iter().zip(0..) {
-            put_text(&mut out, text);
-            symbols[*number as usize] = symbol;
-        }
-        let mut postings = std::collections::BTreeMap::<u32, std::collections::BTreeMap<u32, Runs>>::new();
-        put_varint(&mut out, self.series.len() as u64);
-        for ((pairs, entry), number) in self.series.iter().zip(0u32..) {
-            out.extend_from_slice(&entry.hash.to_le_bytes());
-            put_varint(&mut out, pairs.len() as u64);
-            for &(name, value) in pairs {
-                let (name, value) = (symbols[name as usize], symbols[value as usize]);
-                put_varint(&mut out, u64::from(name));
-                put_varint(&mut out, u64::from(value));
-                postings.entry(name).or_default().entry(value).or_default().add(number);
-            }
-            put_varint(&mut out, entry.block.offset);
-            put_varint(&mut out, entry.block.directory_bytes);
-            put_varint(&mut out, entry.block.bytes);
-            put_signed(&mut out, entry.block.range.start_ms);
-            put_varint(&mut out, entry.block.range.end_ms.wrapping_sub(entry.block.range.start_ms) as u64);
-        }
-        put_varint(&mut out, postings.len() as u64);
-        for (name, values) in postings {
-            put_varint(&mut out, u64::from(name));
-            put_varint(&mut out, values.len() as u64);
-            for (value, runs) in values {
-                let runs = runs.finish();
-                put_varint(&mut out, u64::from(value));
-                put_varint(&mut out, runs.len() as u64);
-                out.extend_from_slice(&runs);
-            }
-        }
-        out
-    }
-
-    fn text(&mut self, text: &str) -> u32 {
-        if let Some(&number) = self.texts.get(text) {
-            return number;
-        }
-        let number = u32::try_from(self.texts.len()).expect("BUG: series limits keep symbols below 2^32");
-        self.texts.insert(text.into(), number);
-        number
-    }
-}
-
-#[derive(Debug, Default)]
-struct Runs {
-    bytes: Vec<u8>,
-    written_to: u32,
-    run: Option<Range<u32>>,
-}
-
-impl Runs {
-    fn add(&mut self, number: u32) {
-        match &mut self.run {
-            Some(run) if run.end == number => run.end += 1,
-            _ => {
-                self.write();
-                self.run = Some(number..number + 1);
-            }
-        }
-    }
-
-    fn write(&mut self) {
-        if let Some(run) = self.run.take() {
-            put_varint(&mut self.bytes, u64::from(run.start - self.written_to));
-            put_varint(&mut self.bytes, u64::from(run.end - run.start - 1));
-            self.written_to = run.end;
-        }
-    }
-
-    fn finish(mut self) -> Vec<u8> {
-        self.write();
-        self.bytes
+fn part_of(whole: TimeRange, first: u8, last: u8) -> TimeRange {
+    let span = u128::from(whole.end_ms.wrapping_sub(whole.start_ms) as u64) + 1;
+    let start = u128::from(first) * span / RANGE_PARTS;
+    let end = ((u128::from(last) + 1) * span).div_ceil(RANGE_PARTS) - 1;
+    TimeRange {
+        start_ms: whole.start_ms.wrapping_add(start as u64 as i64),
+        end_ms: whole.start_ms.wrapping_add(end.min(span - 1) as u64 as i64),
     }
 }
