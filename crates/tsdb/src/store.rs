@@ -55,6 +55,13 @@ pub struct RefRow<'a> {
     pub values: &'a [f64],
 }
 
+impl<'a> RefRow<'a> {
+    /// Samples of `refs` at one time.
+    pub fn new(time_ms: i64, refs: &'a [SeriesRef], values: &'a [f64]) -> Self {
+        Self { time_ms, refs, values }
+    }
+}
+
 /// What became of the samples of an append.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Appended {
