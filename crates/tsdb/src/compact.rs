@@ -18,8 +18,9 @@ impl Tsdb {
     /// Merges the first group of segments that fill a longer span together.
     pub(crate) fn compact(&self, maintenance: &mut Maintenance) -> Result<(), StepError> {
         let Some(group) = self.compactable() else { return Ok(()) };
-        let (Some(first), Some(last)) = (group.first(), group.last()) else { return Ok(()) };
-        let bounds = (first.footer.from_ms, last.footer.until_ms);
+        let from_ms = group.iter().map(|s| s.footer.from_ms).min().unwrap_or(0);
+        let until_ms = group.iter().map(|s| s.footer.until_ms).max().unwrap_or(0);
+        let bounds = (from_ms, until_ms);
         let sources: Vec<u64> = group.iter().map(|s| s.id).collect();
         let folder = segments_folder(&self.config);
         let write_error = |source| StepError::Write { folder: folder.clone(), source };
@@ -104,6 +105,7 @@ impl<'a> Merge<'a> {
             source.next += 1;
             source.look();
         }
+        crate::reader::settle(&mut self.samples, 0);
         Ok(Some(labels))
     }
 }

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 pub use vedette_sys::Flush;
 
-use crate::Error;
+use crate::{Error, head::SHARDS_MAX};
 
 /// Settings of the store; [`Config::new`] gives working defaults.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +31,12 @@ pub struct Config {
     pub metadata_max: usize,
     /// How far samples may lie in the future. Default 10 minutes.
     pub future_ms_max: i64,
+    /// How far a sample may lie behind the newest one of the store when its series has later
+    /// ones already. 0 means that such samples are refused. Default 1 hour.
+    pub out_of_order_ms: i64,
+    /// Parts of the head that are written side by side. Another number than in the run before
+    /// does no harm. Default as many as there are processors, at most 8.
+    pub shards: usize,
 }
 
 impl Config {
@@ -47,6 +53,8 @@ impl Config {
             labels_bytes_max: 64 << 10,
             metadata_max: 100_000,
             future_ms_max: 600_000,
+            out_of_order_ms: 3_600_000,
+            shards: std::thread::available_parallelism().map_or(1, |n| n.get().min(8)),
         }
     }
 
@@ -72,7 +80,10 @@ impl Config {
         if self.series_max == 0 || self.series_max > 1 << 30 {
             return refuse(format!("series limit is {}; give 1 to 1,073,741,824", self.series_max));
         }
-        if self.labels_bytes_max > 16 << 20 || self.future_ms_max < 0 {
+        if !(1..=SHARDS_MAX).contains(&self.shards) {
+            return refuse(format!("{} shards; give 1 to {SHARDS_MAX}", self.shards));
+        }
+        if self.labels_bytes_max > 16 << 20 || self.future_ms_max < 0 || self.out_of_order_ms < 0 {
             return refuse("a limit is out of range".to_owned());
         }
         Ok(())
@@ -93,6 +104,8 @@ mod tests {
             (Config { compaction_spans_ms: vec![700_000], ..good.clone() }, "compaction"),
             (Config { compaction_spans_ms: vec![1_200_000, 600_000], ..good.clone() }, "compaction"),
             (Config { series_max: 0, ..good.clone() }, "series"),
+            (Config { shards: 0, ..good.clone() }, "shards"),
+            (Config { out_of_order_ms: -1, ..good.clone() }, "out of range"),
         ] {
             let error = bad.validate().unwrap_err().to_string();
             assert!(error.contains(word), "{error}");

@@ -8,6 +8,7 @@
 //! Acknowledged means written with write(2). This crate knows no query language, no HTTP and no
 //! async; time and files come from `sys`, so all of it runs in simulation.
 
+mod append;
 mod bytes;
 mod chunk;
 mod compact;
@@ -18,6 +19,7 @@ mod maintain;
 mod metrics;
 mod postings;
 mod reader;
+mod recover;
 mod seal;
 mod segment;
 mod stats;

@@ -11,6 +11,7 @@ use vedette_model::{
 pub struct Metrics {
     pub samples_appended: Counter,
     pub rejected_out_of_order: Counter,
+    pub rejected_conflicting: Counter,
     pub rejected_too_old: Counter,
     pub rejected_future: Counter,
     pub rejected_unknown_series: Counter,
@@ -104,6 +105,7 @@ impl MetricSource for Metrics {
         one("vedette_tsdb_storage_bytes", G, "Size of all segments.", self.storage_bytes.get());
         for (reason, counter) in [
             ("out_of_order", &self.rejected_out_of_order),
+            ("conflicting", &self.rejected_conflicting),
             ("too_old", &self.rejected_too_old),
             ("future", &self.rejected_future),
             ("unknown_series", &self.rejected_unknown_series),

@@ -17,8 +17,8 @@ use vedette_model::{
 };
 
 use crate::{
-    Tsdb,
-    head::{HeadIndex, Series, Snapshot},
+    SeriesRef, Tsdb,
+    head::{Head, ShardIndex, Snapshot},
     postings,
     segment::{Index, Segment},
     store::{SegmentList, Segments},
@@ -34,6 +34,7 @@ impl MetricReader for Tsdb {
         let mut series = found.series;
         series.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
         Ok(Box::new(Selection {
+            head: Arc::clone(&self.head),
             current: Arc::clone(&self.segments),
             listed,
             range: select.range,
@@ -102,7 +103,7 @@ fn sets(query: &LabelQuery) -> Vec<&[Matcher]> {
 
 /// An index, of the head or of a segment.
 enum IndexSource<'a> {
-    Head(&'a HeadIndex<'a>),
+    Head(&'a ShardIndex<'a>),
     Segment(&'a Index),
 }
 
@@ -146,7 +147,9 @@ impl Tsdb {
                 each(source, &numbers);
             }
         };
-        visit(&IndexSource::Head(&self.head.index()));
+        for shard in self.head.shards() {
+            visit(&IndexSource::Head(&shard.index()));
+        }
         let listed = Arc::clone(&self.segments.read());
         for segment in segments_in(&listed, query.range) {
             visit(&IndexSource::Segment(&*segment.index()?));
@@ -162,14 +165,14 @@ impl Tsdb {
         range: TimeRange,
         found: &mut Found,
     ) -> Result<(Segments, Vec<Sealed>), ReadError> {
-        {
-            let index = self.head.index();
+        for shard in self.head.shards() {
+            let index = shard.index();
             let numbers = IndexSource::Head(&index).select(matchers, range);
             found.series.reserve(numbers.len() as usize);
-            for series in index.numbered(&numbers) {
+            for slot in &numbers {
                 let place =
-                    found.place(series.hash, |l| index.has_labels(series, l), || index.labels(series));
-                found.series[place].head = Some(Arc::clone(series));
+                    found.place(index.hash(slot), |l| index.has_labels(slot, l), || index.labels(slot));
+                found.series[place].head = Some(index.reference(slot));
             }
         }
         // After the head, so that what is sealed in between is found here.
@@ -204,7 +207,7 @@ struct Found {
 
 struct Selected {
     labels: Labels,
-    head: Option<Arc<Series>>,
+    head: Option<SeriesRef>,
     /// Position of the segment in the selection, and number of the series there.
     sealed: Vec<(u32, u32)>,
 }
@@ -224,6 +227,7 @@ impl Found {
 
 /// Series of one selection.
 struct Selection {
+    head: Arc<Head>,
     /// Those there are now.
     current: Arc<SegmentList>,
     /// Those there were when selecting.
@@ -283,22 +287,10 @@ impl SeriesSet for Selection {
     fn summaries(&self, series: usize, range: TimeRange, out: &mut Vec<ChunkSummary>) {
         let (range, start) = (self.clamp(range), out.len());
         let read = self.each_sealed(series, range, &mut |segment, index, number| {
-            let mut rest = range;
-            if let Some(last) = out[start..].last() {
-                rest.start_ms = rest.start_ms.max(last.range.end_ms.saturating_add(1));
-            }
-            let from = out.len();
-            segment.summaries(index.entry(number).block, rest, out)?;
-            // A chunk merged since then may begin before what is known already.
-            let known_to = rest.start_ms.max(range.start_ms);
-            if from > start {
-                while out.get(from).is_some_and(|s| s.range.start_ms < known_to) {
-                    out.remove(from);
-                }
-            }
-            Ok(())
+            segment.summaries(index.entry(number).block, range, out)
         });
-        if read.is_err() {
+        let overlap = out[start..].windows(2).any(|w| w[0].range.end_ms >= w[1].range.start_ms);
+        if read.is_err() || overlap {
             // Without summaries the reader decodes, and is told of the damage.
             out.truncate(start);
         }
@@ -307,27 +299,39 @@ impl SeriesSet for Selection {
     fn read(&self, series: usize, range: TimeRange, out: &mut SampleBuffer) -> Result<(), ReadError> {
         let range = self.clamp(range);
         let mut unsealed = Snapshot::default();
-        if let Some(head) = &self.series[series].head {
-            head.data.lock().snapshot(range, &mut unsealed);
+        if let Some(reference) = self.series[series].head {
+            self.head.snapshot(reference, range, &mut unsealed);
         }
         let start = out.len();
-        let rest = |out: &SampleBuffer| match out.times_ms[start..].last() {
-            Some(&last) if last >= range.end_ms => None,
-            Some(&last) => Some(TimeRange { start_ms: range.start_ms.max(last + 1), ..range }),
-            None => Some(range),
-        };
-        let read = self.each_sealed(series, range, &mut |segment, index, number| match rest(out) {
-            Some(rest) => segment.read(index.entry(number).block, rest, out),
-            None => Ok(()),
+        let read = self.each_sealed(series, range, &mut |segment, index, number| {
+            segment.read(index.entry(number).block, range, out)
         });
         if let Err(error) = read {
-            out.times_ms.truncate(start);
-            out.values.truncate(start);
+            out.truncate(start);
             return Err(error);
         }
-        if let Some(rest) = rest(out) {
-            unsealed.read(rest, out);
-        }
+        unsealed.read(range, out);
+        settle(out, start);
         Ok(())
     }
+}
+
+/// Puts the samples from index `start` on in order of time; of several at one time the first stays.
+pub(crate) fn settle(samples: &mut SampleBuffer, start: usize) {
+    if samples.times_ms[start..].is_sorted_by(|a, b| a < b) {
+        return;
+    }
+    let mut order: Vec<usize> = (start..samples.len()).collect();
+    order.sort_by_key(|&i| samples.times_ms[i]);
+    order.dedup_by_key(|i| samples.times_ms[*i]);
+    let mut settled = SampleBuffer::default();
+    for i in order {
+        match samples.histogram(i) {
+            Some(histogram) => settled.push_histogram(samples.times_ms[i], Arc::clone(histogram)),
+            None => settled.push(samples.times_ms[i], samples.values[i]),
+        }
+        settled.set_last_start(samples.start_ms(i));
+    }
+    samples.truncate(start);
+    samples.extend_from(&settled);
 }

@@ -45,10 +45,6 @@ impl Tsdb {
     /// Figures of now. Walks over all series, so it is not for every second.
     pub fn stats(&self) -> Stats {
         let segments = Arc::clone(&self.segments.read());
-        let (head_series, head_bytes) = {
-            let index = self.head.index();
-            (index.len() as u64, index.heap_bytes() as u64)
-        };
         let first_in_head = self.head_first_ms.load(Ordering::Acquire);
         let last_in_head = self.head_last_ms.load(Ordering::Acquire);
         let sealed_until = self.sealed_until_ms.load(Ordering::Acquire);
@@ -64,18 +60,19 @@ impl Tsdb {
         }
         let m = &self.metrics;
         Stats {
-            head_series,
-            head_bytes,
+            head_series: self.head.len() as u64,
+            head_bytes: self.head_bytes() as u64,
             index_bytes: segments.iter().map(|s| s.heap_bytes() as u64).sum(),
             segments: segments.len() as u64,
             segment_bytes: segments.iter().map(|s| s.bytes).sum(),
             segment_samples: segments.iter().map(|s| s.footer.samples).sum(),
-            wal_bytes: self.appender.lock().wal.bytes(),
+            wal_bytes: self.wal_bytes(),
             first_ms: starts.chain((first_in_head < i64::MAX).then_some(first_in_head)).min(),
             last_ms: ends.chain((last_in_head > i64::MIN).then_some(last_in_head)).max(),
             sealed_until_ms: (sealed_until > i64::MIN).then_some(sealed_until),
             samples_appended: m.samples_appended.get(),
             samples_rejected: m.rejected_out_of_order.get()
+                + m.rejected_conflicting.get()
                 + m.rejected_too_old.get()
                 + m.rejected_future.get()
                 + m.rejected_unknown_series.get(),
@@ -83,6 +80,12 @@ impl Tsdb {
             append_fails: self.problems.lock().contains_key("append"),
             problems,
         }
+    }
+}
+
+impl Tsdb {
+    fn head_bytes(&self) -> usize {
+        self.head.heap_bytes() + self.appenders.iter().map(|a| a.lock().wal.heap_bytes()).sum::<usize>()
     }
 }
 
