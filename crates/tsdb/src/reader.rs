@@ -289,7 +289,10 @@ impl SeriesSet for Selection {
         let read = self.each_sealed(series, range, &mut |segment, index, number| {
             segment.summaries(index.entry(number).block, range, out)
         });
-        let overlap = out[start..].windows(2).any(|w| w[0].range.end_ms >= w[1].range.start_ms);
+        let mut overlap = out[start..].windows(2).any(|w| w[0].range.end_ms >= w[1].range.start_ms);
+        // Late samples lie between those that are sealed.
+        let unsealed_from = self.series[series].head.and_then(|head| self.head.first_ms(head));
+        overlap |= out[start..].last().zip(unsealed_from).is_some_and(|(s, first)| s.range.end_ms >= first);
         if read.is_err() || overlap {
             // Without summaries the reader decodes, and is told of the damage.
             out.truncate(start);

@@ -59,8 +59,7 @@ pub(crate) fn recover(
     };
     let results: Vec<_> = std::thread::scope(|scope| {
         let (first, others) = folders.split_first().expect("BUG: there is a shard at least");
-        let threads: Vec<_> =
-            others.iter().map(|&number| scope.spawn(move || replay_one(number))).collect();
+        let threads: Vec<_> = others.iter().map(|&number| scope.spawn(move || replay_one(number))).collect();
         let first = replay_one(*first);
         let others = threads.into_iter().map(|t| t.join().unwrap_or_else(|p| std::panic::resume_unwind(p)));
         std::iter::once(first).chain(others).collect()

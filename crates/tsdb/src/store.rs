@@ -125,7 +125,7 @@ pub struct Tsdb {
     pub(crate) sealed_until_ms: AtomicI64,
     /// Lower bound of the times in the head from there on.
     pub(crate) head_first_ms: AtomicI64,
-    /// Time of the latest sample in the head.
+    /// Time of the latest sample of all.
     pub(crate) head_last_ms: AtomicI64,
     /// In order of time.
     pub(crate) segments: Arc<SegmentList>,
@@ -154,6 +154,7 @@ impl Tsdb {
         let head = Arc::new(Head::new(config.shards));
         let Recovered { logs, left_logs, metadata, first_ms, last_ms, samples, wal, dropped_records } =
             recover::recover(&config, &fs, &head, sealed_until_ms)?;
+        let sealed_last_ms = opened.segments.iter().map(|s| s.footer.range.end_ms).max().unwrap_or(i64::MIN);
         let mut notes = opened.notes;
         notes.extend(wal.damage.clone());
         let series = head.len();
@@ -179,7 +180,7 @@ impl Tsdb {
             segments: Arc::new(RwLock::new(Arc::new(opened.segments))),
             sealed_until_ms: AtomicI64::new(sealed_until_ms),
             head_first_ms: AtomicI64::new(first_ms),
-            head_last_ms: AtomicI64::new(last_ms),
+            head_last_ms: AtomicI64::new(last_ms.max(sealed_last_ms)),
             metadata: RwLock::new(metadata),
             batches: Batches::default(),
             config,
@@ -275,8 +276,9 @@ impl Tsdb {
         for (shard, appender) in self.head.shards().iter().zip(&self.appenders) {
             let mut appender = appender.lock();
             if appender.wal.has_pending()
-                && let Err(error) =
-                    self.prepare(shard, &mut appender).and_then(|()| appender.wal.write().map_err(Error::Append))
+                && let Err(error) = self
+                    .prepare(shard, &mut appender)
+                    .and_then(|()| appender.wal.write().map_err(Error::Append))
             {
                 self.note_problem("append", &error);
             }

@@ -18,8 +18,8 @@ use parking_lot::{RwLock, RwLockReadGuard};
 use roaring::RoaringBitmap;
 use vedette_model::{Labels, TimeRange};
 
-use registry::Registry;
 pub use order::Ordered;
+use registry::Registry;
 pub use samples::{Claims, LateSample, Rules, Samples, Snapshot};
 
 use crate::{SeriesRef, postings::Postings};
@@ -77,10 +77,16 @@ impl Head {
 
     /// About how much memory the head takes: series, index, samples.
     pub fn heap_bytes(&self) -> usize {
-        self.shards
-            .iter()
-            .map(|s| s.registry.read().heap_bytes() + s.samples.read().heap_bytes())
-            .sum()
+        self.shards.iter().map(|s| s.registry.read().heap_bytes() + s.samples.read().heap_bytes()).sum()
+    }
+
+    /// Time of the first sample of a series, late ones included.
+    pub fn first_ms(&self, reference: SeriesRef) -> Option<i64> {
+        let samples = self.shard(reference)?.samples.read();
+        if samples.generation(reference.slot()) != Some(reference.generation()) {
+            return None;
+        }
+        samples.first_ms(reference.slot())
     }
 
     /// Copies those samples of a series that `range` needs; none when it was retired.

@@ -36,8 +36,7 @@ pub struct Registry {
 impl Registry {
     /// The slot of the series with these labels.
     pub fn find(&self, hash: u64, labels: &Labels) -> Option<u32> {
-        let is_it =
-            |&slot: &u32| self.entries[slot as usize].hash == hash && self.has_labels(slot, labels);
+        let is_it = |&slot: &u32| self.entries[slot as usize].hash == hash && self.has_labels(slot, labels);
         self.table.find(hash, is_it).copied()
     }
 

@@ -105,7 +105,6 @@ pub struct Samples {
     sealing: Late,
 }
 
-/// The stretch of time in which a series has samples in the head.
 impl Samples {
     /// Makes room for the series in a slot, and gives its generation.
     pub fn begin_series(&mut self, slot: u32) -> u32 {
@@ -144,7 +143,8 @@ impl Samples {
         claims.items.reserve(samples.len());
         for &(reference, value) in samples {
             let slot = reference.slot();
-            let series = self.series.get_mut(slot as usize).filter(|s| s.generation == reference.generation());
+            let series =
+                self.series.get_mut(slot as usize).filter(|s| s.generation == reference.generation());
             let Some(series) = series else {
                 appended.unknown.push(reference);
                 continue;
@@ -301,6 +301,14 @@ impl Samples {
             || self.sealing.overlaps(slot, range)
     }
 
+    /// Time of the first sample of a series.
+    pub fn first_ms(&self, slot: u32) -> Option<i64> {
+        let series = &self.series[slot as usize];
+        let in_order = self.first_of(series.older).or_else(|| self.first_of(series.running));
+        let late = [self.late.of(slot), self.sealing.of(slot)];
+        in_order.into_iter().chain(late.iter().filter_map(|l| l.first()).map(|l| l.0)).min()
+    }
+
     /// Copies what `range` needs, which is cheap to do under a lock and decoded later without one.
     pub fn snapshot(&self, slot: u32, range: TimeRange, out: &mut Snapshot) {
         out.clear();
@@ -446,10 +454,8 @@ impl Series {
     ) -> (Item, bool) {
         let begun = self.flags & BEGUN != 0;
         // While the older stream waits for being sealed, the running one goes on.
-        let rotates = begun
-            && self.last_ms < span_start_ms
-            && self.older.is_empty()
-            && self.flags & ROTATING == 0;
+        let rotates =
+            begun && self.last_ms < span_start_ms && self.older.is_empty() && self.flags & ROTATING == 0;
         let item = if begun && !rotates {
             let (item, step_ms) = Item::next(self.last_ms, self.step_ms, time_ms, coded(self.last_bits));
             self.step_ms = step_ms;

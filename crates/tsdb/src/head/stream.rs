@@ -113,9 +113,7 @@ pub fn decode(bytes: &[u8], mut each: impl FnMut(i64, u64) -> bool) -> Option<St
             at += n;
             value
         };
-        let step = |change: i64| {
-            before.time_ms.wrapping_add(i64::from(before.step_ms)).wrapping_add(change)
-        };
+        let step = |change: i64| before.time_ms.wrapping_add(i64::from(before.step_ms)).wrapping_add(change);
         let time_ms = match tag >> 4 {
             STEP_SAME => step(0),
             STEP_8 => step(i64::from(take(1) as i8)),

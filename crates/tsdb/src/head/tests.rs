@@ -99,7 +99,8 @@ fn labels_of_retired_series_are_forgotten_and_their_slots_used_again() {
     retire_all_but(&shard, 1, std::slice::from_ref(&first));
     let texts = |shard: &Shard| {
         let index = shard.index();
-        let mut texts: Vec<String> = index.registry.pairs.iter().map(|(_, n, v)| format!("{n}={v}")).collect();
+        let mut texts: Vec<String> =
+            index.registry.pairs.iter().map(|(_, n, v)| format!("{n}={v}")).collect();
         texts.sort();
         texts
     };

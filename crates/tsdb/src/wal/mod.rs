@@ -14,10 +14,10 @@ use vedette_model::{Labels, MetricMetadata};
 use vedette_sys::{Flush, Fs, LogConfig, LogError, RecordLog, Recovery};
 
 use crate::{SeriesRef, head::LateSample};
+use record::Decoder;
 pub use record::{Definitions, Replay};
 pub use rows::RowBuffer;
 use rows::RowEncoder;
-use record::Decoder;
 
 const RECORD_BYTES_MAX: usize = 256 << 20;
 

@@ -52,9 +52,9 @@ enum Op {
 }
 
 fn any_op() -> impl Strategy<Value = Op> {
-    let value =
-        prop_oneof![4 => (0i64..3).prop_map(|v| v as f64), 1 => any::<f64>(), 1 => Just(stale_nan())];
-    let step = prop_oneof![8 => Just(100i64), 1 => -900i64..900, 1 => Just(5_000_000_000i64), 1 => Just(-3000i64)];
+    let value = prop_oneof![4 => (0i64..3).prop_map(|v| v as f64), 1 => any::<f64>(), 1 => Just(stale_nan())];
+    let step =
+        prop_oneof![8 => Just(100i64), 1 => -900i64..900, 1 => Just(5_000_000_000i64), 1 => Just(-3000i64)];
     prop_oneof![
         12 => (step, proptest::collection::vec((0u32..4, value), 1..5), proptest::bool::weighted(0.9))
             .prop_map(|(step, values, written)| Op::Row { step, values, written }),
