@@ -83,6 +83,22 @@ impl Blocks {
         }
     }
 
+    /// Appends the first `length` of some bytes, of which there are eight at least.
+    pub fn push_short(&mut self, stream: &mut Stream, bytes: &[u8], length: usize) {
+        let at = stream.bytes as usize % BLOCK_BYTES;
+        if at != 0
+            && length <= 8
+            && let Some(eight) = bytes.first_chunk::<8>()
+            && let Some(place) = self.block_mut(stream.last)[at..].first_chunk_mut::<8>()
+        {
+            // Cheaper than copying as many as there are; what is too much is overwritten next.
+            *place = *eight;
+            stream.bytes += length as u32;
+            return;
+        }
+        self.push(stream, &bytes[..length]);
+    }
+
     /// The last byte of a stream.
     pub fn last_byte(&mut self, stream: Stream) -> Option<&mut u8> {
         let at = (stream.bytes as usize).checked_sub(1)? % BLOCK_BYTES;

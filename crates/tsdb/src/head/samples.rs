@@ -475,7 +475,8 @@ impl Series {
     fn push(&mut self, item: &Item, blocks: &mut Blocks) {
         if !item.is_run() {
             self.flags &= !RUN;
-            blocks.push(&mut self.running, item.bytes());
+            let (bytes, length) = item.bytes();
+            blocks.push_short(&mut self.running, bytes, length);
             return;
         }
         if self.flags & RUN != 0

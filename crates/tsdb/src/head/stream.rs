@@ -17,11 +17,14 @@ const STEP_32: u8 = 3;
 /// The whole time.
 const TIME: u8 = 4;
 
+/// The longest item: tag, whole time, whole value.
+const ITEM_BYTES: usize = 17;
+
 /// One encoded sample.
 #[derive(Debug, Clone, Copy)]
 pub struct Item {
     length: u8,
-    bytes: [u8; 17],
+    bytes: [u8; ITEM_BYTES],
 }
 
 /// What the next sample of a stream is told by.
@@ -69,7 +72,7 @@ impl Item {
     }
 
     fn new(time_code: u8, time: u64, time_bytes: usize, value: Coded) -> Self {
-        let mut bytes = [0; 17];
+        let mut bytes = [0; ITEM_BYTES];
         bytes[0] = time_code << 4 | value.code;
         bytes[1..9].copy_from_slice(&time.to_le_bytes());
         bytes[1 + time_bytes..9 + time_bytes].copy_from_slice(&value.payload.to_le_bytes());
@@ -81,9 +84,9 @@ impl Item {
         self.bytes[0] == 0
     }
 
-    /// Its bytes; for a run there follows the number of samples.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.length)]
+    /// Its bytes, and how many of them count; for a run there follows the number of samples.
+    pub fn bytes(&self) -> (&[u8; ITEM_BYTES], usize) {
+        (&self.bytes, usize::from(self.length))
     }
 }
 

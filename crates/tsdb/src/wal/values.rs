@@ -57,11 +57,16 @@ pub fn payload_bytes(code: u8) -> usize {
 }
 
 /// Tells the value with these bits by the one before.
+#[inline]
 pub fn encode(before: u64, bits: u64) -> Coded {
-    let xor = before ^ bits;
-    if xor == 0 {
+    if before == bits {
         return Coded { code: SAME, payload: 0 };
     }
+    encode_changed(before, bits)
+}
+
+#[inline(never)]
+fn encode_changed(before: u64, bits: u64) -> Coded {
     if let Some(step) = step(before, bits, 1.0) {
         let payload = step as u64;
         if step == i64::from(step as i8) {
@@ -88,6 +93,7 @@ pub fn encode(before: u64, bits: u64) -> Coded {
     if bits == STALE_NAN_BITS {
         return Coded { code: STALE, payload: 0 };
     }
+    let xor = before ^ bits;
     let high = 8 - xor.trailing_zeros() / 8;
     let low = 8 - xor.leading_zeros() / 8;
     if high <= 4 {
@@ -101,6 +107,7 @@ pub fn encode(before: u64, bits: u64) -> Coded {
 }
 
 /// The bits of the value that is told so. The payload has no bits beyond its bytes.
+#[inline]
 pub fn decode(before: u64, coded: Coded) -> u64 {
     let Coded { code, payload } = coded;
     match code {
