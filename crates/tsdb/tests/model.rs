@@ -72,8 +72,13 @@ fn any_op() -> impl Strategy<Value = Op> {
     ]
 }
 
+/// `VEDETTE_MODEL_CASES` sets the number of cases for a longer run.
+fn cases() -> u32 {
+    std::env::var("VEDETTE_MODEL_CASES").ok().and_then(|s| s.parse().ok()).unwrap_or(48)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn equals_a_sorted_map(

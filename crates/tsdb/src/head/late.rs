@@ -1,7 +1,6 @@
 //! Samples that came late: few, kept beside the streams until they are sealed.
 
-use std::collections::HashMap;
-
+use hashbrown::HashMap;
 use vedette_model::TimeRange;
 
 use super::samples::LateSample;

@@ -1,9 +1,9 @@
 //! The labels in use: each pair of name and value is kept once, with the numbers of the series
 //! that have it, and forgotten with the last of them.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 
-use hashbrown::HashTable;
+use hashbrown::{DefaultHashBuilder, HashTable};
 use roaring::RoaringBitmap;
 
 use super::numbers::Numbers;
@@ -36,7 +36,7 @@ pub struct Pairs {
     names: Vec<Option<Name>>,
     name_table: HashTable<u32>,
     free_names: Vec<u32>,
-    hasher: RandomState,
+    hasher: DefaultHashBuilder,
     /// Bytes of text.
     text_bytes: usize,
 }

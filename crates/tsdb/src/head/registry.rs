@@ -4,9 +4,7 @@
 //! holds slots only. Invariant: a slot is in the table, in `all` and in the set of each of its
 //! pairs, or in none of them.
 
-use std::collections::HashMap;
-
-use hashbrown::HashTable;
+use hashbrown::{HashMap, HashTable};
 use roaring::RoaringBitmap;
 use vedette_model::Labels;
 

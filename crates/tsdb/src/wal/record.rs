@@ -4,8 +4,7 @@
 //! definitions of all series, and numbers of series and layouts mean nothing beyond it. What
 //! builds on a record that is lost or damaged is left out, never read wrongly.
 
-use std::collections::HashMap;
-
+use hashbrown::HashMap;
 use vedette_model::{Labels, MetricKind, MetricMetadata};
 
 use super::rows::{self, Check, LAYOUTS_MAX};

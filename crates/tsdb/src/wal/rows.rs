@@ -8,7 +8,7 @@
 //!
 //! A list of series that comes again becomes a layout, and is told by its number from then on.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use super::{
     record,
