@@ -53,7 +53,7 @@ impl Door<'_> {
         for appended in std::iter::once(&appended).chain(&again) {
             m.samples.add(appended.taken);
             m.duplicate_samples.add(appended.duplicate);
-            m.rejected_samples(Reason::OutOfOrder).add(appended.out_of_order);
+            m.rejected_samples(Reason::OutOfOrder).add(appended.out_of_order + appended.conflicting);
             m.rejected_samples(Reason::TooOld).add(appended.too_old);
             m.rejected_samples(Reason::Future).add(appended.future);
         }
