@@ -25,6 +25,15 @@ pub struct Config {
     pub compaction_spans_ms: Vec<i64>,
     /// Series that may take samples at the same time; further ones are refused. Default 1,000,000.
     pub series_max: usize,
+    /// Memory that series, their index and samples not sealed yet may take; beyond it further
+    /// series are refused, while those that are there go on. 0 means no limit, the default: only
+    /// the owner knows what else the machine does.
+    pub head_bytes_max: u64,
+    /// Series of one metric name; further ones are refused. 0 means no limit, the default.
+    pub metric_series_max: usize,
+    /// Series of one target, with the same `job` and `instance`; further ones are refused. 0
+    /// means no limit, the default.
+    pub target_series_max: usize,
     /// Bytes of one label set. Default 64 KiB.
     pub labels_bytes_max: usize,
     /// Metric families of which metadata is kept. Default 100,000.
@@ -50,6 +59,9 @@ impl Config {
             segment_span_ms: 600_000,
             compaction_spans_ms: vec![2 * 3_600_000, 24 * 3_600_000],
             series_max: 1_000_000,
+            head_bytes_max: 0,
+            metric_series_max: 0,
+            target_series_max: 0,
             labels_bytes_max: 64 << 10,
             metadata_max: 100_000,
             future_ms_max: 600_000,

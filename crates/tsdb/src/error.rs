@@ -4,6 +4,8 @@ use std::{io, path::PathBuf};
 
 use vedette_sys::LogError;
 
+use crate::SeriesLimit;
+
 /// Why the store did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -11,10 +13,16 @@ pub enum Error {
     #[error("cannot write samples to the write-ahead log")]
     Append(#[source] LogError),
     /// The series is new and there is no room for it; series that are there go on.
-    #[error("the store has {max} series, its limit; drop series, or raise the limit")]
+    #[error(
+        "a new series of {name} is refused: {max} {limit} are the limit; drop series, or raise the limit"
+    )]
     SeriesLimit {
+        /// What is limited.
+        limit: SeriesLimit,
+        /// Metric or target of the series.
+        name: String,
         /// The limit.
-        max: usize,
+        max: u64,
     },
     /// The caller's data is wrong; trying again cannot help.
     #[error("{reason}")]

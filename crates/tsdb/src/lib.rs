@@ -15,6 +15,7 @@ mod compact;
 mod config;
 mod error;
 mod head;
+mod limits;
 mod maintain;
 mod metrics;
 mod postings;
@@ -28,6 +29,7 @@ mod wal;
 
 pub use config::{Config, Flush};
 pub use error::Error;
+pub use limits::{RefusedMetric, SeriesLimit};
 pub use metrics::Metrics;
 pub use stats::Stats;
 pub use store::{Appended, Recovery, RefRow, SeriesRef, Tsdb};

@@ -88,6 +88,7 @@ impl Tsdb {
 
     pub(crate) fn update_gauges(&self) {
         let segments = Arc::clone(&self.segments.read());
+        self.metrics.head_bytes.set(self.count_memory() as f64);
         self.metrics.head_series.set(self.head.len() as f64);
         self.metrics.segments.set(segments.len() as f64);
         self.metrics.storage_bytes.set(segments.iter().map(|s| s.bytes).sum::<u64>() as f64);

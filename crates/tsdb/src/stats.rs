@@ -4,7 +4,10 @@ use std::sync::{Arc, atomic::Ordering};
 
 use vedette_model::status::{Health, Part};
 
-use crate::Tsdb;
+use crate::{RefusedMetric, SeriesLimit, Tsdb};
+
+/// Refused metrics that are named.
+const REFUSED_MOST: usize = 10;
 
 /// Figures of a store at one time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,6 +38,8 @@ pub struct Stats {
     pub samples_rejected: u64,
     /// New series refused since the start.
     pub series_refused: u64,
+    /// The metrics of which new series were refused most often.
+    pub refused_most: Vec<RefusedMetric>,
     /// Whether samples cannot be stored now.
     pub append_fails: bool,
     /// What is wrong now, and what was found damaged at the start.
@@ -76,7 +81,8 @@ impl Tsdb {
                 + m.rejected_too_old.get()
                 + m.rejected_future.get()
                 + m.rejected_unknown_series.get(),
-            series_refused: m.series_refused.get(),
+            series_refused: SeriesLimit::ALL.iter().map(|l| m.series_refused(*l).get()).sum(),
+            refused_most: self.refusals.worst(REFUSED_MOST),
             append_fails: self.problems.lock().contains_key("append"),
             problems,
         }
@@ -99,7 +105,12 @@ impl Stats {
             let remedy = "Files named *.damaged hold what could not be read; remove them when not needed.";
             Part::new(Health::Degraded, self.problems.join("; "), remedy)
         } else if self.series_refused > 0 {
-            let message = format!("{} new series were refused: the limit is reached", self.series_refused);
+            let named: Vec<String> = self
+                .refused_most
+                .iter()
+                .map(|r| format!("{} ({} times, limit on {})", r.name, r.refused, r.limit))
+                .collect();
+            let message = format!("{} new series were refused: {}", self.series_refused, named.join(", "));
             Part::new(Health::Degraded, message, "Drop series at their source, or raise the limit.")
         } else {
             Part::ok()

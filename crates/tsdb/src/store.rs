@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicI64, AtomicUsize, Ordering},
+        atomic::{AtomicI64, AtomicUsize},
     },
 };
 
@@ -21,6 +21,7 @@ use crate::{
     Config, Error,
     append::{Appender, Batches},
     head::{Head, Shard},
+    limits::Refusals,
     maintain::Maintenance,
     metrics::Metrics,
     recover::{self, Recovered},
@@ -134,6 +135,7 @@ pub struct Tsdb {
     pub(crate) problems: Mutex<BTreeMap<String, String>>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) batches: Batches,
+    pub(crate) refusals: Refusals,
 }
 
 /// Segments in order of time.
@@ -183,6 +185,7 @@ impl Tsdb {
             head_last_ms: AtomicI64::new(last_ms.max(sealed_last_ms)),
             metadata: RwLock::new(metadata),
             batches: Batches::default(),
+            refusals: Refusals::default(),
             config,
             fs,
             clock,
@@ -214,11 +217,7 @@ impl Tsdb {
         if let Some(reference) = shard.find(hash, labels) {
             return Ok(reference);
         }
-        if self.series_count.fetch_add(1, Ordering::AcqRel) >= self.config.series_max {
-            self.series_count.fetch_sub(1, Ordering::AcqRel);
-            self.metrics.series_refused.inc();
-            return Err(Error::SeriesLimit { max: self.config.series_max });
-        }
+        self.admit(labels)?;
         let reference = shard.create(hash, labels);
         appender.wal.define(reference, labels);
         self.metrics.series_created.inc();

@@ -9,10 +9,11 @@ use support::{
     Machine, Model, START_MS, append, everything, expected, flat, read, read_growing, series_labels,
 };
 use vedette_model::{
-    LabelQuery, MatchOp, Matcher, MetricKind, MetricMetadata, MetricReader, Select, TimeRange, stale_nan,
+    LabelQuery, Labels, MatchOp, Matcher, MetricKind, MetricMetadata, MetricReader, Select, TimeRange,
+    stale_nan,
 };
 use vedette_sys::{Clock, Fs};
-use vedette_tsdb::{Appended, RefRow};
+use vedette_tsdb::{Appended, RefRow, RefusedMetric, SeriesLimit};
 
 #[derive(Debug, Clone)]
 enum Op {
@@ -271,7 +272,12 @@ fn limits_refuse_what_is_new_and_keep_what_is_there() {
     let store = machine.open().unwrap().0;
     append(&store, machine.now_ms(), &[(1, 1.0), (2, 1.0)]).unwrap();
     let error = append(&store, machine.now_ms() + 1, &[(3, 1.0)]).unwrap_err();
-    assert!(matches!(error, vedette_tsdb::Error::SeriesLimit { max: 2 }), "{error}");
+    let wanted = RefusedMetric { name: "odd".to_owned(), limit: SeriesLimit::Store, refused: 1 };
+    assert!(
+        matches!(&error, vedette_tsdb::Error::SeriesLimit { limit: SeriesLimit::Store, max: 2, name } if name == "odd"),
+        "{error}"
+    );
+    assert_eq!(store.stats().refused_most, [wanted]);
     assert_eq!(append(&store, machine.now_ms() + 1, &[(1, 1.0), (2, 1.0)]).unwrap().taken, 2);
     assert_eq!(store.stats().series_refused, 1);
     assert!(store.stats().to_part().message.contains("refused"));
@@ -287,6 +293,50 @@ fn limits_refuse_what_is_new_and_keep_what_is_there() {
     assert!(matches!(store.append(&[row]), Err(vedette_tsdb::Error::Invalid { .. })));
     let select = Select { series_max: 1, ..everything() };
     assert!(matches!(store.select(&select), Err(vedette_model::ReadError::TooManySeries { max: 1 })));
+}
+
+#[test]
+fn memory_metrics_and_targets_have_limits_of_their_own() {
+    let mut machine = Machine::new(14);
+    machine.config.head_bytes_max = 400_000;
+    machine.config.metric_series_max = 300;
+    machine.config.target_series_max = 50;
+    let store = machine.open().unwrap().0;
+    let labels = |metric: &str, instance: usize, n: usize| {
+        let (instance, n) = (instance.to_string(), n.to_string());
+        Labels::from_pairs([("__name__", metric), ("job", "j"), ("instance", &instance), ("n", &n)])
+    };
+    let limit_of = |labels: &Labels| match store.series(labels) {
+        Ok(_) => None,
+        Err(vedette_tsdb::Error::SeriesLimit { limit, .. }) => Some(limit),
+        Err(other) => panic!("{other}"),
+    };
+    let count = |limits: &[Option<SeriesLimit>], limit| limits.iter().filter(|l| **l == limit).count();
+    let target: Vec<_> = (0..60).map(|n| limit_of(&labels("a", 0, n))).collect();
+    assert_eq!(count(&target, None), 50);
+    assert_eq!(count(&target, Some(SeriesLimit::Target)), 10);
+    let metric: Vec<_> = (0..300).map(|n| limit_of(&labels("a", 1 + n % 10, n))).collect();
+    assert_eq!(count(&metric, None), 250);
+    assert_eq!(count(&metric, Some(SeriesLimit::Metric)), 50);
+    let memory: Vec<_> =
+        (0..5000).map(|n| limit_of(&labels(&format!("m{}", n / 100), 100 + n / 40, n))).collect();
+    let room = count(&memory, None);
+    assert!((500..2000).contains(&room), "{room}");
+    assert_eq!(count(&memory, Some(SeriesLimit::Memory)), 5000 - room);
+    // What is there goes on, and what ends makes room.
+    let there = store.series(&labels("a", 0, 1)).unwrap();
+    let stats = store.stats();
+    assert!(stats.head_bytes < 600_000, "{stats:?}");
+    assert_eq!(stats.series_refused, 60 + 5000 - room as u64);
+    assert_eq!(stats.refused_most.len(), 10);
+    assert!(stats.to_part().message.contains("m"), "{:?}", stats.to_part());
+    for _ in 0..60 {
+        machine.tick(1);
+        store.append(&[RefRow::new(machine.now_ms(), &[there], &[1.0])]).unwrap();
+        store.maintain();
+    }
+    assert_eq!(store.stats().head_series, 1);
+    assert_eq!(limit_of(&labels("new", 7, 7)), None);
 }
 
 #[test]

@@ -138,6 +138,11 @@ impl Blocks {
         self.pages.len() * size_of::<Page>()
     }
 
+    /// Memory of streams.
+    pub fn used_bytes(&self) -> usize {
+        self.used * (BLOCK_BYTES + 4)
+    }
+
     fn lengthen(&mut self, stream: &mut Stream) {
         let block = self.take();
         if stream.is_empty() {

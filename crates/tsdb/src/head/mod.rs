@@ -80,6 +80,32 @@ impl Head {
         self.shards.iter().map(|s| s.registry.read().heap_bytes() + s.samples.read().heap_bytes()).sum()
     }
 
+    /// Number of series that have all of these pairs of name and value; 0 for no pair.
+    pub fn count(&self, pairs: &[(&str, &str)]) -> usize {
+        let Some((first, others)) = pairs.split_first() else { return 0 };
+        let of_shard = |shard: &Shard| {
+            let registry = shard.registry.read();
+            let id = registry.pairs.find(first.0, first.1)?;
+            if others.is_empty() {
+                return Some(registry.pairs.series(id).len());
+            }
+            let mut all = RoaringBitmap::new();
+            registry.pairs.series(id).add_to(&mut all);
+            for (name, value) in others {
+                let id = registry.pairs.find(name, value)?;
+                registry.pairs.with_series(id, |series| all &= series);
+            }
+            Some(all.len() as usize)
+        };
+        self.shards.iter().filter_map(of_shard).sum()
+    }
+
+    /// About how much of the memory is in use: what retired series and sealed samples gave back
+    /// is left out, as the next ones take it.
+    pub fn used_bytes(&self) -> usize {
+        self.shards.iter().map(|s| s.registry.read().used_bytes() + s.samples.read().used_bytes()).sum()
+    }
+
     /// Time of the first sample of a series, late ones included.
     pub fn first_ms(&self, reference: SeriesRef) -> Option<i64> {
         let samples = self.shard(reference)?.samples.read();
@@ -127,7 +153,11 @@ impl Shard {
         self.find(hash, labels).unwrap_or_else(|| {
             let mut registry = self.registry.write();
             // Another thread may have made it since.
-            let slot = registry.find(hash, labels).unwrap_or_else(|| registry.create(hash, labels));
+            if let Some(slot) = registry.find(hash, labels) {
+                let generation = self.samples.read().generation(slot).unwrap_or(0);
+                return SeriesRef::new(self.number(), slot, generation);
+            }
+            let slot = registry.create(hash, labels);
             let generation = self.samples.write().begin_series(slot);
             SeriesRef::new(self.number(), slot, generation)
         })

@@ -67,7 +67,6 @@ impl Numbers {
     }
 
     /// How many there are.
-    #[cfg(test)]
     pub fn len(&self) -> usize {
         match self {
             Self::One(_) => 1,

@@ -106,8 +106,12 @@ impl Pairs {
 
     /// About how much memory the pairs take.
     pub fn heap_bytes(&self) -> usize {
+        self.text_bytes() + self.pairs.iter().flatten().map(|p| p.series.heap_bytes()).sum::<usize>()
+    }
+
+    /// The same without the sets of series.
+    pub fn text_bytes(&self) -> usize {
         self.text_bytes
-            + self.pairs.iter().flatten().map(|p| p.series.heap_bytes()).sum::<usize>()
             + self.pairs.capacity() * size_of::<Option<Pair>>()
             + self.table.capacity() * 5
             + self.names.capacity() * size_of::<Option<Name>>()

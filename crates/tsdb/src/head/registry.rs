@@ -117,6 +117,15 @@ impl Registry {
         self.texts(slot).eq(labels.iter())
     }
 
+    /// About how much memory series in use take; costs next to nothing to ask.
+    pub fn used_bytes(&self) -> usize {
+        let free_labels: usize = self.free_labels.iter().map(|(n, v)| v.len() * *n as usize).sum();
+        self.len() * (size_of::<Entry>() + 8)
+            // The second is about what a number takes in the sets of the pairs.
+            + (self.labels.len() - free_labels) * (size_of::<PairId>() + 3)
+            + self.pairs.text_bytes()
+    }
+
     /// About how much memory it takes.
     pub fn heap_bytes(&self) -> usize {
         self.entries.capacity() * size_of::<Entry>()

@@ -22,6 +22,9 @@ use crate::{
 /// A series that never had a sample.
 const NEVER_MS: i64 = i64::MIN;
 
+/// About what a late sample takes.
+const LATE_BYTES: usize = 40;
+
 /// What is kept of each series beside its labels.
 #[derive(Debug, Clone, Copy)]
 struct Series {
@@ -99,6 +102,8 @@ impl Claims {
 #[derive(Debug, Default)]
 pub struct Samples {
     series: Vec<Series>,
+    /// Series that have not ended.
+    series_used: usize,
     blocks: Blocks,
     late: Late,
     /// Late samples that are being sealed.
@@ -109,6 +114,7 @@ impl Samples {
     /// Makes room for the series in a slot, and gives its generation.
     pub fn begin_series(&mut self, slot: u32) -> u32 {
         let slot = slot as usize;
+        self.series_used += 1;
         if slot == self.series.len() {
             if self.series.len() == self.series.capacity() {
                 self.series.reserve_exact(self.series.len() / 8 + 64);
@@ -120,6 +126,7 @@ impl Samples {
 
     /// Gives the memory of a series back. Says whether its slot may be used again.
     pub fn end_series(&mut self, slot: u32) -> bool {
+        self.series_used -= 1;
         let series = &mut self.series[slot as usize];
         self.blocks.free(&mut series.running);
         self.blocks.free(&mut series.older);
@@ -418,6 +425,13 @@ impl Samples {
     /// Late samples of a series that are being sealed, in order of time.
     pub fn sealing(&self, slot: u32) -> &[(i64, u64)] {
         self.sealing.of(slot)
+    }
+
+    /// Memory of series and samples in use.
+    pub fn used_bytes(&self) -> usize {
+        self.series_used * size_of::<Series>()
+            + self.blocks.used_bytes()
+            + (self.late.len() + self.sealing.len()) * LATE_BYTES
     }
 
     /// Memory got from the allocator.
