@@ -139,7 +139,7 @@ fn fill(series: &Tsdb) {
         let time_ms = NOW_MS - 600_000 + step * 15_000;
         #[expect(clippy::cast_precision_loss, reason = "small")]
         let values = [1.0, 0.0, step as f64];
-        series.append(&[RefRow { time_ms, refs: &refs, values: &values }]).expect("appends");
+        series.append(&[RefRow::new(time_ms, &refs, &values)]).expect("appends");
     }
     let metadata = |family: &str, kind, help: &str| MetricMetadata {
         family: family.into(),

@@ -53,7 +53,7 @@ impl Door<'_> {
         for appended in std::iter::once(&appended).chain(&again) {
             m.samples.add(appended.taken);
             m.duplicate_samples.add(appended.duplicate);
-            m.rejected_samples(Reason::OutOfOrder).add(appended.out_of_order);
+            m.rejected_samples(Reason::OutOfOrder).add(appended.out_of_order + appended.conflicting);
             m.rejected_samples(Reason::TooOld).add(appended.too_old);
             m.rejected_samples(Reason::Future).add(appended.future);
         }
@@ -169,16 +169,14 @@ impl Door<'_> {
         let mut rows: Vec<_> = scratch
             .rows
             .iter()
-            .map(|(time_ms, range)| RefRow {
-                time_ms: *time_ms,
-                refs: &scratch.refs[range.clone()],
-                values: &scratch.values[range.clone()],
+            .map(|(time_ms, range)| {
+                RefRow::new(*time_ms, &scratch.refs[range.clone()], &scratch.values[range.clone()])
             })
             .collect();
         let stale = vec![stale_nan(); markers.len()];
         if !markers.is_empty() {
             let time_ms = samples.rows.last().map_or(self.now_ms, |row| row.time_ms);
-            rows.push(RefRow { time_ms, refs: markers, values: &stale });
+            rows.push(RefRow::new(time_ms, markers, &stale));
         }
         if rows.is_empty() {
             return Ok(Appended::default());
@@ -209,7 +207,8 @@ impl Door<'_> {
             let Scratch { refs, values, rows } = &sender.scratch;
             for (time_ms, range) in rows {
                 for at in range.clone().filter(|at| refs[*at] == *old) {
-                    let row = RefRow { time_ms: *time_ms, refs: &[reference], values: &values[at..=at] };
+                    let refs = [reference];
+                    let row = RefRow::new(*time_ms, &refs, &values[at..=at]);
                     again.push(self.tsdb.append(&[row]).map_err(|e| refuse(&e))?);
                 }
             }

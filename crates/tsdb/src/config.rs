@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 pub use vedette_sys::Flush;
 
-use crate::Error;
+use crate::{Error, head::SHARDS_MAX};
 
 /// Settings of the store; [`Config::new`] gives working defaults.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,12 +25,27 @@ pub struct Config {
     pub compaction_spans_ms: Vec<i64>,
     /// Series that may take samples at the same time; further ones are refused. Default 1,000,000.
     pub series_max: usize,
+    /// Memory that series, their index and samples not sealed yet may take; beyond it further
+    /// series are refused, while those that are there go on. 0 means no limit, the default: only
+    /// the owner knows what else the machine does.
+    pub head_bytes_max: u64,
+    /// Series of one metric name; further ones are refused. 0 means no limit, the default.
+    pub metric_series_max: usize,
+    /// Series of one target, with the same `job` and `instance`; further ones are refused. 0
+    /// means no limit, the default.
+    pub target_series_max: usize,
     /// Bytes of one label set. Default 64 KiB.
     pub labels_bytes_max: usize,
     /// Metric families of which metadata is kept. Default 100,000.
     pub metadata_max: usize,
     /// How far samples may lie in the future. Default 10 minutes.
     pub future_ms_max: i64,
+    /// How far a sample may lie behind the newest one of the store when its series has later
+    /// ones already. 0 means that such samples are refused. Default 1 hour.
+    pub out_of_order_ms: i64,
+    /// Parts of the head that are written side by side. Another number than in the run before
+    /// does no harm. Default as many as there are processors, at most 8.
+    pub shards: usize,
 }
 
 impl Config {
@@ -44,9 +59,14 @@ impl Config {
             segment_span_ms: 600_000,
             compaction_spans_ms: vec![2 * 3_600_000, 24 * 3_600_000],
             series_max: 1_000_000,
+            head_bytes_max: 0,
+            metric_series_max: 0,
+            target_series_max: 0,
             labels_bytes_max: 64 << 10,
             metadata_max: 100_000,
             future_ms_max: 600_000,
+            out_of_order_ms: 3_600_000,
+            shards: std::thread::available_parallelism().map_or(1, |n| n.get().min(8)),
         }
     }
 
@@ -72,7 +92,10 @@ impl Config {
         if self.series_max == 0 || self.series_max > 1 << 30 {
             return refuse(format!("series limit is {}; give 1 to 1,073,741,824", self.series_max));
         }
-        if self.labels_bytes_max > 16 << 20 || self.future_ms_max < 0 {
+        if !(1..=SHARDS_MAX).contains(&self.shards) {
+            return refuse(format!("{} shards; give 1 to {SHARDS_MAX}", self.shards));
+        }
+        if self.labels_bytes_max > 16 << 20 || self.future_ms_max < 0 || self.out_of_order_ms < 0 {
             return refuse("a limit is out of range".to_owned());
         }
         Ok(())
@@ -93,6 +116,8 @@ mod tests {
             (Config { compaction_spans_ms: vec![700_000], ..good.clone() }, "compaction"),
             (Config { compaction_spans_ms: vec![1_200_000, 600_000], ..good.clone() }, "compaction"),
             (Config { series_max: 0, ..good.clone() }, "series"),
+            (Config { shards: 0, ..good.clone() }, "shards"),
+            (Config { out_of_order_ms: -1, ..good.clone() }, "out of range"),
         ] {
             let error = bad.validate().unwrap_err().to_string();
             assert!(error.contains(word), "{error}");

@@ -4,17 +4,25 @@ use std::{io, path::PathBuf};
 
 use vedette_sys::LogError;
 
+use crate::SeriesLimit;
+
 /// Why the store did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Nothing was taken; the same call may be made again, and works when the cause is gone.
+    /// Not all was taken; the same call may be made again, and works when the cause is gone.
     #[error("cannot write samples to the write-ahead log")]
     Append(#[source] LogError),
     /// The series is new and there is no room for it; series that are there go on.
-    #[error("the store has {max} series, its limit; drop series, or raise the limit")]
+    #[error(
+        "a new series of {name} is refused: {max} {limit} are the limit; drop series, or raise the limit"
+    )]
     SeriesLimit {
+        /// What is limited.
+        limit: SeriesLimit,
+        /// Metric or target of the series.
+        name: String,
         /// The limit.
-        max: usize,
+        max: u64,
     },
     /// The caller's data is wrong; trying again cannot help.
     #[error("{reason}")]
@@ -45,6 +53,16 @@ pub enum Error {
     /// The write-ahead log cannot be opened.
     #[error("cannot open the write-ahead log of the metric store")]
     Wal(#[source] LogError),
+    /// An earlier release wrote the store.
+    #[error(
+        "{} is of the write-ahead log of an earlier release, which this one cannot read; start that \
+         release once more and let it run for half an hour, or remove the file and lose its samples",
+        path.display()
+    )]
+    Older {
+        /// The file.
+        path: PathBuf,
+    },
     /// A later release wrote the store.
     #[error("{} has format version {version}, which this release cannot read; use a newer one", path.display())]
     Newer {

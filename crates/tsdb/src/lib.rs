@@ -8,17 +8,20 @@
 //! Acknowledged means written with write(2). This crate knows no query language, no HTTP and no
 //! async; time and files come from `sys`, so all of it runs in simulation.
 
+mod append;
 mod bytes;
 mod chunk;
 mod compact;
 mod config;
 mod error;
 mod head;
+mod limits;
 mod maintain;
 mod metrics;
 mod overlay;
 mod postings;
 mod reader;
+mod recover;
 mod seal;
 mod segment;
 mod stats;
@@ -27,6 +30,7 @@ mod wal;
 
 pub use config::{Config, Flush};
 pub use error::Error;
+pub use limits::{RefusedMetric, SeriesLimit};
 pub use metrics::Metrics;
 pub use stats::Stats;
 pub use store::{Appended, Recovery, RefRow, SeriesRef, Tsdb};

@@ -95,28 +95,16 @@ impl Tsdb {
 
     pub(crate) fn update_gauges(&self) {
         let segments = Arc::clone(&self.segments.read());
-        self.metrics.head_series.set(self.head.index().len() as f64);
+        self.metrics.head_bytes.set(self.count_memory() as f64);
+        self.metrics.head_series.set(self.head.len() as f64);
         self.metrics.segments.set(segments.len() as f64);
         self.metrics.storage_bytes.set(segments.iter().map(|s| s.bytes).sum::<u64>() as f64);
-        self.metrics.wal_bytes.set(self.appender.lock().wal.bytes() as f64);
-    }
-
-    /// Writes definitions and metadata that no append has taken along, and syncs if that is due.
-    fn write_pending(&self) {
-        let mut appender = self.appender.lock();
-        if appender.wal.has_pending() {
-            appender.begin();
-            let index = self.head.index();
-            if let Err(error) = self.write(&mut appender, &index, &[]) {
-                self.note_problem("append", &error);
-            }
-        }
-        self.sync_if_due(&mut appender, 1);
+        self.metrics.wal_bytes.set(self.wal_bytes() as f64);
     }
 
     pub(crate) fn take_turn(&self, done: usize) {
         if done.is_multiple_of(SERIES_PER_TURN) {
-            self.sync_if_due(&mut self.appender.lock(), 1);
+            self.sync_logs();
         }
     }
 
@@ -132,7 +120,7 @@ impl Tsdb {
         let newest =
             self.head_last_ms.load(Ordering::Acquire).max(self.sealed_until_ms.load(Ordering::Acquire));
         let oldest_ms = newest.min(self.clock.unix_ms()).saturating_sub(self.config.retention_ms);
-        let mut bytes = segments.iter().map(|s| s.bytes).sum::<u64>() + self.appender.lock().wal.bytes();
+        let mut bytes = segments.iter().map(|s| s.bytes).sum::<u64>() + self.wal_bytes();
         let limit = self.config.retention_bytes;
         // Segments may overlap: what ends first goes first.
         let mut by_end: Vec<&Arc<Segment>> = segments.iter().collect();

@@ -5,19 +5,22 @@ use vedette_model::{
     telemetry::{Counter, Family, Gauge, MetricSource, MetricVisitor},
 };
 
+use crate::SeriesLimit;
+
 /// All metrics of a store.
 #[derive(Debug, Default)]
 #[expect(missing_docs, reason = "each field is explained by the help text of its family below")]
 pub struct Metrics {
     pub samples_appended: Counter,
     pub rejected_out_of_order: Counter,
+    pub rejected_conflicting: Counter,
     pub rejected_too_old: Counter,
     pub rejected_future: Counter,
     pub rejected_unknown_series: Counter,
     pub duplicates: Counter,
     pub series_created: Counter,
     pub series_retired: Counter,
-    pub series_refused: Counter,
+    pub series_refused: [Counter; SeriesLimit::ALL.len()],
     pub append_failures: Counter,
     pub sync_failures: Counter,
     pub seals: Counter,
@@ -26,6 +29,7 @@ pub struct Metrics {
     pub segments_removed: Counter,
     pub segments_damaged: Counter,
     pub head_series: Gauge,
+    pub head_bytes: Gauge,
     pub segments: Gauge,
     pub wal_bytes: Gauge,
     pub storage_bytes: Gauge,
@@ -40,6 +44,19 @@ const REJECTED: Family = family(
     MetricKind::Counter,
     "Samples that were not stored, by reason.",
 );
+
+const REFUSED: Family = family(
+    "vedette_tsdb_series_refused_total",
+    MetricKind::Counter,
+    "New series that were refused, by the limit that was reached.",
+);
+
+impl Metrics {
+    /// New series refused because of a limit.
+    pub fn series_refused(&self, limit: SeriesLimit) -> &Counter {
+        &self.series_refused[limit as usize]
+    }
+}
 
 impl MetricSource for Metrics {
     fn visit(&self, visitor: &mut dyn MetricVisitor) {
@@ -59,12 +76,6 @@ impl MetricSource for Metrics {
             C,
             "Series that left the head for want of samples.",
             count(&self.series_retired),
-        );
-        one(
-            "vedette_tsdb_series_refused_total",
-            C,
-            "New series refused because of the series limit.",
-            count(&self.series_refused),
         );
         one(
             "vedette_tsdb_append_failures_total",
@@ -102,8 +113,13 @@ impl MetricSource for Metrics {
         one("vedette_tsdb_segments", G, "Segments.", self.segments.get());
         one("vedette_tsdb_wal_bytes", G, "Size of the write-ahead log.", self.wal_bytes.get());
         one("vedette_tsdb_storage_bytes", G, "Size of all segments.", self.storage_bytes.get());
+        one("vedette_tsdb_head_bytes", G, "Memory of the head.", self.head_bytes.get());
+        for limit in SeriesLimit::ALL {
+            visitor.value(&REFUSED, &[("limit", limit.as_str())], self.series_refused(limit).get() as f64);
+        }
         for (reason, counter) in [
             ("out_of_order", &self.rejected_out_of_order),
+            ("conflicting", &self.rejected_conflicting),
             ("too_old", &self.rejected_too_old),
             ("future", &self.rejected_future),
             ("unknown_series", &self.rejected_unknown_series),

@@ -14,8 +14,8 @@ use vedette_model::{
 };
 
 use crate::{
-    Tsdb,
-    head::{HeadIndex, Series, Snapshot},
+    SeriesRef, Tsdb,
+    head::{Head, ShardIndex, Snapshot},
     overlay::{self, Part},
     postings,
     segment::{Index, Segment, Walk},
@@ -29,6 +29,7 @@ impl MetricReader for Tsdb {
             return Err(ReadError::TooManySeries { max: select.series_max });
         }
         Ok(Box::new(Selection {
+            head: Arc::clone(&self.head),
             current: Arc::clone(&self.segments),
             listed,
             range: select.range,
@@ -122,7 +123,7 @@ fn sets(query: &LabelQuery) -> Vec<&[Matcher]> {
 
 /// An index, of the head or of a segment.
 enum IndexSource<'a> {
-    Head(&'a HeadIndex<'a>),
+    Head(&'a ShardIndex<'a>),
     Segment(&'a Index),
 }
 
@@ -166,7 +167,9 @@ impl Tsdb {
                 each(source, &numbers);
             }
         };
-        visit(&IndexSource::Head(&self.head.index()));
+        for shard in self.head.shards() {
+            visit(&IndexSource::Head(&shard.index()));
+        }
         let listed = Arc::clone(&self.segments.read());
         for segment in segments_in(&listed, query.range) {
             visit(&IndexSource::Segment(segment.index()));
@@ -176,16 +179,16 @@ impl Tsdb {
 
     /// The series that satisfy the matchers, in order of their labels.
     fn find(&self, matchers: &[Matcher], range: TimeRange) -> Found {
-        let mut series: Vec<Selected> = {
-            let index = self.head.index();
+        let mut series = Vec::new();
+        for shard in self.head.shards() {
+            let index = shard.index();
             let numbers = IndexSource::Head(&index).select(matchers, range);
-            let selected = |s: &Arc<Series>| Selected {
-                labels: index.labels(s),
-                head: Some(Arc::clone(s)),
+            series.extend(numbers.iter().map(|slot| Selected {
+                labels: index.labels(slot),
+                head: Some(index.reference(slot)),
                 sealed: Vec::new(),
-            };
-            index.numbered(&numbers).map(selected).collect()
-        };
+            }));
+        }
         series.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
         // After the head, so that what is sealed in between is found here.
         let listed = Arc::clone(&self.segments.read());
@@ -213,7 +216,7 @@ struct Found {
 
 struct Selected {
     labels: Labels,
-    head: Option<Arc<Series>>,
+    head: Option<SeriesRef>,
     /// Position of the segment in the selection, and number of the series there.
     sealed: Vec<(u32, u32)>,
 }
@@ -257,6 +260,7 @@ fn first_not_less(series: &[Selected], walk: &Walk<'_>) -> usize {
 
 /// Series of one selection.
 struct Selection {
+    head: Arc<Head>,
     /// Those there are now.
     current: Arc<SegmentList>,
     /// Those there were when selecting.
@@ -330,15 +334,15 @@ impl SeriesSet for Selection {
                 return;
             }
         }
-        if let Some(head) = &self.series[series].head {
+        if let Some(head) = self.series[series].head {
             // The same goes for stretches to which the head has something to add.
             let since = self.sealed_since(series, range);
-            let data = head.data.lock();
+            let unsealed_from = self.head.first_ms(head);
             let mut at = 0;
             out.retain(|summary| {
                 at += 1;
                 let alone = || {
-                    !data.overlaps(summary.range)
+                    unsealed_from.is_none_or(|first| first > summary.range.end_ms)
                         && since.iter().all(|s| !s.footer.range.overlaps(summary.range))
                 };
                 at <= start || alone()
@@ -350,8 +354,8 @@ impl SeriesSet for Selection {
         let range = self.clamp(range);
         let mut unsealed = Snapshot::default();
         let Selected { labels, head, .. } = &self.series[series];
-        if let Some(head) = head {
-            head.data.lock().snapshot(range, &mut unsealed);
+        if let Some(reference) = *head {
+            self.head.snapshot(reference, range, &mut unsealed);
         }
         let since = self.sealed_since(series, range);
         let mut parts = self.parts(series);

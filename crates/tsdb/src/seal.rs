@@ -1,81 +1,185 @@
 //! Sealing: samples of the head become a segment.
 //!
-//! Invariants: the head lets samples go only after the segment that holds them can be read, and
-//! a segment of the log goes only after that segment is synced under its final name.
+//! Samples that came late, for a time that is sealed already, become a segment of their own,
+//! which overlaps others. Invariants: the head lets samples go only after the segment that holds
+//! them can be read, and a segment of the log goes only after that segment is synced under its
+//! final name.
 
 use std::{sync::Arc, sync::atomic::Ordering};
 
-use vedette_model::{Labels, SampleBuffer, TimeRange};
+use parking_lot::MutexGuard;
+use vedette_model::{SampleBuffer, TimeRange};
 
 use crate::{
     Tsdb,
-    chunk::{Effort, Encoder},
-    head::{Series, Snapshot},
+    append::Appender,
+    chunk::Effort,
+    head::{Ordered, Snapshot},
     maintain::{Maintenance, StepError},
     segment::{OpenError, Segment, SegmentWriter},
     store::segments_folder,
 };
 
+/// As many late samples are sealed without waiting for the end of a span.
+const LATE_SAMPLES_MAX: usize = 1 << 20;
+
+/// What is being sealed.
+struct Cut {
+    /// Lower bound of the times in the head.
+    from_ms: i64,
+    /// Late samples before this belong to a time that was sealed before.
+    sealed_before_ms: i64,
+    until_ms: i64,
+    /// For each shard the last segment of its log with samples before the cut.
+    log_segments: Vec<u64>,
+}
+
 impl Tsdb {
-    /// Seals the samples before the last full span, once the head holds one and a half spans: the
-    /// half leaves time for samples that come late.
+    /// Seals the spans that are over. A tenth of a span is left for samples that come late.
     pub(crate) fn seal(&self, maintenance: &mut Maintenance) -> Result<(), StepError> {
+        let Some(cut) = self.cut() else { return Ok(()) };
+        let written = self.write_sealed(maintenance, &cut);
+        for shard in self.head.shards() {
+            shard.samples.write().end_sealing(written.is_ok());
+        }
+        written?;
+        self.drop_sealed(&cut)
+    }
+
+    /// Settles what is sealed, if anything is due: from here on nothing but late samples is
+    /// appended before its end.
+    fn cut(&self) -> Option<Cut> {
         let span = self.config.segment_span_ms;
-        let (from_ms, until_ms) = {
-            let mut appender = self.appender.lock();
-            let first = self.head_first_ms.load(Ordering::Acquire);
+        let late: usize = self.head.shards().iter().map(|s| s.samples.read().late_len()).sum();
+        let is_due = |boundary| self.head_first_ms.load(Ordering::Acquire) < boundary;
+        let boundary = || {
             // Samples from the future must not seal away the present.
             let last = self.head_last_ms.load(Ordering::Acquire).min(self.clock.unix_ms());
-            let boundary = last.saturating_sub(span / 2).div_euclid(span).saturating_mul(span);
-            if first >= boundary {
-                return Ok(());
+            last.saturating_sub(span / 10).div_euclid(span).saturating_mul(span)
+        };
+        if !is_due(boundary()) && late < LATE_SAMPLES_MAX {
+            return None;
+        }
+        let mut appenders = self.lock_appenders();
+        let until_ms = boundary();
+        let sealed_before_ms = self.sealed_until_ms.fetch_max(until_ms, Ordering::AcqRel);
+        for shard in self.head.shards() {
+            shard.samples.write().begin_sealing(until_ms);
+        }
+        Some(Cut {
+            from_ms: self.head_first_ms.load(Ordering::Acquire),
+            sealed_before_ms,
+            until_ms,
+            log_segments: appenders.iter_mut().map(|a| a.wal.end_segment()).collect(),
+        })
+    }
+
+    fn lock_appenders(&self) -> Vec<MutexGuard<'_, Appender>> {
+        self.appenders.iter().map(|appender| appender.lock()).collect()
+    }
+
+    /// Writes the segments of a cut, and shows them to readers.
+    fn write_sealed(&self, maintenance: &mut Maintenance, cut: &Cut) -> Result<(), StepError> {
+        let series = self.head.ordered();
+        let mut late_range = (i64::MAX, i64::MIN);
+        for ordered in &series {
+            let samples = self.head.shards()[usize::from(ordered.shard)].samples.read();
+            let late = samples.sealing(ordered.slot);
+            let count = late.partition_point(|&(time, _)| time < cut.sealed_before_ms);
+            if count > 0 {
+                late_range = (late_range.0.min(late[0].0), late_range.1.max(late[count - 1].0));
             }
-            // From here on nothing is appended before the boundary.
-            self.sealed_until_ms.fetch_max(boundary, Ordering::AcqRel);
-            appender.wal.end_segment();
-            (first, boundary)
+        }
+        let sealed = TimeRange { start_ms: i64::MIN, end_ms: cut.until_ms - 1 };
+        let mut snapshot = Snapshot::default();
+        let span = self.write_series(maintenance, &series, (cut.from_ms, cut.until_ms), |ordered, out| {
+            let shard = &self.head.shards()[usize::from(ordered.shard)];
+            shard.samples.read().snapshot(ordered.slot, sealed, &mut snapshot);
+            snapshot.drop_late_before(cut.sealed_before_ms);
+            snapshot.read(sealed, out);
+        })?;
+        let late = if late_range.0 <= late_range.1 {
+            let bounds = (late_range.0, late_range.1 + 1);
+            let written = self.write_series(maintenance, &series, bounds, |ordered, out| {
+                let samples = self.head.shards()[usize::from(ordered.shard)].samples.read();
+                for &(time, bits) in samples.sealing(ordered.slot) {
+                    if time < cut.sealed_before_ms {
+                        out.push(time, f64::from_bits(bits));
+                    }
+                }
+            });
+            if let (Err(_), Some(span)) = (&written, &span) {
+                // Both come again with the next attempt.
+                let _ = self.fs.remove(&span.path);
+            }
+            written?
+        } else {
+            None
         };
-        let mut series: Vec<(Labels, Arc<Series>)> = {
-            let index = self.head.index();
-            index.series().map(|s| (index.labels(s), Arc::clone(s))).collect()
-        };
-        series.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        if span.is_some() || late.is_some() {
+            self.publish(|segments| segments.extend(span.into_iter().chain(late).map(Arc::new)));
+            self.metrics.seals.inc();
+        }
+        Ok(())
+    }
+
+    /// Writes a segment of those samples of each series that `read` gives.
+    fn write_series(
+        &self,
+        maintenance: &mut Maintenance,
+        series: &[Ordered],
+        bounds: (i64, i64),
+        mut read: impl FnMut(Ordered, &mut SampleBuffer),
+    ) -> Result<Option<Segment>, StepError> {
         let folder = segments_folder(&self.config);
         let write_error = |source| StepError::Write { folder: folder.clone(), source };
         let id = maintenance.next_id;
         maintenance.next_id += 1;
         let writer = SegmentWriter::create(&*self.fs, &folder, id, Effort::Fast).map_err(write_error)?;
-        let sealed = TimeRange { start_ms: i64::MIN, end_ms: until_ms - 1 };
-        let segment = self.write_segment(writer, id, (from_ms, until_ms), Vec::new(), |writer| {
-            let (mut snapshot, mut samples) = (Snapshot::default(), SampleBuffer::default());
-            for (i, (labels, series)) in series.iter().enumerate() {
-                series.data.lock().snapshot(sealed, &mut snapshot);
+        self.write_segment(writer, id, bounds, Vec::new(), |writer| {
+            let mut samples = SampleBuffer::default();
+            for (done, &ordered) in series.iter().enumerate() {
                 samples.clear();
-                snapshot.read(sealed, &mut samples);
-                writer.add(labels, &samples).map_err(write_error)?;
-                self.take_turn(i);
+                read(ordered, &mut samples);
+                if !samples.is_empty() {
+                    // Only sealing, which happens once at a time, removes series.
+                    let labels = self.head.shards()[usize::from(ordered.shard)].index().labels(ordered.slot);
+                    writer.add(&labels, &samples).map_err(write_error)?;
+                }
+                self.take_turn(done);
             }
             Ok(())
-        })?;
-        if let Some(segment) = segment {
-            self.publish(|segments| segments.push(Arc::new(segment)));
-            self.metrics.seals.inc();
-        }
-        self.drop_sealed(&series, until_ms)
+        })
     }
 
     /// Lets go what is in segments: samples of the head, idle series, segments of the log.
-    fn drop_sealed(&self, series: &[(Labels, Arc<Series>)], until_ms: i64) -> Result<(), StepError> {
-        let mut encoder = Encoder::default();
-        for (_, series) in series {
-            series.data.lock().truncate_before(until_ms, &mut encoder);
+    fn drop_sealed(&self, cut: &Cut) -> Result<(), StepError> {
+        for (shard, appender) in self.head.shards().iter().zip(&self.appenders) {
+            let mut appender = appender.lock();
+            shard.truncate_before(cut.until_ms);
+            let retired = shard.retire();
+            if retired > 0 {
+                appender.wal.forget_layouts();
+                self.series_count.fetch_sub(retired, Ordering::AcqRel);
+                self.metrics.series_retired.add(retired as u64);
+            }
         }
-        let mut appender = self.appender.lock();
-        let retired = self.head.retire(|_, data| data.is_idle());
-        self.metrics.series_retired.add(retired as u64);
-        let empty = self.head_last_ms.load(Ordering::Acquire) < until_ms;
-        self.head_first_ms.store(if empty { i64::MAX } else { until_ms }, Ordering::Release);
-        appender.wal.remove_sealed(until_ms).map_err(StepError::Wal)
+        {
+            let _appenders = self.lock_appenders();
+            let empty = self.head_last_ms.load(Ordering::Acquire) < cut.until_ms;
+            self.head_first_ms.store(if empty { i64::MAX } else { cut.until_ms }, Ordering::Release);
+        }
+        for (appender, &segment) in self.appenders.iter().zip(&cut.log_segments) {
+            appender.lock().wal.remove_sealed(segment, cut.until_ms).map_err(StepError::Wal)?;
+        }
+        let mut left_logs = self.left_logs.lock();
+        for i in (0..left_logs.len()).rev() {
+            if left_logs[i].remove_sealed(u64::MAX, cut.until_ms).map_err(StepError::Wal)? {
+                left_logs[i].remove_all().map_err(StepError::Wal)?;
+                left_logs.remove(i);
+            }
+        }
+        Ok(())
     }
 
     /// Fills and finishes a segment, and opens it; `None` when no series had a sample.

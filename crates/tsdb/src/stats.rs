@@ -4,7 +4,10 @@ use std::sync::{Arc, atomic::Ordering};
 
 use vedette_model::status::{Health, Part};
 
-use crate::Tsdb;
+use crate::{RefusedMetric, SeriesLimit, Tsdb};
+
+/// Refused metrics that are named.
+const REFUSED_MOST: usize = 10;
 
 /// Figures of a store at one time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,6 +38,8 @@ pub struct Stats {
     pub samples_rejected: u64,
     /// New series refused since the start.
     pub series_refused: u64,
+    /// The metrics of which new series were refused most often.
+    pub refused_most: Vec<RefusedMetric>,
     /// Whether samples cannot be stored now.
     pub append_fails: bool,
     /// What is wrong now, and what was found damaged at the start.
@@ -45,10 +50,6 @@ impl Tsdb {
     /// Figures of now. Walks over all series, so it is not for every second.
     pub fn stats(&self) -> Stats {
         let segments = Arc::clone(&self.segments.read());
-        let (head_series, head_bytes) = {
-            let index = self.head.index();
-            (index.len() as u64, index.heap_bytes() as u64)
-        };
         let first_in_head = self.head_first_ms.load(Ordering::Acquire);
         let last_in_head = self.head_last_ms.load(Ordering::Acquire);
         let sealed_until = self.sealed_until_ms.load(Ordering::Acquire);
@@ -64,25 +65,33 @@ impl Tsdb {
         }
         let m = &self.metrics;
         Stats {
-            head_series,
-            head_bytes,
+            head_series: self.head.len() as u64,
+            head_bytes: self.head_bytes() as u64,
             index_bytes: segments.iter().map(|s| s.heap_bytes() as u64).sum(),
             segments: segments.len() as u64,
             segment_bytes: segments.iter().map(|s| s.bytes).sum(),
             segment_samples: segments.iter().map(|s| s.footer.samples).sum(),
-            wal_bytes: self.appender.lock().wal.bytes(),
+            wal_bytes: self.wal_bytes(),
             first_ms: starts.chain((first_in_head < i64::MAX).then_some(first_in_head)).min(),
             last_ms: ends.chain((last_in_head > i64::MIN).then_some(last_in_head)).max(),
             sealed_until_ms: (sealed_until > i64::MIN).then_some(sealed_until),
             samples_appended: m.samples_appended.get(),
             samples_rejected: m.rejected_out_of_order.get()
+                + m.rejected_conflicting.get()
                 + m.rejected_too_old.get()
                 + m.rejected_future.get()
                 + m.rejected_unknown_series.get(),
-            series_refused: m.series_refused.get(),
+            series_refused: SeriesLimit::ALL.iter().map(|l| m.series_refused(*l).get()).sum(),
+            refused_most: self.refusals.worst(REFUSED_MOST),
             append_fails: self.problems.lock().contains_key("append"),
             problems,
         }
+    }
+}
+
+impl Tsdb {
+    fn head_bytes(&self) -> usize {
+        self.head.heap_bytes() + self.appenders.iter().map(|a| a.lock().wal.heap_bytes()).sum::<usize>()
     }
 }
 
@@ -96,7 +105,12 @@ impl Stats {
             let remedy = "Files named *.damaged hold what could not be read; remove them when not needed.";
             Part::new(Health::Degraded, self.problems.join("; "), remedy)
         } else if self.series_refused > 0 {
-            let message = format!("{} new series were refused: the limit is reached", self.series_refused);
+            let named: Vec<String> = self
+                .refused_most
+                .iter()
+                .map(|r| format!("{} ({} times, limit on {})", r.name, r.refused, r.limit))
+                .collect();
+            let message = format!("{} new series were refused: {}", self.series_refused, named.join(", "));
             Part::new(Health::Degraded, message, "Drop series at their source, or raise the limit.")
         } else {
             Part::ok()

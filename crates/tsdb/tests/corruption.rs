@@ -40,18 +40,22 @@ fn files(machine: &Machine, folder: &str) -> Vec<PathBuf> {
 fn changed_bytes_are_found_out() {
     let (original, model) = filled(1);
     let segments = files(&original, "data/segments");
-    let logs = files(&original, "data/wal");
+    let logs: Vec<PathBuf> =
+        files(&original, "data/wal").iter().flat_map(|shard| original.fs.list(shard).unwrap()).collect();
     assert!(segments.len() >= 2 && !logs.is_empty());
     let mut opened_whole = 0;
     for seed in 0..ROUNDS {
         let mut random = Random::new(seed);
         let machine = Machine {
+            seed,
             fs: vedette_sys::SimFs::new(seed),
             clock: original.clock.clone(),
             config: original.config.clone(),
         };
         machine.fs.create_dir_all(Path::new("data/segments")).unwrap();
-        machine.fs.create_dir_all(Path::new("data/wal")).unwrap();
+        for log in &logs {
+            machine.fs.create_dir_all(log.parent().unwrap()).unwrap();
+        }
         let damaged_segment = random.one_in(2);
         let all: Vec<&PathBuf> = segments.iter().chain(&logs).collect();
         let candidates = if damaged_segment { &segments } else { &logs };

@@ -9,10 +9,11 @@ use support::{
     Machine, Model, START_MS, append, everything, expected, flat, read, read_growing, series_labels,
 };
 use vedette_model::{
-    LabelQuery, MatchOp, Matcher, MetricKind, MetricMetadata, MetricReader, Select, TimeRange, stale_nan,
+    LabelQuery, Labels, MatchOp, Matcher, MetricKind, MetricMetadata, MetricReader, Select, TimeRange,
+    stale_nan,
 };
-use vedette_sys::Clock;
-use vedette_tsdb::{Appended, RefRow};
+use vedette_sys::{Clock, Fs};
+use vedette_tsdb::{Appended, RefRow, RefusedMetric, SeriesLimit};
 
 #[derive(Debug, Clone)]
 enum Op {
@@ -23,7 +24,8 @@ enum Op {
     },
     Tick(u64),
     Maintain,
-    Kill,
+    /// Ends the process; the next one has this many shards.
+    Kill(usize),
     Read {
         matchers: Vec<Matcher>,
         start: i64,
@@ -42,7 +44,7 @@ fn any_value() -> impl Strategy<Value = f64> {
 }
 
 fn any_op() -> impl Strategy<Value = Op> {
-    let offset = prop_oneof![12 => Just(0i64), 2 => -12_000i64..3_000, 1 => Just(700_000i64), 1 => Just(-4_000_000i64)];
+    let offset = prop_oneof![12 => Just(0i64), 3 => -40_000i64..3_000, 1 => -4_000i64..0, 1 => Just(700_000i64), 1 => Just(-4_000_000i64)];
     let samples = prop_oneof![
         4 => proptest::collection::vec(any_value(), 8)
             .prop_map(|v| v.into_iter().enumerate().collect::<Vec<_>>()),
@@ -65,41 +67,57 @@ fn any_op() -> impl Strategy<Value = Op> {
         10 => (1u64..4).prop_map(Op::Tick),
         1 => (20u64..60).prop_map(Op::Tick),
         6 => Just(Op::Maintain),
-        1 => Just(Op::Kill),
+        1 => (1usize..4).prop_map(Op::Kill),
         2 => (proptest::collection::vec(matcher, 0..3), -20_000i64..400_000, 0i64..100_000)
             .prop_map(|(matchers, start, length)| Op::Read { matchers, start, length }),
     ]
 }
 
+/// `VEDETTE_MODEL_CASES` sets the number of cases for a longer run.
+fn cases() -> u32 {
+    std::env::var("VEDETTE_MODEL_CASES").ok().and_then(|s| s.parse().ok()).unwrap_or(48)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn equals_a_sorted_map(
         ops in proptest::collection::vec(any_op(), 1..250),
         retention_s in prop_oneof![Just(3600i64), Just(60)],
+        window_s in prop_oneof![3 => Just(30i64), 1 => Just(0)],
     ) {
         let mut machine = Machine::new(1);
         machine.config.retention_ms = retention_s * 1000;
+        machine.config.out_of_order_ms = window_s * 1000;
         let mut store = machine.open().expect("opens").0;
         let mut model = Model::new();
         for op in ops {
             match op {
                 Op::Append { offset_ms, samples } => {
                     let time = machine.now_ms() + offset_ms;
-                    let sealed = store.stats().sealed_until_ms.unwrap_or(i64::MIN);
-                    let oldest = sealed.max(machine.now_ms() - machine.config.retention_ms);
+                    let stats = store.stats();
+                    let sealed = stats.sealed_until_ms.unwrap_or(i64::MIN);
+                    let newest = stats.last_ms.unwrap_or(i64::MIN).min(machine.now_ms());
+                    let late_from = newest.saturating_sub(machine.config.out_of_order_ms);
+                    // Of what is sealed the store does not see at once that it is there.
+                    let is_sealed = |n: usize| {
+                        time < sealed && model.get(&series_labels(n)).is_some_and(|m| m.contains_key(&time))
+                    };
+                    let samples: Vec<_> = samples.into_iter().filter(|(n, _)| !is_sealed(*n)).collect();
                     let appended = append(&store, time, &samples).expect("appends");
                     let mut wanted = Appended::default();
                     for (n, value) in samples {
                         let kept = model.entry(series_labels(n)).or_default();
-                        let last = kept.last_key_value().map(|(t, v)| (*t, *v));
-                        match last {
+                        let is_late = time < sealed || kept.last_key_value().is_some_and(|(t, _)| time <= *t);
+                        match kept.get(&time) {
                             _ if offset_ms > 600_000 => wanted.future += 1,
-                            _ if time < oldest => wanted.too_old += 1,
-                            Some((t, v)) if t == time && v == value.to_bits() => wanted.duplicate += 1,
-                            Some((t, _)) if t >= time => wanted.out_of_order += 1,
-                            _ => {
+                            _ if offset_ms < -machine.config.retention_ms => wanted.too_old += 1,
+                            Some(bits) if *bits == value.to_bits() => wanted.duplicate += 1,
+                            Some(_) => wanted.conflicting += 1,
+                            None if is_late && window_s == 0 && time >= sealed => wanted.out_of_order += 1,
+                            None if is_late && (window_s == 0 || time < late_from) => wanted.too_old += 1,
+                            None => {
                                 kept.insert(time, value.to_bits());
                                 wanted.taken += 1;
                             }
@@ -109,8 +127,9 @@ proptest! {
                 }
                 Op::Tick(seconds) => machine.tick(seconds),
                 Op::Maintain => store.maintain(),
-                Op::Kill => {
+                Op::Kill(shards) => {
                     drop(store);
+                    machine.config.shards = shards;
                     machine.fs.restart();
                     let (opened, recovery) = machine.open().expect("opens again");
                     prop_assert_eq!(&recovery.notes, &Vec::<String>::new());
@@ -236,7 +255,8 @@ fn idle_series_leave_and_come_back() {
         store.maintain();
     }
     assert_eq!(store.stats().head_series, 1);
-    let row = RefRow { time_ms: machine.now_ms() + 1, refs: &[gone], values: &[2.0] };
+    let refs = [gone];
+    let row = RefRow::new(machine.now_ms() + 1, &refs, &[2.0]);
     assert_eq!(store.append(&[row]).unwrap().unknown, [gone]);
     let again = store.series(&series_labels(7)).unwrap();
     assert_ne!(again, gone);
@@ -252,7 +272,12 @@ fn limits_refuse_what_is_new_and_keep_what_is_there() {
     let store = machine.open().unwrap().0;
     append(&store, machine.now_ms(), &[(1, 1.0), (2, 1.0)]).unwrap();
     let error = append(&store, machine.now_ms() + 1, &[(3, 1.0)]).unwrap_err();
-    assert!(matches!(error, vedette_tsdb::Error::SeriesLimit { max: 2 }), "{error}");
+    let wanted = RefusedMetric { name: "odd".to_owned(), limit: SeriesLimit::Store, refused: 1 };
+    assert!(
+        matches!(&error, vedette_tsdb::Error::SeriesLimit { limit: SeriesLimit::Store, max: 2, name } if name == "odd"),
+        "{error}"
+    );
+    assert_eq!(store.stats().refused_most, [wanted]);
     assert_eq!(append(&store, machine.now_ms() + 1, &[(1, 1.0), (2, 1.0)]).unwrap().taken, 2);
     assert_eq!(store.stats().series_refused, 1);
     assert!(store.stats().to_part().message.contains("refused"));
@@ -263,10 +288,55 @@ fn limits_refuse_what_is_new_and_keep_what_is_there() {
         Err(vedette_tsdb::Error::Invalid { .. })
     ));
     let reference = store.series(&series_labels(1)).unwrap();
-    let row = RefRow { time_ms: machine.now_ms() + 2, refs: &[reference], values: &[] };
+    let refs = [reference];
+    let row = RefRow::new(machine.now_ms() + 2, &refs, &[]);
     assert!(matches!(store.append(&[row]), Err(vedette_tsdb::Error::Invalid { .. })));
     let select = Select { series_max: 1, ..everything() };
     assert!(matches!(store.select(&select), Err(vedette_model::ReadError::TooManySeries { max: 1 })));
+}
+
+#[test]
+fn memory_metrics_and_targets_have_limits_of_their_own() {
+    let mut machine = Machine::new(14);
+    machine.config.head_bytes_max = 400_000;
+    machine.config.metric_series_max = 300;
+    machine.config.target_series_max = 50;
+    let store = machine.open().unwrap().0;
+    let labels = |metric: &str, instance: usize, n: usize| {
+        let (instance, n) = (instance.to_string(), n.to_string());
+        Labels::from_pairs([("__name__", metric), ("job", "j"), ("instance", &instance), ("n", &n)])
+    };
+    let limit_of = |labels: &Labels| match store.series(labels) {
+        Ok(_) => None,
+        Err(vedette_tsdb::Error::SeriesLimit { limit, .. }) => Some(limit),
+        Err(other) => panic!("{other}"),
+    };
+    let count = |limits: &[Option<SeriesLimit>], limit| limits.iter().filter(|l| **l == limit).count();
+    let target: Vec<_> = (0..60).map(|n| limit_of(&labels("a", 0, n))).collect();
+    assert_eq!(count(&target, None), 50);
+    assert_eq!(count(&target, Some(SeriesLimit::Target)), 10);
+    let metric: Vec<_> = (0..300).map(|n| limit_of(&labels("a", 1 + n % 10, n))).collect();
+    assert_eq!(count(&metric, None), 250);
+    assert_eq!(count(&metric, Some(SeriesLimit::Metric)), 50);
+    let memory: Vec<_> =
+        (0..5000).map(|n| limit_of(&labels(&format!("m{}", n / 100), 100 + n / 40, n))).collect();
+    let room = count(&memory, None);
+    assert!((500..2000).contains(&room), "{room}");
+    assert_eq!(count(&memory, Some(SeriesLimit::Memory)), 5000 - room);
+    // What is there goes on, and what ends makes room.
+    let there = store.series(&labels("a", 0, 1)).unwrap();
+    let stats = store.stats();
+    assert!(stats.head_bytes < 600_000, "{stats:?}");
+    assert_eq!(stats.series_refused, 60 + 5000 - room as u64);
+    assert_eq!(stats.refused_most.len(), 10);
+    assert!(stats.to_part().message.contains("m"), "{:?}", stats.to_part());
+    for _ in 0..60 {
+        machine.tick(1);
+        store.append(&[RefRow::new(machine.now_ms(), &[there], &[1.0])]).unwrap();
+        store.maintain();
+    }
+    assert_eq!(store.stats().head_series, 1);
+    assert_eq!(limit_of(&labels("new", 7, 7)), None);
 }
 
 #[test]
@@ -275,7 +345,7 @@ fn several_rows_of_one_append_are_judged_one_after_the_other() {
     let store = machine.open().unwrap().0;
     let (a, b) = (store.series(&series_labels(1)).unwrap(), store.series(&series_labels(2)).unwrap());
     let now = machine.now_ms();
-    let row = |time_ms, refs, values| RefRow { time_ms, refs, values };
+    let row = RefRow::new;
     let (refs, twice) = ([a, b], [a, a]);
     let appended = store
         .append(&[
@@ -283,17 +353,84 @@ fn several_rows_of_one_append_are_judged_one_after_the_other() {
             row(now, &refs, &[1.0, 3.0]),
             row(now + 5, &twice, &[1.0, 1.0]),
             row(now + 4, &refs, &[9.0, 9.0]),
+            row(now + 4, &refs, &[9.0, 8.0]),
         ])
         .unwrap();
-    let wanted = Appended { taken: 4, duplicate: 2, out_of_order: 2, ..Appended::default() };
+    let wanted = Appended { taken: 5, duplicate: 3, conflicting: 2, ..Appended::default() };
     assert_eq!(appended, wanted);
     drop(store);
     let model = read(&machine.open().unwrap().0, &everything()).unwrap();
-    assert_eq!(model[&series_labels(1)].keys().copied().collect::<Vec<_>>(), [now, now + 5]);
+    let times: Vec<i64> = model[&series_labels(1)].keys().copied().collect();
+    assert_eq!(times, [now, now + 4, now + 5]);
     assert_eq!(
         model[&series_labels(2)].values().copied().collect::<Vec<_>>(),
         [2.0f64.to_bits(), 9.0f64.to_bits()]
     );
+}
+
+#[test]
+fn a_log_of_an_earlier_release_is_refused_by_name() {
+    let machine = Machine::new(11);
+    drop(machine.open().unwrap());
+    machine.fs.put("data/wal/0000000001.log".as_ref(), vec![1, 2, 3]);
+    let Err(error) = machine.open() else { panic!("opened") };
+    assert!(
+        matches!(&error, vedette_tsdb::Error::Older { path } if path.ends_with("0000000001.log")),
+        "{error}"
+    );
+}
+
+#[test]
+fn logs_of_shards_that_are_no_more_are_kept_until_they_are_sealed() {
+    let mut machine = Machine::new(12);
+    machine.config.shards = 4;
+    let store = machine.open().unwrap().0;
+    let row: Vec<(usize, f64)> = (0..20).map(|n| (n, n as f64)).collect();
+    append(&store, machine.now_ms(), &row).unwrap();
+    drop(store);
+    let before = machine.fs.list("data/wal/3".as_ref()).unwrap();
+    machine.config.shards = 1;
+    for seconds in [1, 1, 20] {
+        machine.tick(seconds);
+        let (store, recovery) = machine.open().unwrap();
+        assert!(recovery.samples >= 20, "{recovery:?}");
+        append(&store, machine.now_ms(), &row).unwrap();
+        assert!(machine.fs.exists(&before[0]));
+        assert_eq!(read(&store, &everything()).unwrap().len(), 20);
+        if seconds == 20 {
+            store.maintain();
+        }
+    }
+    assert!(!machine.fs.exists(&before[0]));
+    let store = machine.open().unwrap().0;
+    let found = read(&store, &everything()).unwrap();
+    assert!(found.len() == 20 && found.values().all(|samples| samples.len() == 4), "{found:?}");
+}
+
+#[test]
+fn late_samples_are_sealed_into_a_segment_of_their_own() {
+    let machine = Machine::new(13);
+    let mut store = machine.open().unwrap().0;
+    let mut model = Model::new();
+    let start = machine.now_ms();
+    for second in 0..60i64 {
+        machine.tick(1);
+        // In order, a little late, and later than what is sealed.
+        for (n, back) in [(1, 0), (2, 0), (2, 700), (1, 20_500), (3, 29_900)] {
+            let time = start + second * 1000 + 1000 - back;
+            let appended = append(&store, time, &[(n, second as f64)]).unwrap();
+            assert_eq!(appended, Appended { taken: 1, ..Appended::default() }, "{second} {n} {back}");
+            model.entry(series_labels(n)).or_default().insert(time, (second as f64).to_bits());
+        }
+        store.maintain();
+        assert_eq!(read(&store, &everything()).unwrap(), model, "second {second}");
+        if second % 17 == 0 {
+            drop(store);
+            store = machine.open().unwrap().0;
+        }
+    }
+    let too_late = append(&store, machine.now_ms() - 30_001, &[(1, 1.0)]).unwrap();
+    assert_eq!(too_late.too_old, 1);
 }
 
 #[test]

@@ -274,7 +274,7 @@ fn wrong_batches_and_samples_are_refused_with_a_reason() {
     let rows = vec![
         row(t + 3_600_000, &[(0, 1.0)]),
         row(t - 40 * 24 * 3_600_000, &[(0, 1.0)]),
-        row(t - 1, &[(0, 1.0)]),
+        row(t, &[(0, 2.0)]),
         row(t, &[(0, 1.0)]),
     ];
     rig.send(Samples { rows, ..Samples::default() }).unwrap();

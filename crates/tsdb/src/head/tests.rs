@@ -31,45 +31,85 @@ proptest! {
         retired in proptest::collection::vec(any::<prop::sample::Index>(), 0..5),
         matchers in proptest::collection::vec(any_matcher(), 0..4),
     ) {
-        let head = Head::default();
+        let shard = Shard::default();
         let mut model: Vec<Labels> =
             keys.into_iter().map(|(n, a, b)| labels(NAMES[n], VALUES[a], VALUES[b])).collect();
         for l in &model {
-            prop_assert!(head.find_or_create(l, 1000).is_some_and(|(_, made)| made));
-            prop_assert!(head.find_or_create(l, 1000).is_some_and(|(_, made)| !made));
+            let made = shard.find_or_create(l.stable_hash(), l);
+            prop_assert_eq!(shard.find(l.stable_hash(), l), Some(made));
+            prop_assert_eq!(shard.find_or_create(l.stable_hash(), l), made);
         }
+        // What is not asked to stay goes.
+        let mut gone = Vec::new();
         for place in retired {
-            if model.is_empty() {
-                break;
+            if !model.is_empty() {
+                gone.push(model.swap_remove(place.index(model.len())));
             }
-            let gone = model.swap_remove(place.index(model.len()));
-            let reference = head.find(&gone).expect("there");
-            prop_assert_eq!(head.retire(|s, _| s.reference == reference), 1);
-            prop_assert_eq!(head.find(&gone), None);
-            prop_assert!(head.index().get(reference).is_none());
+        }
+        retire_all_but(&shard, 1, &model);
+        prop_assert_eq!(shard.index().slots().len() as usize, model.len());
+        for l in &gone {
+            prop_assert_eq!(shard.find(l.stable_hash(), l), None);
         }
         model.retain(|l| matchers.iter().all(|m| m.matches(l.get(&m.name).unwrap_or(""))));
         model.sort();
-        let index = head.index();
+        let index = shard.index();
         let numbers = postings::select(&index, &matchers);
-        let mut found: Vec<Labels> = index.numbered(&numbers).map(|s| index.labels(s)).collect();
+        let mut found: Vec<Labels> = numbers.iter().map(|slot| index.labels(slot)).collect();
         found.sort();
+        prop_assert_eq!(found, model);
+    }
+
+    #[test]
+    fn series_of_all_shards_come_in_the_order_of_their_labels(
+        keys in proptest::collection::btree_set((0usize..3, 0usize..4, 0usize..4), 0..40),
+        shards in 1usize..5,
+    ) {
+        let head = Head::new(shards);
+        let mut model: Vec<Labels> =
+            keys.into_iter().map(|(n, a, b)| labels(NAMES[n], VALUES[a], VALUES[b])).collect();
+        for l in &model {
+            head.shard_of(l.stable_hash()).find_or_create(l.stable_hash(), l);
+        }
+        model.sort();
+        let ordered = head.ordered();
+        let found: Vec<Labels> =
+            ordered.iter().map(|o| head.shards()[usize::from(o.shard)].index().labels(o.slot)).collect();
         prop_assert_eq!(found, model);
     }
 }
 
+/// Retires the series that have none of these labels.
+fn retire_all_but(shard: &Shard, time_ms: i64, staying: &[Labels]) {
+    assert_eq!(shard.retire(), 0, "a new series is spared once");
+    for l in staying {
+        let reference = shard.find(l.stable_hash(), l).expect("there");
+        let rules = Rules { sealed_until_ms: i64::MIN, late_from_ms: None, span_start_ms: 0, epoch: 0 };
+        assert!(shard.samples.write().replay(reference.slot(), time_ms, 1, &rules));
+    }
+    shard.retire();
+}
+
 #[test]
-fn the_limit_refuses_new_series_only_and_symbols_are_forgotten() {
-    let head = Head::default();
+fn labels_of_retired_series_are_forgotten_and_their_slots_used_again() {
+    let shard = Shard::default();
+    let add = |l: &Labels| shard.find_or_create(l.stable_hash(), l);
     let (first, second) = (labels("up", "x", "y"), labels("down", "x", "y"));
-    let (reference, _) = head.find_or_create(&first, 1).expect("room");
-    assert_eq!(head.find_or_create(&second, 1), None);
-    assert_eq!(head.find_or_create(&first, 1), Some((reference, false)));
-    let before = head.index().0.symbols.heap_bytes();
-    head.find_or_create(&labels("up", "a long value of a label", "y"), 2).expect("room");
-    assert!(head.index().0.symbols.heap_bytes() > before);
-    assert_eq!(head.retire(|s, _| s.reference != reference), 1);
-    assert_eq!(head.index().0.symbols.heap_bytes(), before);
-    let (again, made) = head.find_or_create(&second, 2).expect("room");
-    assert!(made && again != reference);
+    add(&first);
+    retire_all_but(&shard, 1, std::slice::from_ref(&first));
+    let texts = |shard: &Shard| {
+        let index = shard.index();
+        let mut texts: Vec<String> =
+            index.registry.pairs.iter().map(|(_, n, v)| format!("{n}={v}")).collect();
+        texts.sort();
+        texts
+    };
+    let before = texts(&shard);
+    let reference = add(&labels("up", "a long value of a label", "y"));
+    assert!(texts(&shard).len() > before.len());
+    retire_all_but(&shard, 2, std::slice::from_ref(&first));
+    assert_eq!(texts(&shard), before);
+    let again = add(&second);
+    assert_eq!(again.slot(), reference.slot());
+    assert_ne!(again, reference);
 }

@@ -1,22 +1,23 @@
-//! The write-ahead log: what is acknowledged stands here before it stands in the head.
+//! The write-ahead log of one shard: what is acknowledged stands here before it stands in the
+//! head.
 //!
 //! Invariant: each segment of the log begins with the definitions of all series in use and the
 //! metadata, so that a segment can go as soon as all of its samples are sealed.
 
 mod record;
-mod values;
+mod rows;
+pub mod values;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use vedette_model::{Labels, MetricMetadata};
 use vedette_sys::{Flush, Fs, LogConfig, LogError, RecordLog, Recovery};
 
-use crate::SeriesRef;
-pub use record::Replay;
-use record::{Decoder, RowEncoder};
-
-/// Series in one record of definitions; far below the limit for a record.
-const SERIES_PER_RECORD: usize = 4096;
+use crate::{SeriesRef, head::LateSample};
+use record::Decoder;
+pub use record::{Definitions, Replay};
+pub use rows::RowBuffer;
+use rows::RowEncoder;
 
 const RECORD_BYTES_MAX: usize = 256 << 20;
 
@@ -28,11 +29,11 @@ pub struct Wal {
     records: Vec<u8>,
     ends: Vec<usize>,
     /// Definitions and metadata not written yet. A series without sample need not survive.
-    pending: Vec<Vec<u8>>,
+    pending: Definitions,
     segment: Segment,
     /// Time of the last sample in each segment.
     last_ms: BTreeMap<u64, i64>,
-    rows_last_ms: i64,
+    records_last_ms: i64,
     unsynced: bool,
 }
 
@@ -80,10 +81,10 @@ impl Wal {
             rows: RowEncoder::default(),
             records: Vec::new(),
             ends: Vec::new(),
-            pending: Vec::new(),
+            pending: Definitions::default(),
             segment: Segment::Wanted,
             last_ms,
-            rows_last_ms: i64::MIN,
+            records_last_ms: i64::MIN,
             unsynced: false,
         };
         Ok((wal, Replayed { log: recovery, dropped_records }))
@@ -91,16 +92,14 @@ impl Wal {
 
     /// Defines a series, with the next write.
     pub fn define(&mut self, reference: SeriesRef, labels: &Labels) {
-        let mut record = Vec::new();
-        record::put_series(std::iter::once((reference, labels)), &mut record);
-        self.pending.push(record);
+        // Almost always short: the count is walked for once more.
+        let pairs: Vec<(&str, &str)> = labels.iter().collect();
+        self.pending.define(reference.slot(), pairs.into_iter());
     }
 
     /// Tells metadata, with the next write.
     pub fn put_metadata(&mut self, metadata: &[&MetricMetadata]) {
-        let mut record = Vec::new();
-        record::put_metadata(metadata.iter().copied(), &mut record);
-        self.pending.push(record);
+        self.pending.tell(metadata.iter().copied());
     }
 
     /// Whether definitions or metadata wait for a write.
@@ -108,29 +107,20 @@ impl Wal {
         !self.pending.is_empty()
     }
 
-    /// Sees to it that rows can be appended; `checkpoint` gives all series and metadata.
-    pub fn prepare(&mut self, checkpoint: impl FnOnce() -> Checkpoint) -> Result<(), LogError> {
+    /// Sees to it that rows can be appended; `checkpoint` tells all series and metadata. Comes
+    /// before the claims of what is to be appended.
+    pub fn prepare(&mut self, checkpoint: impl FnOnce(&mut Definitions)) -> Result<(), LogError> {
         if self.segment == Segment::Wanted {
             self.log.start_segment()?;
             self.segment = Segment::Empty;
         }
         if self.segment == Segment::Empty {
-            let checkpoint = checkpoint();
-            let mut records = Vec::new();
-            for series in checkpoint.series.chunks(SERIES_PER_RECORD) {
-                let mut record = Vec::new();
-                record::put_series(series.iter().map(|(r, l)| (*r, l)), &mut record);
-                records.push(record::compress(record));
-            }
-            if !checkpoint.metadata.is_empty() {
-                let mut record = Vec::new();
-                record::put_metadata(checkpoint.metadata.iter(), &mut record);
-                records.push(record::compress(record));
-            }
-            let segment = self.log.append_all(records.iter().map(Vec::as_slice))?;
+            let mut definitions = Definitions::default();
+            checkpoint(&mut definitions);
+            let segment = self.log.append_all(definitions.records())?;
             self.unsynced = true;
             self.last_ms.entry(segment).or_insert(i64::MIN);
-            self.rows.reset();
+            self.rows.begin_segment();
             // All of it was in the checkpoint.
             self.pending.clear();
             self.segment = Segment::Ready;
@@ -138,10 +128,23 @@ impl Wal {
         Ok(())
     }
 
-    /// Adds a row to the next write. [`Wal::prepare`] has gone well before.
-    pub fn put_row(&mut self, time_ms: i64, series: &[SeriesRef], row: &[f64]) {
-        self.rows.put(time_ms, series, row, &mut self.records, &mut self.ends);
-        self.rows_last_ms = self.rows_last_ms.max(time_ms);
+    /// The epoch of the rows that are claimed next.
+    pub fn epoch(&mut self) -> u32 {
+        self.rows.epoch()
+    }
+
+    /// Adds a row to the next write.
+    pub fn put_row(&mut self, time_ms: i64, row: &RowBuffer) {
+        self.rows.put(time_ms, row, &mut self.records, &mut self.ends);
+        self.records_last_ms = self.records_last_ms.max(time_ms);
+    }
+
+    /// Adds late samples to the next write.
+    pub fn put_late(&mut self, samples: &[LateSample]) {
+        let Some(last_ms) = samples.iter().map(|s| s.time_ms).max() else { return };
+        record::put_late(samples, &mut self.records);
+        self.ends.push(self.records.len());
+        self.records_last_ms = self.records_last_ms.max(last_ms);
     }
 
     /// Writes what waits, with one write(2): all of it, or nothing.
@@ -150,21 +153,21 @@ impl Wal {
             return Ok(());
         }
         let mut start = 0;
-        let rows = self.ends.iter().map(|&end| &self.records[std::mem::replace(&mut start, end)..end]);
-        let result = self.log.append_all(self.pending.iter().map(Vec::as_slice).chain(rows));
+        let records = self.ends.iter().map(|&end| &self.records[std::mem::replace(&mut start, end)..end]);
+        let result = self.log.append_all(self.pending.records().chain(records));
         match &result {
             Ok(segment) => {
                 self.pending.clear();
                 self.unsynced = true;
                 let last = self.last_ms.entry(*segment).or_insert(i64::MIN);
-                *last = self.rows_last_ms.max(*last);
+                *last = self.records_last_ms.max(*last);
             }
             // The rows that later ones would build on are not there.
-            Err(_) => self.rows.reset(),
+            Err(_) => self.rows.forget(),
         }
         self.records.clear();
         self.ends.clear();
-        self.rows_last_ms = i64::MIN;
+        self.records_last_ms = i64::MIN;
         result.map(drop)
     }
 
@@ -177,19 +180,36 @@ impl Wal {
         Ok(())
     }
 
-    /// Lets the next write begin a new segment.
-    pub fn end_segment(&mut self) {
+    /// Lets the next write begin a new segment. Gives the number of the last one so far.
+    pub fn end_segment(&mut self) -> u64 {
         self.segment = Segment::Wanted;
+        self.last_ms.keys().next_back().copied().unwrap_or(0)
     }
 
-    /// Removes the segments of which all samples are before `sealed_until_ms`.
-    pub fn remove_sealed(&mut self, sealed_until_ms: i64) -> Result<(), LogError> {
-        let kept = self.last_ms.iter().find(|(_, last)| **last >= sealed_until_ms).map(|(n, _)| *n);
+    /// Tells that slots may get other series from now on.
+    pub fn forget_layouts(&mut self) {
+        self.rows.forget();
+    }
+
+    /// Removes the segments up to number `last` of which all samples are before
+    /// `sealed_until_ms`. Says whether none but the newest is left, and that too is sealed.
+    pub fn remove_sealed(&mut self, last: u64, sealed_until_ms: i64) -> Result<bool, LogError> {
+        let stays = |(number, last_ms): &(&u64, &i64)| **last_ms >= sealed_until_ms || **number > last;
+        let kept = self.last_ms.iter().find(stays).map(|(number, _)| *number);
         let newest = self.last_ms.keys().next_back().copied();
         if let Some(keep_from) = kept.or(newest) {
             self.log.remove_before(keep_from)?;
             self.last_ms = self.last_ms.split_off(&keep_from);
         }
+        Ok(kept.is_none())
+    }
+
+    /// Removes all segments there are; an empty one keeps the numbers growing.
+    pub fn remove_all(&mut self) -> Result<(), LogError> {
+        let empty = self.log.start_segment()?;
+        self.segment = Segment::Wanted;
+        self.log.remove_before(empty)?;
+        self.last_ms.clear();
         Ok(())
     }
 
@@ -197,13 +217,11 @@ impl Wal {
     pub fn bytes(&self) -> u64 {
         self.log.bytes()
     }
-}
 
-/// Everything a segment of the log must know.
-#[derive(Debug, Default)]
-pub struct Checkpoint {
-    pub series: Vec<(SeriesRef, Labels)>,
-    pub metadata: Vec<MetricMetadata>,
+    /// About how much memory it takes.
+    pub fn heap_bytes(&self) -> usize {
+        self.rows.heap_bytes() + self.records.capacity() + self.ends.capacity() * 8
+    }
 }
 
 struct LastTime<'a> {
@@ -216,9 +234,14 @@ impl Replay for LastTime<'_> {
         self.inner.series(labels)
     }
 
-    fn row(&mut self, time_ms: i64, series: &[Option<SeriesRef>], values: &[f64]) {
+    fn row(&mut self, time_ms: i64, samples: &[(SeriesRef, u64)]) {
         *self.last = (*self.last).max(time_ms);
-        self.inner.row(time_ms, series, values);
+        self.inner.row(time_ms, samples);
+    }
+
+    fn late(&mut self, series: SeriesRef, time_ms: i64, bits: u64) {
+        *self.last = (*self.last).max(time_ms);
+        self.inner.late(series, time_ms, bits);
     }
 
     fn metadata(&mut self, metadata: MetricMetadata) {

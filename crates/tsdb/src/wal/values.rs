@@ -1,15 +1,12 @@
-//! Values of one row of the WAL, each told by how it differs from the value that the same
-//! series had in the row before.
+//! How a value is told by its difference from the value before: a code of four bits, and the
+//! bytes that the code announces. Rows of the WAL and the samples in the head share it.
 //!
-//! A tag of four bits per value (two to a byte, the first in the low half), then the bytes that
-//! the tags announce. Fast rather than small: rows are written once a second and live for
-//! minutes.
+//! Fast rather than small: this is written for every sample, and lives for minutes. Invariant:
+//! [`decode`] gives back the very bits that [`encode`] was given, for any bits whatsoever.
 
-use vedette_model::{STALE_NAN_BITS, is_stale, stale_nan};
+use vedette_model::STALE_NAN_BITS;
 
-use crate::bytes::Cursor;
-
-const SAME: u8 = 0;
+pub const SAME: u8 = 0;
 /// Differences of whole numbers.
 const INTEGER_8: u8 = 1;
 const INTEGER_16: u8 = 2;
@@ -22,130 +19,134 @@ const MILLIONTHS_32: u8 = 6;
 const RAW: u8 = 7;
 /// XOR with the value before, of which only the highest 2 to 4 bytes are not zero.
 const XOR_HIGH_2: u8 = 8;
+const XOR_HIGH_4: u8 = 10;
 /// XOR with the value before, of which only the lowest 5 to 7 bytes are not zero.
 const XOR_LOW_5: u8 = 11;
+const XOR_LOW_7: u8 = 13;
+/// Between 16 and 32 bits, as many counters of bytes need.
+const INTEGER_24: u8 = 14;
 const STALE: u8 = 15;
 
-/// Appends `values`, and keeps them in `before`, which is as long.
-pub fn encode(before: &mut [f64], values: &[f64], out: &mut Vec<u8>) {
-    let tags_at = out.len();
-    out.resize(tags_at + values.len().div_ceil(2), 0);
-    for (i, (before, &value)) in before.iter_mut().zip(values).enumerate() {
-        let tag = encode_one(*before, value, out);
-        out[tags_at + i / 2] |= tag << (i % 2 * 4);
-        *before = value;
+/// Bytes that follow each code.
+const BYTES: [u8; 16] = [0, 1, 2, 4, 1, 2, 4, 8, 2, 3, 4, 5, 6, 7, 3, 0];
+
+/// Scaled values from here on are not counted in units.
+const UNITS_MAX: f64 = (1u64 << 51) as f64;
+
+/// Added and taken away again, this rounds a number below [`UNITS_MAX`] to the nearest whole
+/// one, ties to even.
+const ROUNDING: f64 = 3.0 * (1u64 << 51) as f64;
+
+/// A value as its code and what follows, in the lowest bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Coded {
+    pub code: u8,
+    pub payload: u64,
+}
+
+impl Coded {
+    /// Bytes of the payload.
+    pub fn bytes(self) -> usize {
+        payload_bytes(self.code)
     }
 }
 
-/// Replaces the values in `before` by those of the row; `None` when the bytes are damaged.
-pub fn decode(cursor: &mut Cursor<'_>, before: &mut [f64]) -> Option<()> {
-    let tags = cursor.take(before.len().div_ceil(2))?;
-    for (i, value) in before.iter_mut().enumerate() {
-        let tag = tags[i / 2] >> (i % 2 * 4) & 15;
-        *value = decode_one(*value, tag, cursor)?;
-    }
-    Some(())
+/// Bytes that follow a code, of which the low four bits count.
+pub fn payload_bytes(code: u8) -> usize {
+    usize::from(BYTES[usize::from(code & 15)])
 }
 
-fn encode_one(before: f64, value: f64, out: &mut Vec<u8>) -> u8 {
-    let xor = before.to_bits() ^ value.to_bits();
-    if xor == 0 {
-        return SAME;
+/// Tells the value with these bits by the one before.
+#[inline]
+pub fn encode(before: u64, bits: u64) -> Coded {
+    if before == bits {
+        return Coded { code: SAME, payload: 0 };
     }
-    if let Some(step) = step(before, value, 1.0) {
-        if let Ok(step) = i8::try_from(step) {
-            out.push(step as u8);
-            return INTEGER_8;
+    encode_changed(before, bits)
+}
+
+#[inline(never)]
+fn encode_changed(before: u64, bits: u64) -> Coded {
+    if let Some(step) = step(before, bits, 1.0) {
+        let payload = step as u64;
+        if step == i64::from(step as i8) {
+            return Coded { code: INTEGER_8, payload: payload & 0xff };
         }
-        if let Ok(step) = i16::try_from(step) {
-            out.extend_from_slice(&step.to_le_bytes());
-            return INTEGER_16;
+        if step == i64::from(step as i16) {
+            return Coded { code: INTEGER_16, payload: payload & 0xffff };
         }
-        if let Ok(step) = i32::try_from(step) {
-            out.extend_from_slice(&step.to_le_bytes());
-            return INTEGER_32;
+        if step == (step << 40) >> 40 {
+            return Coded { code: INTEGER_24, payload: payload & 0xff_ffff };
         }
-    } else if let Some(step) = step(before, value, 1e2) {
-        if let Ok(step) = i8::try_from(step) {
-            out.push(step as u8);
-            return HUNDREDTHS_8;
+        if step == i64::from(step as i32) {
+            return Coded { code: INTEGER_32, payload: payload & 0xffff_ffff };
         }
-        if let Ok(step) = i16::try_from(step) {
-            out.extend_from_slice(&step.to_le_bytes());
-            return HUNDREDTHS_16;
+    } else if let Some(step) = step(before, bits, 1e2).filter(|&s| s == i64::from(s as i16)) {
+        let payload = step as u64;
+        if step == i64::from(step as i8) {
+            return Coded { code: HUNDREDTHS_8, payload: payload & 0xff };
         }
-    } else if let Some(step) = step(before, value, 1e6).and_then(|s| i32::try_from(s).ok()) {
-        out.extend_from_slice(&step.to_le_bytes());
-        return MILLIONTHS_32;
+        return Coded { code: HUNDREDTHS_16, payload: payload & 0xffff };
+    } else if let Some(step) = step(before, bits, 1e6).filter(|&s| s == i64::from(s as i32)) {
+        return Coded { code: MILLIONTHS_32, payload: step as u64 & 0xffff_ffff };
     }
-    if value.to_bits() == STALE_NAN_BITS {
-        return STALE;
+    if bits == STALE_NAN_BITS {
+        return Coded { code: STALE, payload: 0 };
     }
-    let bytes = xor.to_be_bytes();
-    let high = 8 - (xor.trailing_zeros() / 8) as usize;
-    let low = 8 - (xor.leading_zeros() / 8) as usize;
+    let xor = before ^ bits;
+    let high = 8 - xor.trailing_zeros() / 8;
+    let low = 8 - xor.leading_zeros() / 8;
     if high <= 4 {
         let high = high.max(2);
-        out.extend_from_slice(&bytes[..high]);
-        return XOR_HIGH_2 + (high - 2) as u8;
+        Coded { code: XOR_HIGH_2 + (high - 2) as u8, payload: xor >> (64 - 8 * high) }
+    } else if low <= 7 {
+        Coded { code: XOR_LOW_5 + (low.max(5) - 5) as u8, payload: xor }
+    } else {
+        Coded { code: RAW, payload: bits }
     }
-    if low <= 7 {
-        let low = low.max(5);
-        out.extend_from_slice(&bytes[8 - low..]);
-        return XOR_LOW_5 + (low - 5) as u8;
-    }
-    out.extend_from_slice(&value.to_bits().to_le_bytes());
-    RAW
 }
 
-fn decode_one(before: f64, tag: u8, cursor: &mut Cursor<'_>) -> Option<f64> {
-    Some(match tag {
+/// The bits of the value that is told so. The payload has no bits beyond its bytes.
+#[inline]
+pub fn decode(before: u64, coded: Coded) -> u64 {
+    let Coded { code, payload } = coded;
+    match code {
         SAME => before,
-        INTEGER_8 => stepped(before, i64::from(cursor.byte()? as i8), 1.0),
-        INTEGER_16 => stepped(before, i64::from(i16::from_le_bytes(array(cursor)?)), 1.0),
-        INTEGER_32 => stepped(before, i64::from(i32::from_le_bytes(array(cursor)?)), 1.0),
-        HUNDREDTHS_8 => stepped(before, i64::from(cursor.byte()? as i8), 1e2),
-        HUNDREDTHS_16 => stepped(before, i64::from(i16::from_le_bytes(array(cursor)?)), 1e2),
-        MILLIONTHS_32 => stepped(before, i64::from(i32::from_le_bytes(array(cursor)?)), 1e6),
-        RAW => f64::from_bits(cursor.u64()?),
-        STALE => stale_nan(),
-        XOR_HIGH_2..XOR_LOW_5 => {
-            let n = usize::from(tag - XOR_HIGH_2) + 2;
-            let mut bytes = [0; 8];
-            bytes[..n].copy_from_slice(cursor.take(n)?);
-            f64::from_bits(before.to_bits() ^ u64::from_be_bytes(bytes))
-        }
-        _ => {
-            let n = usize::from(tag - XOR_LOW_5) + 5;
-            let mut bytes = [0; 8];
-            bytes[8 - n..].copy_from_slice(cursor.take(n)?);
-            f64::from_bits(before.to_bits() ^ u64::from_be_bytes(bytes))
-        }
-    })
+        INTEGER_8 => stepped(before, i64::from(payload as i8), 1.0),
+        INTEGER_16 => stepped(before, i64::from(payload as i16), 1.0),
+        INTEGER_24 => stepped(before, (payload << 40) as i64 >> 40, 1.0),
+        INTEGER_32 => stepped(before, i64::from(payload as i32), 1.0),
+        HUNDREDTHS_8 => stepped(before, i64::from(payload as i8), 1e2),
+        HUNDREDTHS_16 => stepped(before, i64::from(payload as i16), 1e2),
+        MILLIONTHS_32 => stepped(before, i64::from(payload as i32), 1e6),
+        XOR_HIGH_2..=XOR_HIGH_4 => before ^ payload << (64 - 8 * u32::from(code - XOR_HIGH_2 + 2)),
+        XOR_LOW_5..=XOR_LOW_7 => before ^ payload,
+        STALE => STALE_NAN_BITS,
+        _ => payload,
+    }
 }
 
-fn array<const N: usize>(cursor: &mut Cursor<'_>) -> Option<[u8; N]> {
-    cursor.take(N)?.try_into().ok()
+/// Units of `1 / scale` between two values, if [`stepped`] makes exactly the second of them.
+fn step(before: u64, bits: u64, scale: f64) -> Option<i64> {
+    let step = units(f64::from_bits(bits), scale) - units(f64::from_bits(before), scale);
+    (stepped(before, step, scale) == bits).then_some(step)
 }
 
-/// Units of `1 / scale` from `before` to `value`, if [`stepped`] makes exactly `value` of them.
-fn step(before: f64, value: f64, scale: f64) -> Option<i64> {
-    let step = units(value, scale).wrapping_sub(units(before, scale));
-    (!is_stale(value) && stepped(before, step, scale).to_bits() == value.to_bits()).then_some(step)
+fn stepped(before: u64, step: i64, scale: f64) -> u64 {
+    let value = (units(f64::from_bits(before), scale) + step) as f64;
+    (if scale == 1.0 { value } else { value / scale }).to_bits()
 }
 
-fn stepped(before: f64, step: i64, scale: f64) -> f64 {
-    units(before, scale).wrapping_add(step) as f64 / scale
-}
-
-/// Saturates; what that spoils is noticed by [`step`].
+/// The nearest number of units; 0 for what is too large or no number.
 fn units(value: f64, scale: f64) -> i64 {
-    (value * scale).round() as i64
+    let scaled = value * scale;
+    if scaled.abs() < UNITS_MAX { ((scaled + ROUNDING) - ROUNDING) as i64 } else { 0 }
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use vedette_model::stale_nan;
 
     use super::*;
 
@@ -158,6 +159,7 @@ mod tests {
             Just(f64::INFINITY),
             any::<i32>().prop_map(f64::from),
             (-40_000i64..40_000).prop_map(|v| v as f64 / 100.0),
+            any::<i64>().prop_map(|v| (v >> 8) as f64),
             any::<i32>().prop_map(|v| f64::from(v) / 1e6),
             any::<f32>().prop_map(f64::from),
         ]
@@ -165,28 +167,22 @@ mod tests {
 
     proptest! {
         #[test]
-        fn rows_come_back_bit_by_bit(
-            rows in proptest::collection::vec(proptest::collection::vec(any_value(), 7), 1..20)
-        ) {
-            let (mut writer, mut reader) = (vec![0.0; 7], vec![0.0; 7]);
-            for row in rows {
-                let mut out = Vec::new();
-                encode(&mut writer, &row, &mut out);
-                let mut cursor = Cursor::new(&out);
-                prop_assert_eq!(decode(&mut cursor, &mut reader), Some(()));
-                prop_assert_eq!(cursor.remaining(), 0);
-                let bits = |v: &[f64]| v.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
-                prop_assert_eq!(bits(&reader), bits(&row));
+        fn values_come_back_bit_by_bit(values in proptest::collection::vec(any_value(), 1..40)) {
+            let mut before = 0;
+            for value in values {
+                let coded = encode(before, value.to_bits());
+                prop_assert!(coded.code < 16);
+                prop_assert!(coded.bytes() == 8 || coded.payload >> (8 * coded.bytes()) == 0);
+                prop_assert_eq!(decode(before, coded), value.to_bits());
+                before = value.to_bits();
             }
         }
 
         #[test]
-        fn garbage_never_panics(
-            bytes in proptest::collection::vec(any::<u8>(), 0..80),
-            before in proptest::collection::vec(any_value(), 0..20),
-        ) {
-            let mut before = before;
-            let _ = decode(&mut Cursor::new(&bytes), &mut before);
+        fn any_payload_decodes(before in any_value(), code in 0u8..16, payload in any::<u64>()) {
+            let bytes = payload_bytes(code);
+            let payload = if bytes == 8 { payload } else { payload & ((1 << (8 * bytes)) - 1) };
+            let _ = decode(before.to_bits(), Coded { code, payload });
         }
     }
 
@@ -196,15 +192,16 @@ mod tests {
             (5.0, 5.0, 0),
             (1e9, 1e9 + 100.0, 1),
             (1e9, 1e9 + 1500.0, 2),
-            (2e9, 2.5e9, 8),
+            (1e9, 1e9 + 1_500_000.0, 3),
+            (2e9, 2.5e9, 4),
             (1234.56, 1235.56, 1),
             (1234.56, 1240.01, 2),
             (12.345_678, 13.345_01, 4),
+            (0.0, 0.5, 1),
             (1.0, stale_nan(), 0),
         ] {
-            let mut out = Vec::new();
-            encode(&mut [before], &[value], &mut out);
-            assert!(out.len() <= 1 + bytes, "{before} {value}: {} bytes", out.len());
+            let coded = encode(f64::to_bits(before), f64::to_bits(value));
+            assert!(coded.bytes() <= bytes, "{before} {value}: {coded:?}");
         }
     }
 }

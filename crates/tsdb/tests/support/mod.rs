@@ -16,6 +16,7 @@ pub const START_MS: i64 = 1_700_000_000_000 / 3_600_000 * 3_600_000;
 
 /// A machine with a store.
 pub struct Machine {
+    pub seed: u64,
     pub fs: SimFs,
     pub clock: ManualClock,
     pub config: Config,
@@ -28,9 +29,11 @@ impl Machine {
             segment_span_ms: 8_000,
             compaction_spans_ms: vec![16_000, 64_000],
             retention_ms: 3_600_000,
+            out_of_order_ms: 30_000,
+            shards: 2,
             ..Config::new("data")
         };
-        Self { fs: SimFs::new(seed), clock: ManualClock::at(START_MS * 1_000_000), config }
+        Self { seed, fs: SimFs::new(seed), clock: ManualClock::at(START_MS * 1_000_000), config }
     }
 
     pub fn open(&self) -> Result<(Tsdb, Recovery), Error> {
@@ -62,7 +65,7 @@ pub fn append(store: &Tsdb, time_ms: i64, samples: &[(usize, f64)]) -> Result<Ap
     let refs: Vec<SeriesRef> =
         samples.iter().map(|(n, _)| store.series(&series_labels(*n))).collect::<Result<_, _>>()?;
     let values: Vec<f64> = samples.iter().map(|(_, v)| *v).collect();
-    store.append(&[RefRow { time_ms, refs: &refs, values: &values }])
+    store.append(&[RefRow::new(time_ms, &refs, &values)])
 }
 
 pub fn everything() -> Select {

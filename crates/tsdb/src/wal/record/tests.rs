@@ -1,11 +1,18 @@
 use proptest::prelude::*;
 
-use super::*;
+use super::{
+    super::{
+        rows::{RowBuffer, RowEncoder},
+        values,
+    },
+    *,
+};
 
 #[derive(Default, Debug, PartialEq)]
 struct Seen {
     series: Vec<Labels>,
     samples: Vec<(i64, u64, u64)>,
+    late: Vec<(i64, u64, u64)>,
     metadata: Vec<MetricMetadata>,
 }
 
@@ -16,12 +23,12 @@ impl Replay for Seen {
         Some(SeriesRef(labels.get("n")?.parse::<u64>().ok()? + 1000))
     }
 
-    fn row(&mut self, time_ms: i64, series: &[Option<SeriesRef>], values: &[f64]) {
-        for (reference, value) in series.iter().zip(values) {
-            if let Some(reference) = reference {
-                self.samples.push((time_ms, reference.0 - 1000, value.to_bits()));
-            }
-        }
+    fn row(&mut self, time_ms: i64, samples: &[(SeriesRef, u64)]) {
+        self.samples.extend(samples.iter().map(|(series, bits)| (time_ms, series.0 - 1000, *bits)));
+    }
+
+    fn late(&mut self, series: SeriesRef, time_ms: i64, bits: u64) {
+        self.late.push((time_ms, series.0 - 1000, bits));
     }
 
     fn metadata(&mut self, metadata: MetricMetadata) {
@@ -29,39 +36,72 @@ impl Replay for Seen {
     }
 }
 
-fn labels(n: u64) -> Labels {
-    Labels::from_pairs([("__name__", "m"), ("n", &n.to_string())])
+fn definitions(numbers: std::ops::Range<u32>) -> Vec<Vec<u8>> {
+    let mut definitions = Definitions::default();
+    for n in numbers {
+        let n_text = n.to_string();
+        definitions.define(n, [("__name__", "m"), ("n", n_text.as_str())].into_iter());
+    }
+    definitions.records().map(<[u8]>::to_vec).collect()
 }
 
-fn definitions(numbers: std::ops::Range<u64>) -> Vec<u8> {
-    let all: Vec<_> = numbers.map(|n| (SeriesRef(n), labels(n))).collect();
-    let mut out = Vec::new();
-    put_series(all.iter().map(|(r, l)| (*r, l)), &mut out);
-    out
+fn reader(numbers: std::ops::Range<u32>) -> (Decoder, Seen) {
+    let (mut decoder, mut seen) = (Decoder::default(), Seen::default());
+    for record in definitions(numbers) {
+        assert_eq!(decoder.read(1, &record, &mut seen), Some(()));
+    }
+    (decoder, seen)
 }
 
-fn records<'a>(bytes: &'a [u8], ends: &[usize]) -> Vec<&'a [u8]> {
-    let mut start = 0;
-    ends.iter().map(|&end| &bytes[std::mem::replace(&mut start, end)..end]).collect()
+/// Writes rows as an appender does, with the last values that the head would keep.
+#[derive(Default)]
+struct Writer {
+    encoder: RowEncoder,
+    last: HashMap<u32, (u32, u64)>,
+    row: RowBuffer,
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Writer {
+    fn put(&mut self, time_ms: i64, samples: &[(u32, f64)]) {
+        self.row.clear();
+        let epoch = self.encoder.epoch();
+        for &(slot, value) in samples {
+            let last = self.last.entry(slot).or_default();
+            let known = last.0 == epoch;
+            let base = if known { last.1 } else { 0 };
+            self.row.push(slot, base, known, values::encode(base, value.to_bits()));
+            *last = (epoch, value.to_bits());
+        }
+        self.encoder.put(time_ms, &self.row, &mut self.bytes, &mut self.ends);
+    }
+
+    fn records(&self) -> Vec<&[u8]> {
+        let mut start = 0;
+        self.ends.iter().map(|&end| &self.bytes[std::mem::replace(&mut start, end)..end]).collect()
+    }
 }
 
 proptest! {
     #[test]
     fn rows_come_back(
         rows in proptest::collection::vec(
-            (any::<i64>(), 0usize..4, proptest::collection::vec(any::<f64>(), 5)), 1..150)
+            (any::<i64>(), 0usize..4, proptest::collection::vec(any::<f64>(), 4), proptest::bool::weighted(0.1)),
+            1..150)
     ) {
-        let layouts: [&[u64]; 4] = [&[1, 2, 3], &[3, 2, 1, 0], &[4], &[1, 4, 3]];
-        let mut encoder = RowEncoder::default();
-        let (mut bytes, mut ends, mut expected) = (Vec::new(), Vec::new(), Vec::new());
-        for (time, layout, values) in &rows {
-            let series: Vec<SeriesRef> = layouts[*layout].iter().map(|&n| SeriesRef(n)).collect();
-            encoder.put(*time, &series, &values[..series.len()], &mut bytes, &mut ends);
-            expected.extend(series.iter().zip(values).map(|(s, v)| (*time, s.0, v.to_bits())));
+        let layouts: [&[u32]; 4] = [&[1, 2, 3], &[3, 2, 1, 0], &[4], &[1, 4, 3]];
+        let (mut writer, mut expected) = (Writer::default(), Vec::new());
+        for (time, layout, values, forget) in &rows {
+            let samples: Vec<_> = layouts[*layout].iter().copied().zip(values.iter().copied()).collect();
+            if *forget {
+                writer.encoder.forget();
+            }
+            writer.put(*time, &samples);
+            expected.extend(samples.iter().map(|(s, v)| (*time, u64::from(*s), v.to_bits())));
         }
-        let (mut decoder, mut seen) = (Decoder::default(), Seen::default());
-        prop_assert_eq!(decoder.read(1, &compress(definitions(0..5)), &mut seen), Some(()));
-        for record in records(&bytes, &ends) {
+        let (mut decoder, mut seen) = reader(0..5);
+        for record in writer.records() {
             prop_assert_eq!(decoder.read(1, record, &mut seen), Some(()));
         }
         prop_assert_eq!(seen.samples, expected);
@@ -69,37 +109,75 @@ proptest! {
 
     #[test]
     fn a_lost_record_never_makes_wrong_samples(
-        lost in 0usize..200,
-        values in proptest::collection::vec(any::<f64>(), 200),
+        lost in 0usize..300,
+        values in proptest::collection::vec((any::<f64>(), any::<bool>()), 300),
     ) {
-        let mut encoder = RowEncoder::default();
-        let (mut bytes, mut ends, mut expected) = (Vec::new(), Vec::new(), Vec::new());
-        for (time, value) in values.iter().enumerate() {
-            encoder.put(time as i64, &[SeriesRef(1)], &[*value], &mut bytes, &mut ends);
-            expected.push((time as i64, 1, value.to_bits()));
+        let (mut writer, mut expected) = (Writer::default(), Vec::new());
+        for (time, (value, both)) in values.iter().enumerate() {
+            let samples = [(1, *value), (2, *value)];
+            let samples = if *both { &samples[..] } else { &samples[..1] };
+            if time % 100 == 99 {
+                writer.encoder.forget();
+            }
+            writer.put(time as i64, samples);
+            expected.extend(samples.iter().map(|(s, v)| (time as i64, u64::from(*s), v.to_bits())));
         }
-        let (mut decoder, mut seen) = (Decoder::default(), Seen::default());
-        decoder.read(1, &definitions(0..5), &mut seen);
-        for (i, record) in records(&bytes, &ends).into_iter().enumerate() {
+        let (mut decoder, mut seen) = reader(0..5);
+        for (i, record) in writer.records().into_iter().enumerate() {
             if i != lost {
                 let _ = decoder.read(1, record, &mut seen);
             }
         }
         prop_assert!(seen.samples.iter().all(|s| expected.contains(s)));
-        if lost > 0 {
-            prop_assert!(seen.samples.len() >= 200 - KEY_ROW_EVERY as usize, "{}", seen.samples.len());
+        // What was lost is over with the epoch.
+        let after = |samples: &[(i64, u64, u64)]| samples.iter().filter(|s| s.0 >= 200).count();
+        if lost < 100 {
+            prop_assert_eq!(after(&seen.samples), after(&expected));
         }
+    }
+
+    #[test]
+    fn late_samples_come_back(
+        samples in proptest::collection::vec((0u32..5, any::<i64>(), any::<u64>()), 1..50)
+    ) {
+        let samples: Vec<_> =
+            samples.into_iter().map(|(slot, time_ms, bits)| LateSample { slot, time_ms, bits }).collect();
+        let mut record = Vec::new();
+        put_late(&samples, &mut record);
+        let (mut decoder, mut seen) = reader(0..5);
+        prop_assert_eq!(decoder.read(1, &record, &mut seen), Some(()));
+        let expected: Vec<_> = samples.iter().map(|s| (s.time_ms, u64::from(s.slot), s.bits)).collect();
+        prop_assert_eq!(seen.late, expected);
     }
 
     #[test]
     fn garbage_never_panics(
         mut bytes in proptest::collection::vec(any::<u8>(), 1..200),
-        kind in 0u8..7,
+        kind in 0u8..12,
     ) {
         bytes[0] = kind;
-        let (mut decoder, mut seen) = (Decoder::default(), Seen::default());
-        decoder.read(1, &definitions(0..5), &mut seen);
+        let (mut decoder, mut seen) = reader(0..5);
         let _ = decoder.read(1, &bytes, &mut seen);
+        let _ = decoder.read(1, &bytes, &mut seen);
+    }
+
+    #[test]
+    fn damaged_rows_never_panic(
+        at in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+        values in proptest::collection::vec(any::<f64>(), 10),
+    ) {
+        let mut writer = Writer::default();
+        for (time, value) in values.iter().enumerate() {
+            writer.put(time as i64, &[(1, *value), (2, 5.0), (3, *value)]);
+        }
+        let (mut decoder, mut seen) = reader(0..5);
+        let records: Vec<Vec<u8>> = writer.records().into_iter().map(<[u8]>::to_vec).collect();
+        for mut record in records {
+            let place = at.index(record.len());
+            record[place] ^= byte;
+            let _ = decoder.read(1, &record, &mut seen);
+        }
     }
 }
 
@@ -109,37 +187,44 @@ fn metadata_comes_back_and_another_segment_forgets_series() {
         family: "up".to_owned(),
         kind: MetricKind::StateSet,
         unit: "seconds".to_owned(),
-        help: "Whether it is up.".repeat(20),
+        help: "Whether it is up.".repeat(2000),
     };
-    let mut record = Vec::new();
-    put_metadata([&metadata].into_iter(), &mut record);
-    let (mut decoder, mut seen) = (Decoder::default(), Seen::default());
-    let small = compress(record.clone());
-    assert!(small.len() < record.len());
-    assert_eq!(decoder.read(1, &small, &mut seen), Some(()));
+    let mut definitions = Definitions::default();
+    definitions.tell([&metadata].into_iter());
+    let record = definitions.records().next().unwrap().to_vec();
+    assert_eq!(record[0], COMPRESSED);
+    let (mut decoder, mut seen) = reader(0..5);
+    assert_eq!(decoder.read(1, &record, &mut seen), Some(()));
     assert_eq!(seen.metadata, [metadata]);
-    decoder.read(1, &definitions(0..5), &mut seen);
-    let (mut bytes, mut ends) = (Vec::new(), Vec::new());
-    RowEncoder::default().put(1, &[SeriesRef(1)], &[1.0], &mut bytes, &mut ends);
-    for record in records(&bytes, &ends) {
+    let mut writer = Writer::default();
+    writer.put(1, &[(1, 1.0)]);
+    for record in writer.records() {
         let _ = decoder.read(2, record, &mut seen);
     }
     assert_eq!(seen.samples, []);
 }
 
 #[test]
-fn layouts_are_forgotten_before_they_are_too_many() {
-    let mut encoder = RowEncoder::default();
-    let (mut bytes, mut ends) = (Vec::new(), Vec::new());
-    let rows = LAYOUTS_MAX as u64 * 2 + 5;
-    for n in 0..rows {
-        encoder.put(n as i64, &[SeriesRef(n % 5), SeriesRef(n)], &[1.0, n as f64], &mut bytes, &mut ends);
+fn many_series_are_defined_in_several_compressed_records() {
+    let records = definitions(0..200_000);
+    assert!(records.len() > 1 && records.iter().map(Vec::len).sum::<usize>() < 1_500_000);
+    let (_, seen) = reader(0..200_000);
+    assert_eq!(seen.series.len(), 200_000);
+}
+
+#[test]
+fn lists_that_do_not_come_again_get_no_layout() {
+    let mut writer = Writer::default();
+    for n in 0..20_000u32 {
+        writer.put(i64::from(n), &[(n % 5, 1.0), (n + 5, f64::from(n))]);
+        writer.put(i64::from(n), &[(1, f64::from(n)), (2, 1.0)]);
     }
-    assert!(encoder.layouts.len() <= LAYOUTS_MAX);
-    let (mut decoder, mut seen) = (Decoder::default(), Seen::default());
-    decoder.read(1, &definitions(0..rows), &mut seen);
-    for record in records(&bytes, &ends) {
+    let layouts = writer.records().iter().filter(|r| r[0] == LAYOUT).count();
+    assert!((1..100).contains(&layouts), "{layouts}");
+    assert!(writer.encoder.heap_bytes() < 200_000);
+    let (mut decoder, mut seen) = reader(0..20_005);
+    for record in writer.records() {
         assert_eq!(decoder.read(1, record, &mut seen), Some(()));
     }
-    assert_eq!(seen.samples.len() as u64, rows * 2);
+    assert_eq!(seen.samples.len(), 80_000);
 }
