@@ -5,7 +5,7 @@
 //! clock of a small machine would say little.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     sync::atomic::{AtomicU32, AtomicU64, Ordering},
     time::Duration,
 };
@@ -32,6 +32,9 @@ const READY_LIMIT: Duration = Duration::from_secs(300);
 const REST: Duration = Duration::from_millis(30);
 const REST_SECONDS: u32 = 5;
 const REST_LIMIT: Duration = Duration::from_secs(240);
+/// A minute of the load takes at least this long, so that what a program does every few minutes it
+/// does as often as in life, and not once for hours at a time.
+const MINUTE_MIN: Duration = Duration::from_millis(150);
 /// How often a request that the server cannot take now is sent again.
 const ATTEMPTS_MAX: u32 = 200;
 
@@ -192,7 +195,7 @@ fn send(load: &Load, program: &Program) -> Result<u64> {
             .map(|n| {
                 let (steps, retries) = (&steps, &retries);
                 scope.spawn(move || {
-                    let result = send_file(&load.files[n], n, steps, retries, program);
+                    let result = send_file(load, n, steps, retries, program);
                     steps[n].store(u32::MAX, Ordering::Release);
                     result
                 })
@@ -209,8 +212,9 @@ fn send(load: &Load, program: &Program) -> Result<u64> {
     Ok(retries.into_inner())
 }
 
+#[expect(clippy::disallowed_methods, reason = "a bench measures real time")]
 fn send_file(
-    file: &PathBuf,
+    load: &Load,
     number: usize,
     steps: &[AtomicU32],
     retries: &AtomicU64,
@@ -222,15 +226,18 @@ fn send_file(
         remote_write::CONTENT_ENCODING,
         remote_write::VERSION
     );
-    let mut requests = Requests::open(file)?;
+    let mut requests = Requests::open(&load.files[number])?;
     let mut client = Client::new(program.address);
     let mut sent = 0;
+    let begun = std::time::Instant::now();
+    let step_min = MINUTE_MIN.mul_f64(load.shape.interval_ms as f64 / 60_000.0);
     while let Some(request) = requests.next()? {
         steps[number].store(request.step, Ordering::Release);
         // In life both connections are at the same time of day.
         while steps.iter().any(|s| s.load(Ordering::Acquire).saturating_add(1) < request.step) {
             std::thread::sleep(Duration::from_micros(100));
         }
+        std::thread::sleep((step_min * request.step).saturating_sub(begun.elapsed()));
         let mut attempt = 0;
         loop {
             let (status, text) = client.post("/api/v1/write", &headers, &request.bytes)?;
@@ -305,7 +312,8 @@ fn explain(measured: &[(Kind, Measured)]) {
     }
     if measured.iter().any(|(_, m)| m.disk.all_bytes > 0) {
         println!(
-            "CPU: user and system time of the process from the first request until it was at rest.\n\
+            "CPU: user and system time of the process from the first request until it was at rest; a minute of \
+             the load takes at least {MINUTE_MIN:?}.\n\
              Disk: immutable files with their index, no write-ahead log. Prometheus: a snapshot by its admin \
              API, so that the head is a block too; VictoriaMetrics: after /internal/force_merge; Vedette: \
              its segments as they are, per sample in them. None of these is in the CPU figure."
