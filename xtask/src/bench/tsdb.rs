@@ -118,9 +118,9 @@ fn shapes(args: &Bench) -> Vec<Shape> {
     let all = if args.small {
         [shape("steady", 8, 15, 120, 0), shape("wide", 20, 30, 5, 0), shape("churn", 20, 15, 120, 5)]
     } else if args.full {
-        [shape("steady", 80, 15, 1200, 0), shape("wide", 250, 30, 120, 0), shape("churn", 80, 15, 1200, 5)]
+        [shape("steady", 82, 15, 1200, 0), shape("wide", 250, 30, 120, 0), shape("churn", 82, 15, 1200, 5)]
     } else {
-        [shape("steady", 40, 15, 240, 0), shape("wide", 250, 30, 10, 0), shape("churn", 40, 15, 240, 5)]
+        [shape("steady", 20, 15, 720, 0), shape("wide", 250, 30, 10, 0), shape("churn", 20, 15, 720, 5)]
     };
     all.into_iter().filter(|s| is_wanted(&args.load, s.name)).collect()
 }
