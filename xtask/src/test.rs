@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use crate::{
-    Lane, debian, fuzz,
+    Lane, bench, debian, fuzz,
     run::{cargo, check, command, release_binary, target},
     tidy, web,
 };
@@ -93,12 +93,16 @@ fn e2e_with(name: Option<&str>, skips: &mut Vec<String>) -> Result<()> {
     let parts = debian::prepare()?;
     let mut tests =
         cargo(&["test", "--locked", "--package", "vedette-e2e", "--", "--show-output", "--test-threads=1"]);
-    tests.env("VEDETTE_BINARY", binary).env("VEDETTE_PARTS", &parts.root);
+    tests.env("VEDETTE_BINARY", &binary).env("VEDETTE_PARTS", &parts.root);
     tests.env("VEDETTE_MISSING", parts.missing.join("; "));
     if let Some(name) = name {
         tests.arg(name);
     }
-    watched(&mut tests, skips)
+    watched(&mut tests, skips)?;
+    if name.is_none_or(|name| "bench tsdb".contains(name)) {
+        skips.extend(bench::small(&binary)?.map(|reason| format!("bench tsdb: {reason}")));
+    }
+    Ok(())
 }
 
 fn peers(skips: &mut Vec<String>) -> Result<()> {

@@ -90,6 +90,12 @@ struct Found {
     labels: Range<u32>,
 }
 
+impl Found {
+    fn label_range(&self) -> Range<usize> {
+        self.labels.start as usize..self.labels.end as usize
+    }
+}
+
 #[derive(Clone, Copy)]
 struct Sample {
     time_ms: i64,
@@ -126,6 +132,7 @@ struct Outcome {
     duplicates: u64,
     histograms: u64,
     exemplars: u64,
+    refused_exemplars: u64,
     refused: [u64; Reason::ALL.len()],
     /// The first series that was refused, and why.
     example: Option<String>,
@@ -157,8 +164,10 @@ impl RemoteWrite {
             Passage { cache: &self.cache, config, tsdb, metrics, now_ms, outcome: Outcome::default() };
         metrics.write_bytes.add(body.len() as u64);
         let result = passage.run(&mut scratch, body);
-        scratch.clear();
-        self.idle.lock().push(scratch);
+        if scratch.message.len() <= BUFFER_KEPT_BYTES_MAX {
+            scratch.clear();
+            self.idle.lock().push(scratch);
+        }
         metrics.wrote(answer(&result)).inc();
         result
     }
@@ -185,8 +194,14 @@ impl Passage<'_> {
     }
 
     fn store(&mut self, scratch: &mut Scratch, message: &[u8]) -> Result<Written, WriteError> {
-        self.walk(scratch, message).map_err(|e| WriteError::Malformed(e.to_string()))?;
-        self.look_up(scratch, message)?;
+        if !self.walk_guessing(scratch, message) {
+            // A series that only looked as if it ended with a sample, or something is wrong.
+            scratch.clear();
+            self.outcome = Outcome::default();
+            self.walk(scratch, Request::new(message)).map_err(|e| WriteError::Malformed(e.to_string()))?;
+            self.look_up(scratch);
+        }
+        self.find_by_labels(scratch, message)?;
         scratch.fill_rows(&mut self.outcome);
         self.append(scratch, message)?;
         self.store_histograms(scratch);
@@ -195,9 +210,18 @@ impl Passage<'_> {
         Ok(self.outcome.settle(self.metrics))
     }
 
+    /// Walks the message the quick way; gives whether all of it was understood rightly.
+    fn walk_guessing(&mut self, scratch: &mut Scratch, message: &[u8]) -> bool {
+        if self.walk(scratch, Request::guessing(message)).is_err() {
+            return false;
+        }
+        self.look_up(scratch);
+        scratch.misses.iter().all(|&number| scratch.has_whole_labels(number, message))
+    }
+
     /// Notes everything that the message says.
-    fn walk(&mut self, scratch: &mut Scratch, message: &[u8]) -> Result<(), DecodeError> {
-        for item in Request::new(message) {
+    fn walk(&mut self, scratch: &mut Scratch, request: Request<'_>) -> Result<(), DecodeError> {
+        for item in request {
             match item? {
                 Item::Series(series) => self.walk_series(scratch, series)?,
                 Item::Metadata(metadata) => scratch.metadata.push(metadata),
@@ -229,27 +253,24 @@ impl Passage<'_> {
                 }
                 Point::Exemplar(message) => match decode_exemplar(message) {
                     Ok(exemplar) => scratch.exemplars.push((number, exemplar)),
-                    Err(_) => self.metrics.rejected_exemplars.inc(),
+                    Err(_) => self.outcome.refused_exemplars += 1,
                 },
             }
         }
         Ok(())
     }
 
-    /// Finds the store's numbers for all series of the request.
-    fn look_up(&mut self, scratch: &mut Scratch, message: &[u8]) -> Result<(), WriteError> {
+    /// Finds the store's numbers for the series of the request, except those not known yet.
+    fn look_up(&mut self, scratch: &mut Scratch) {
         let Scratch { series, references, misses, .. } = scratch;
-        {
-            let cache = self.cache.read(self.now_ms);
-            for (number, found) in (0..).zip(series.iter()) {
-                let reference = cache.find(found.key).unwrap_or_else(|| {
-                    misses.push(number);
-                    REFUSED
-                });
-                references.push(reference);
-            }
+        let cache = self.cache.read(self.now_ms);
+        for (number, found) in (0..).zip(series.iter()) {
+            let reference = cache.find(found.key).unwrap_or_else(|| {
+                misses.push(number);
+                REFUSED
+            });
+            references.push(reference);
         }
-        self.find_by_labels(scratch, message)
     }
 
     /// Finds the series named by `misses` by their labels, and remembers them.
@@ -259,8 +280,7 @@ impl Passage<'_> {
             return Ok(());
         }
         for &number in misses.iter() {
-            let Range { start, end } = series[number as usize].labels;
-            let label_bytes = &message[start as usize..end as usize];
+            let label_bytes = &message[series[number as usize].label_range()];
             references[number as usize] = match labels::check(self.config, label_bytes) {
                 Ok(labels) => match self.tsdb.series(&labels) {
                     Ok(reference) => reference,
@@ -328,7 +348,7 @@ impl Passage<'_> {
     /// The store keeps no exemplars yet: they are counted. As with Prometheus no request fails for
     /// the sake of an exemplar.
     fn store_exemplars(&mut self, scratch: &mut Scratch) {
-        self.metrics.rejected_exemplars.add(scratch.exemplars.len() as u64);
+        self.outcome.refused_exemplars += scratch.exemplars.len() as u64;
     }
 }
 
@@ -337,9 +357,6 @@ const NO_ROOM: SeriesRef = SeriesRef(u64::MAX - 1);
 
 impl Scratch {
     fn clear(&mut self) {
-        if self.message.len() > BUFFER_KEPT_BYTES_MAX {
-            *self = Self::default();
-        }
         self.series.clear();
         self.references.clear();
         self.misses.clear();
@@ -348,6 +365,10 @@ impl Scratch {
         self.exemplars.clear();
         self.metadata.clear();
         self.rows.clear();
+    }
+
+    fn has_whole_labels(&self, number: u32, message: &[u8]) -> bool {
+        SeriesMessage::has_whole_labels(&message[self.series[number as usize].label_range()])
     }
 
     /// Puts the samples of known series in rows, neighbours of one time together.
@@ -426,6 +447,7 @@ impl Outcome {
         metrics.samples.add(self.stored);
         metrics.duplicate_samples.add(self.duplicates);
         metrics.exemplars.add(self.exemplars);
+        metrics.rejected_exemplars.add(self.refused_exemplars);
         let mut reasons = Vec::new();
         for (reason, &count) in Reason::ALL.into_iter().zip(&self.refused) {
             if count > 0 {

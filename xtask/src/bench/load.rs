@@ -56,18 +56,26 @@ pub struct Load {
     pub last_ms: i64,
 }
 
-/// How a series changes.
+/// How a series changes. Steps and units are in the last decimal.
 #[derive(Debug, Clone, Copy)]
 enum Motion {
     Constant,
-    /// Grows by up to this much a step, in units of 10^-decimals.
-    Counter {
+    /// Grows by the same amount each time, as clocks and idle processors do.
+    Clock {
         step: u64,
         decimals: u8,
     },
-    /// Wanders around its first value by up to this much, in the same units.
+    /// Of a hundred times it stands `still` so often, and else grows by less than `step`.
+    Counter {
+        step: u64,
+        still: u64,
+        decimals: u8,
+    },
+    /// The same, up or down, in whole units such as pages of memory.
     Gauge {
         step: u64,
+        unit: u64,
+        still: u64,
         decimals: u8,
     },
     /// A number of full length.
@@ -244,7 +252,9 @@ impl Load {
         for series in &target.series {
             match series.motion {
                 Motion::Constant => self.constant_series += 1,
-                Motion::Counter { decimals, .. } | Motion::Gauge { decimals, .. } => {
+                Motion::Clock { decimals, .. }
+                | Motion::Counter { decimals, .. }
+                | Motion::Gauge { decimals, .. } => {
                     self.decimals[usize::from(decimals)] += 1;
                 }
                 Motion::Float => self.decimals[4] += 1,
@@ -306,8 +316,9 @@ impl Simulated {
         let motion = Motion::of(series);
         let value = if series.value.is_finite() { series.value } else { 0.0 };
         let scale = match motion {
-            Motion::Counter { decimals, .. } | Motion::Gauge { decimals, .. } => power(decimals),
-            _ => 1.0,
+            Motion::Gauge { unit, decimals, .. } => power(decimals) / unit as f64,
+            Motion::Clock { decimals, .. } | Motion::Counter { decimals, .. } => power(decimals),
+            Motion::Constant | Motion::Float => 1.0,
         };
         // Machines that are alike are not equal.
         let value = if matches!(motion, Motion::Constant) { value } else { value * (0.5 + random.unit()) };
@@ -318,13 +329,21 @@ impl Simulated {
     fn advance(&mut self, random: &mut Random) -> f64 {
         match self.motion {
             Motion::Constant => {}
-            Motion::Counter { step, decimals } => {
-                self.level += random.below(step) as i64;
+            Motion::Clock { step, decimals } => {
+                self.level += step as i64;
                 self.value = self.level as f64 / power(decimals);
             }
-            Motion::Gauge { step, decimals } => {
-                self.level += random.below(2 * step + 1) as i64 - step as i64;
-                self.value = self.level as f64 / power(decimals);
+            Motion::Counter { step, still, decimals } => {
+                if random.below(100) >= still {
+                    self.level += random.below(step) as i64;
+                    self.value = self.level as f64 / power(decimals);
+                }
+            }
+            Motion::Gauge { step, unit, still, decimals } => {
+                if random.below(100) >= still {
+                    self.level += random.below(2 * step + 1) as i64 - step as i64;
+                    self.value = self.level as f64 * unit as f64 / power(decimals);
+                }
             }
             Motion::Float => self.value = random.unit(),
         }
@@ -349,18 +368,23 @@ impl Motion {
         }
         let name = series.labels.first().map_or("", |(_, v)| v.as_str());
         let seconds = name.contains("seconds") || name.contains("load") || name.contains("ratio");
-        let decimals = if seconds { 2 } else { 0 };
         let bytes = name.contains("bytes");
-        match (series.counter, bytes) {
-            (true, true) => Self::Counter { step: 200_000, decimals },
-            (true, false) => Self::Counter { step: if seconds { 1_500 } else { 3_000 }, decimals },
-            (false, true) => Self::Gauge { step: 400_000, decimals: 0 },
-            (false, false) => match random.below(20) {
-                0 => Self::Float,
-                1..4 => Self::Gauge { step: 30, decimals: 1 },
-                4..6 => Self::Gauge { step: 300, decimals: 3 },
-                _ => Self::Gauge { step: 20, decimals },
-            },
+        let decimals = if seconds { 2 } else { 0 };
+        // Most parts of a machine have little to do most of the time.
+        let still = [0, 30, 60, 80, 95][random.below(5) as usize];
+        if series.counter {
+            if random.below(8) == 0 {
+                return Self::Clock { step: if seconds { 1_500 } else { 15 }, decimals };
+            }
+            let bits = if bytes { 8 + random.below(10) } else { 1 + random.below(10) };
+            return Self::Counter { step: 1 << bits, still, decimals };
+        }
+        match random.below(20) {
+            _ if bytes => Self::Gauge { step: 1 << random.below(9), unit: 4096, still, decimals: 0 },
+            0 => Self::Float,
+            1..4 => Self::Gauge { step: 5, unit: 1, still, decimals: 1 },
+            4..6 => Self::Gauge { step: 60, unit: 1, still, decimals: 3 },
+            _ => Self::Gauge { step: 1 << random.below(6), unit: 1, still, decimals },
         }
     }
 }

@@ -28,7 +28,7 @@ impl Row {
 
     /// Vedette's figure over that of another, and whether the goal is met.
     fn ratio(&self, other: Kind) -> Option<(f64, Option<bool>)> {
-        let ratio = self.of(Kind::Vedette)? / self.of(other)?;
+        let ratio = Some(self.of(Kind::Vedette)? / self.of(other)?).filter(|r| r.is_finite())?;
         let bound = |p, v| if other == Kind::Prometheus { p } else { v };
         let met = match self.goal {
             Goal::AtLeast(p, v) => Some(ratio >= bound(p, v)),
@@ -41,8 +41,8 @@ impl Row {
     fn goal(&self, other: Kind) -> String {
         let bound = |p, v| if other == Kind::Prometheus { p } else { v };
         match self.goal {
-            Goal::AtLeast(p, v) => format!("≥ {}", bound(p, v)),
-            Goal::AtMost(p, v) => format!("≤ {}", bound(p, v)),
+            Goal::AtLeast(p, v) => format!("≥ {:.2}", bound(p, v)),
+            Goal::AtMost(p, v) => format!("≤ {:.2}", bound(p, v)),
             Goal::None => String::new(),
         }
     }
@@ -84,7 +84,7 @@ pub fn print(rows: &[Row]) -> String {
     out
 }
 
-/// With a thin space between thousands.
+/// With commas between thousands.
 fn number(value: f64, digits: usize) -> String {
     let text = format!("{value:.digits$}");
     let (whole, rest) = text.split_at(text.find('.').unwrap_or(text.len()));
@@ -108,7 +108,7 @@ mod tests {
         let values = [(Kind::Prometheus, 1234567.0), (Kind::VictoriaMetrics, 10.0), (Kind::Vedette, 20.0)];
         let text = print(&[row(&values, Goal::AtLeast(1.0, 3.0)), row(&values[1..], Goal::AtMost(1.0, 2.0))]);
         let lines: Vec<_> = text.lines().skip(2).collect();
-        assert_eq!(lines[0], "| x | 1,234,567.0 | 10.0 | 20.0 | 0.00 ✗ | ≥ 1 | 2.00 ✗ | ≥ 3 |");
-        assert_eq!(lines[1], "| x | - | 10.0 | 20.0 | - | ≤ 1 | 2.00 ✓ | ≤ 2 |");
+        assert_eq!(lines[0], "| x | 1,234,567.0 | 10.0 | 20.0 | 0.00 ✗ | ≥ 1.00 | 2.00 ✗ | ≥ 3.00 |");
+        assert_eq!(lines[1], "| x | - | 10.0 | 20.0 | - | ≤ 1.00 | 2.00 ✓ | ≤ 2.00 |");
     }
 }

@@ -193,6 +193,18 @@ fn text_that_is_not_utf8_costs_its_series_only() {
 }
 
 #[test]
+fn labels_that_look_like_samples_are_labels() {
+    let rig = rig();
+    let value = String::from_utf8(vec![b'x', 0x12, 7, 0x10, 1, 1, 1, 1, 1, 1]).unwrap();
+    let odd: &[(&str, &str)] = &[("__name__", "odd"), ("z", &value)];
+    // Without a sample it is a series of which nothing is told.
+    assert_eq!(rig.send(&[(A, &[(0, 1.0)]), (odd, &[])]), all(1));
+    assert_eq!(rig.send(&[(A, &[(5, 1.0)]), (odd, &[(5, 0.0)]), (B, &[(5, 0.0)])]), all(3));
+    assert_eq!(rig.send(&[(odd, &[]), (A, &[(10, 1.0)])]), all(1));
+    assert_eq!(rig.stored().values().map(Vec::len).collect::<Vec<_>>(), [3, 1, 1]);
+}
+
+#[test]
 fn a_broken_message_stores_nothing() {
     let rig = rig();
     let mut bytes = message(&[(A, &[(0, 1.0)]), (B, &[(0, 1.0)])]);

@@ -16,10 +16,14 @@ const LABEL_VALUE: u8 = 2 << 3 | 2;
 const SAMPLE_VALUE: u8 = 1 << 3 | 1;
 const SAMPLE_TIME: u8 = 2 << 3;
 
+/// Bytes of a time that lies between the years 1971 and 2109.
+const TIME_BYTES: usize = 6;
+
 /// A request; iterates over what it holds. After an error nothing more comes.
 #[derive(Debug, Clone)]
 pub struct Request<'a> {
     rest: Cursor<'a>,
+    guesses: bool,
 }
 
 /// One entry of a request.
@@ -79,13 +83,24 @@ pub struct Points<'a> {
 impl<'a> Request<'a> {
     /// A request, its compression undone.
     pub fn new(message: &'a [u8]) -> Self {
-        Self { rest: Cursor::new(message) }
+        Self { rest: Cursor::new(message), guesses: false }
     }
 
+    /// The same without walking over the labels of a series that looks as if it had one sample at
+    /// its end. Such a guess is true if [`SeriesMessage::has_whole_labels`], and only then: a
+    /// receiver that finds a series by its label bytes has asked this when it met them first, and
+    /// need not ask again.
+    pub fn guessing(message: &'a [u8]) -> Self {
+        Self { guesses: true, ..Self::new(message) }
+    }
+
+    #[inline]
     fn item(&mut self) -> Result<Option<Item<'a>>, DecodeError> {
         while !self.rest.is_at_end() {
-            if let Some(series) = self.rest.take_if(TIME_SERIES)? {
-                return SeriesMessage::new(series).map(|s| Some(Item::Series(s)));
+            if let Some(message) = self.rest.take_if(TIME_SERIES)? {
+                let guess = if self.guesses { SeriesMessage::guess(message) } else { None };
+                let series = guess.map_or_else(|| SeriesMessage::new(message), Ok);
+                return series.map(|s| Some(Item::Series(s)));
             }
             // What later versions of the message add is passed over.
             if let (3, Value::Bytes(metadata)) = self.rest.field()? {
@@ -110,7 +125,29 @@ impl<'a> Iterator for Request<'a> {
 }
 
 impl<'a> SeriesMessage<'a> {
+    /// Labels, then one sample: its value, unless that is zero, and its time.
     #[inline]
+    fn guess(message: Cursor<'a>) -> Option<Self> {
+        const WITH_VALUE: usize = 9 + 1 + TIME_BYTES;
+        const WITHOUT: usize = 1 + TIME_BYTES;
+        let bytes = message.bytes();
+        let with_value = bytes.last_chunk::<{ 2 + WITH_VALUE }>();
+        let sample = match (with_value, bytes.last_chunk::<{ 2 + WITHOUT }>()) {
+            (Some([SAMPLE, length, SAMPLE_VALUE, ..]), _) if usize::from(*length) == WITH_VALUE => WITH_VALUE,
+            (_, Some([SAMPLE, length, SAMPLE_TIME, ..])) if usize::from(*length) == WITHOUT => WITHOUT,
+            _ => return None,
+        };
+        let (labels, points) = message.split_before_last(2 + sample);
+        Some(Self { labels, points })
+    }
+
+    /// Whether the label bytes are labels from beginning to end.
+    pub fn has_whole_labels(label_bytes: &[u8]) -> bool {
+        let mut rest = Cursor::new(label_bytes);
+        while let Ok(Some(_)) = rest.take_if(LABEL) {}
+        rest.is_at_end()
+    }
+
     fn new(message: Cursor<'a>) -> Result<Self, DecodeError> {
         let mut rest = message;
         while rest.take_if(LABEL)?.is_some() {}

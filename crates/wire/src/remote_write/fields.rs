@@ -59,6 +59,12 @@ impl<'a> Cursor<'a> {
         Self { end: other.at.max(self.at), ..self }
     }
 
+    /// The last `bytes` bytes, which must be there, and what is before them.
+    pub fn split_before_last(self, bytes: usize) -> (Self, Self) {
+        let middle = self.end - bytes;
+        (Self { end: middle, ..self }, Self { at: middle, ..self })
+    }
+
     pub fn error(self, reason: &'static str) -> DecodeError {
         DecodeError { reason, at: self.at }
     }

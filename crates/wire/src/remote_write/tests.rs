@@ -240,7 +240,61 @@ fn any_said() -> impl Strategy<Value = Said> {
         .prop_map(|(series, metadata)| Said { series, metadata })
 }
 
+fn any_message() -> impl Strategy<Value = Vec<u8>> {
+    let changes = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4);
+    (any_said(), changes).prop_map(|(said, changes)| {
+        let mut message = write(&said);
+        for (place, byte) in changes {
+            if !message.is_empty() {
+                let place = place.index(message.len());
+                message[place] = byte;
+            }
+        }
+        message
+    })
+}
+
+/// Labels, and samples at ordinary times.
+fn plain_message() -> impl Strategy<Value = Vec<u8>> {
+    let value = prop_oneof![Just(0.0), any::<f64>()];
+    let samples = prop::collection::vec((1_600_000_000_000..1_800_000_000_000_i64, value), 1..3);
+    prop::collection::vec((any_labels(), samples), 1..5).prop_map(|series| {
+        let points = |samples: Vec<(i64, f64)>| {
+            samples.into_iter().map(|(t, v)| Saying::Sample(t, v.to_bits())).collect()
+        };
+        let series = series.into_iter().map(|(labels, samples)| (labels, points(samples))).collect();
+        write(&Said { series, metadata: Vec::new() })
+    })
+}
+
+#[test]
+fn a_label_that_looks_like_a_sample_is_found_out() {
+    // The value ends with the bytes of a sample; so the guess cuts it in two.
+    let mut value = b"x".to_vec();
+    value.extend([0x12, 7, 0x10, 1, 1, 1, 1, 1, 1]);
+    let value = String::from_utf8(value).unwrap();
+    let mut encoder = Encoder::default();
+    encoder.begin_series([("n", value.as_str())]).end_series();
+    let Some(Ok(Item::Series(guess))) = Request::guessing(encoder.message()).next() else { panic!() };
+    assert!(!SeriesMessage::has_whole_labels(guess.label_bytes()));
+    let Some(Ok(Item::Series(series))) = Request::new(encoder.message()).next() else { panic!() };
+    assert!(SeriesMessage::has_whole_labels(series.label_bytes()));
+    assert_eq!(series.points().count(), 0);
+}
+
 proptest! {
+    #[test]
+    fn a_guess_with_whole_labels_is_true(message in prop_oneof![any_message(), plain_message()]) {
+        for (guess, full) in Request::guessing(&message).zip(Request::new(&message)) {
+            let (Ok(Item::Series(guess)), Ok(Item::Series(full))) = (guess, full) else { break };
+            if SeriesMessage::has_whole_labels(guess.label_bytes()) {
+                prop_assert_eq!(guess.label_bytes(), full.label_bytes());
+                prop_assert_eq!(guess.position(), full.position());
+                prop_assert_eq!(format!("{:?}", guess.points()), format!("{:?}", full.points()));
+            }
+        }
+    }
+
     #[test]
     fn what_was_written_is_read(said in any_said()) {
         prop_assert_eq!(read(&write(&said)), Ok(said));
