@@ -17,6 +17,7 @@ mod head;
 mod maintain;
 mod metrics;
 mod postings;
+pub mod prometheus;
 mod reader;
 mod seal;
 mod segment;
