@@ -6,10 +6,11 @@
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
+    sync::{Arc, atomic::Ordering},
 };
 
 use vedette_model::{Labels, SampleBuffer, TimeRange};
-use vedette_sys::{Fs, RealFs};
+use vedette_sys::{Fs, RealFs, SystemClock};
 
 use super::{
     Progress, SERIES_PER_REPORT,
@@ -21,6 +22,7 @@ use super::{
     meta::Meta,
 };
 use crate::{
+    Config, Tsdb,
     chunk::Effort,
     segment::{self, SegmentWriter},
 };
@@ -50,12 +52,20 @@ pub struct ImportReport {
 /// Adds the samples of blocks to the store in `folder`, which no process has open: whoever calls
 /// this holds the lock. Each path is a block or a folder of blocks, such as the data folder of
 /// Prometheus. After an error the store is as it was before.
+///
+/// Blocks that reach into the time of samples that are in the log of the store and in no segment
+/// yet, or beyond `now_ms`, are refused: what a segment covers counts as sealed.
 pub fn import(
     folder: &Path,
     blocks: &[PathBuf],
+    now_ms: i64,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<ImportReport, BlockError> {
     let blocks = block::find(blocks)?;
+    let unsealed_ms = first_unsealed(folder)?;
+    for (path, meta) in &blocks {
+        check_end(path, meta, now_ms, unsealed_ms)?;
+    }
     let segments = folder.join("segments");
     RealFs.create_dir_all(&segments).map_err(BlockError::io("make", &segments))?;
     let mut import = Import {
@@ -74,6 +84,36 @@ pub fn import(
         }
     }
     result.map(|()| import.report)
+}
+
+/// The first time in the log of the store that is in no segment.
+fn first_unsealed(folder: &Path) -> Result<Option<i64>, BlockError> {
+    if !folder.is_dir() {
+        return Ok(None);
+    }
+    let opened = Tsdb::open(Config::new(folder), Arc::new(RealFs), Arc::new(SystemClock));
+    let (store, _) = opened.map_err(|error| BlockError::Invalid {
+        reason: format!("the metric store in {} cannot be opened: {error}", folder.display()),
+    })?;
+    let first_ms = store.head_first_ms.load(Ordering::Acquire);
+    Ok((first_ms < i64::MAX).then_some(first_ms))
+}
+
+fn check_end(path: &Path, meta: &Meta, now_ms: i64, unsealed_ms: Option<i64>) -> Result<(), BlockError> {
+    if meta.max_time > now_ms.saturating_add(1) {
+        let reason =
+            format!("block {} has samples of the future; check the clock of this machine", path.display());
+        return Err(BlockError::Invalid { reason });
+    }
+    if unsealed_ms.is_some_and(|first| meta.max_time > first) {
+        let reason = format!(
+            "block {} reaches into the last minutes of the store, which are not sealed yet; leave it out, or let \
+             Vedette run for half an hour more before it is stopped",
+            path.display()
+        );
+        return Err(BlockError::Invalid { reason });
+    }
+    Ok(())
 }
 
 fn next_id(segments: &Path) -> Result<u64, BlockError> {

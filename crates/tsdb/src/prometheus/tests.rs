@@ -175,9 +175,12 @@ fn options(block_span_ms: i64) -> ExportOptions {
     ExportOptions { block_span_ms, chunk_file_bytes_max: 2000, now_ms: 1_700_000_000_000 }
 }
 
+/// Later than every sample.
+const NOW_MS: i64 = 2_500_000_000_000;
+
 fn open_store(folder: &Path) -> Tsdb {
     let config = Config { retention_ms: i64::MAX / 4, ..Config::new(folder) };
-    Tsdb::open(config, Arc::new(RealFs), Arc::new(ManualClock::at(2_500_000_000_000_000_000))).unwrap().0
+    Tsdb::open(config, Arc::new(RealFs), Arc::new(ManualClock::at(NOW_MS * 1_000_000))).unwrap().0
 }
 
 fn read_store(store: &Tsdb) -> Vec<(Labels, SampleBuffer)> {
@@ -275,13 +278,13 @@ fn blocks_that_overlap_are_merged_and_the_store_goes_on() {
     other.0[0].1.cut_to(TimeRange { start_ms: 100_000_000, end_ms: 200_000_000 }, 0);
     export_all(&other, &second, &options(7_200_000));
     let store = folder.path().join("store");
-    let report = import(&store, &[first.clone()], &mut |_| {}).unwrap();
+    let report = import(&store, &[first.clone()], NOW_MS, &mut |_| {}).unwrap();
     assert_eq!((report.blocks, report.segments.len(), report.samples), (4, 4, 5003));
     assert_eq!(report.range, Some(TimeRange { start_ms: 0, end_ms: 4999 * 60_000 }));
     assert_eq!(rows(read_store(&open_store(&store))), rows(model(0.0).0));
     // Both at once: samples of the same time come from the block that begins earlier.
     let both = folder.path().join("both");
-    import(&both, &[second, first], &mut |_| {}).unwrap();
+    import(&both, &[second, first], NOW_MS, &mut |_| {}).unwrap();
     let expected = rows(model(0.0).0);
     let read = rows(read_store(&open_store(&both)));
     assert_eq!(read.len(), expected.len());
@@ -297,10 +300,10 @@ fn an_import_that_fails_leaves_the_store_as_it_was() {
     let mut bytes = std::fs::read(&chunks).unwrap();
     bytes[200] ^= 1;
     std::fs::write(&chunks, bytes).unwrap();
-    let error = import(&store, &[blocks], &mut |_| {}).unwrap_err().to_string();
+    let error = import(&store, &[blocks], NOW_MS, &mut |_| {}).unwrap_err().to_string();
     assert!(error.contains("chunks/000001") && error.contains("checksum"), "{error}");
     assert_eq!(std::fs::read_dir(store.join("segments")).unwrap().count(), 0);
-    let error = import(&store, &[store.clone()], &mut |_| {}).unwrap_err();
+    let error = import(&store, &[store.clone()], NOW_MS, &mut |_| {}).unwrap_err();
     assert!(matches!(error, BlockError::NoBlock { .. }), "{error}");
 }
 
