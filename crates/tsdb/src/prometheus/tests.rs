@@ -59,7 +59,7 @@ fn any_histogram(kind: u8, seed: u64, left: u64, sum: f64) -> NativeHistogram {
         (0..buckets).map(|b| if b % 3 == 2 { 0 } else { grown * (seed % 100 + b) }).collect();
     let gap = (seed >> 8 & 3) as i32;
     let spans = vec![
-        Span { offset: if custom { 0 } else { (seed >> 16) as i8 as i32 }, length: 1 },
+        Span { offset: if custom { 0 } else { i32::from((seed >> 16) as i8) }, length: 1 },
         Span { offset: if custom { 0 } else { gap }, length: buckets as u32 - 1 },
     ];
     let negative_counts = if custom || seed & 64 == 0 { Vec::new() } else { vec![grown] };
@@ -278,7 +278,7 @@ fn blocks_that_overlap_are_merged_and_the_store_goes_on() {
     other.0[0].1.cut_to(TimeRange { start_ms: 100_000_000, end_ms: 200_000_000 }, 0);
     export_all(&other, &second, &options(7_200_000));
     let store = folder.path().join("store");
-    let report = import(&store, &[first.clone()], NOW_MS, &mut |_| {}).unwrap();
+    let report = import(&store, std::slice::from_ref(&first), NOW_MS, &mut |_| {}).unwrap();
     assert_eq!((report.blocks, report.segments.len(), report.samples), (4, 4, 5003));
     assert_eq!(report.range, Some(TimeRange { start_ms: 0, end_ms: 4999 * 60_000 }));
     assert_eq!(rows(read_store(&open_store(&store))), rows(model(0.0).0));
@@ -303,8 +303,34 @@ fn an_import_that_fails_leaves_the_store_as_it_was() {
     let error = import(&store, &[blocks], NOW_MS, &mut |_| {}).unwrap_err().to_string();
     assert!(error.contains("chunks/000001") && error.contains("checksum"), "{error}");
     assert_eq!(std::fs::read_dir(store.join("segments")).unwrap().count(), 0);
-    let error = import(&store, &[store.clone()], NOW_MS, &mut |_| {}).unwrap_err();
+    let error = import(&store, std::slice::from_ref(&store), NOW_MS, &mut |_| {}).unwrap_err();
     assert!(matches!(error, BlockError::NoBlock { .. }), "{error}");
+}
+
+#[test]
+fn what_is_not_sealed_yet_is_not_hidden_by_an_import() {
+    let folder = tempfile::tempdir().unwrap();
+    let (blocks, store) = (folder.path().join("blocks"), folder.path().join("store"));
+    let model = Model(vec![(labels("a"), floats(0..600, 60_000, 0.0))]);
+    export_all(&model, &blocks, &options(7_200_000));
+    let minute = 60_000;
+    for (time_ms, taken) in [(300 * minute, false), (700 * minute, true)] {
+        let _ = std::fs::remove_dir_all(&store);
+        let config = Config { retention_ms: i64::MAX / 4, ..Config::new(&store) };
+        let clock = Arc::new(ManualClock::at(NOW_MS * 1_000_000));
+        let (live, _) = Tsdb::open(config, Arc::new(RealFs), clock).unwrap();
+        let reference = live.series(&labels("b")).unwrap();
+        live.append(&[crate::RefRow { time_ms, refs: &[reference], values: &[7.0] }]).unwrap();
+        live.close().unwrap();
+        drop(live);
+        let result = import(&store, std::slice::from_ref(&blocks), NOW_MS, &mut |_| {});
+        assert_eq!(result.is_ok(), taken, "{result:?}");
+        let read = read_store(&open_store(&store));
+        assert!(read.iter().any(|(l, s)| *l == labels("b") && s.times_ms == [time_ms]), "{read:?}");
+        assert_eq!(read.len(), if taken { 2 } else { 1 });
+    }
+    let error = import(&store, &[blocks], 5 * minute, &mut |_| {}).unwrap_err().to_string();
+    assert!(error.contains("future"), "{error}");
 }
 
 #[test]
