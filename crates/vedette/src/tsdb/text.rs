@@ -136,6 +136,19 @@ fn each_index(spans: &[Span]) -> impl Iterator<Item = i64> + '_ {
     })
 }
 
+/// 2^(1/2), 2^(1/4) … 2^(1/256), of which Prometheus' bounds are products, so that the last digits
+/// are the same too; its root of two is the float below the nearest one.
+const ROOTS: [f64; 8] = [
+    std::f64::consts::SQRT_2.next_down(),
+    1.189_207_115_002_721,
+    1.090_507_732_665_257_7,
+    1.044_273_782_427_413_8,
+    1.021_897_148_654_116_6,
+    1.010_889_286_051_700_5,
+    1.005_429_901_112_802_7,
+    1.002_711_275_050_202_5,
+];
+
 /// The upper bound of a bucket.
 fn bound(h: &NativeHistogram, index: i64) -> f64 {
     if h.schema == CUSTOM_BUCKETS_SCHEMA {
@@ -149,7 +162,8 @@ fn bound(h: &NativeHistogram, index: i64) -> f64 {
         (index << -schema, 1.0)
     } else {
         let within = index & ((1 << schema) - 1);
-        (index >> schema, (within as f64 / f64::from(1 << schema)).exp2())
+        let bits = ROOTS.iter().zip(1..=schema).filter(|(_, bit)| within >> (schema - bit) & 1 == 1);
+        (index >> schema, bits.fold(1.0, |product, (root, _)| product * root))
     };
     // The bucket that would end beyond the largest float ends with it.
     if exponent >= 1024 {
@@ -215,7 +229,10 @@ mod tests {
         assert_eq!(at(8, 1 << 18), f64::MAX);
         assert_eq!(at(0, -1074), f64::from_bits(1));
         assert_eq!(at(-4, 2), 2f64.powi(32));
-        assert_eq!(at(1, 3), 2.0 * 2f64.sqrt());
+        // As promtool 3.14 prints them.
+        assert_eq!(at(1, 3), 2.828_427_124_746_19);
+        assert_eq!(at(3, 7), 1.834_008_086_409_342_2);
+        assert_eq!(at(8, 255), 1.994_593_711_121_093_9);
         assert_eq!(at(0, i64::from(i32::MAX)), f64::INFINITY);
     }
 }
