@@ -118,7 +118,7 @@ fn peers(skips: &mut Vec<String>) -> Result<()> {
     // The first build fetches some hundred modules, which a slow proxy can stretch without end.
     let mut build = Command::new("timeout");
     build.args([GO_BUILD_SECONDS_MAX, "go", "build", "-o"]).arg(&tools);
-    build.arg("github.com/prometheus/prometheus/cmd/promtool");
+    build.args(["github.com/prometheus/prometheus/cmd/promtool", "./blocks"]);
     build.current_dir(crate::run::root().join("tests/peers")).env("CGO_ENABLED", "0");
     if let Err(error) = check(&mut build) {
         skips.push(format!("peers lane: promtool cannot be built here: {error:#}"));
@@ -136,7 +136,12 @@ fn peers(skips: &mut Vec<String>) -> Result<()> {
         "--show-output",
         "--test-threads=1",
     ]);
-    tests.env("VEDETTE_BINARY", binary).env("VEDETTE_PEERS", tools);
+    tests.env("VEDETTE_BINARY", binary).env("VEDETTE_PEERS", &tools);
+    watched(&mut tests, skips)?;
+    // Sample by sample, against the packages of Prometheus.
+    let mut tests =
+        cargo(&["test", "--locked", "--package", "vedette-tsdb", "--lib", "blocks_of_prometheus"]);
+    tests.env("VEDETTE_PEERS", tools);
     watched(&mut tests, skips)
 }
 

@@ -20,6 +20,7 @@ mod maintain;
 mod metrics;
 mod overlay;
 mod postings;
+pub mod prometheus;
 mod reader;
 mod recover;
 mod seal;

@@ -36,6 +36,12 @@ pub enum Command {
         #[command(subcommand)]
         what: Rules,
     },
+    /// Work with the metric store of a data folder on which no Vedette runs
+    Tsdb {
+        /// What to do with it
+        #[command(subcommand)]
+        what: TsdbCommand,
+    },
     /// Print the version
     Version {
         /// How to print
@@ -164,6 +170,96 @@ pub enum Rules {
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
+}
+
+/// `vedette tsdb`
+#[derive(Debug, Subcommand)]
+pub enum TsdbCommand {
+    /// Take over blocks of Prometheus, Cortex, Mimir or Thanos, native histograms included
+    #[command(
+        after_help = "Give blocks (folders with a meta.json), or the data folder of a Prometheus. What Prometheus holds in its \
+                      write-ahead log only, the last two to three hours, is in no block; a snapshot with its head is one:\n  \
+                      curl -X POST http://prometheus:9090/api/v1/admin/tsdb/snapshot\n\nExample:\n  \
+                      vedette tsdb import --data-dir /var/lib/vedette /var/lib/prometheus/metrics2"
+    )]
+    Import {
+        /// Where the store is
+        #[command(flatten)]
+        store: Store,
+        /// Blocks, or folders of blocks
+        #[arg(required = true, value_name = "BLOCK")]
+        blocks: Vec<PathBuf>,
+    },
+    /// Write samples as blocks that Prometheus, Cortex, Mimir and Thanos read
+    #[command(
+        after_help = "Example:\n  vedette tsdb export --output blocks --match '{job=\"node\"}' --start 2026-01-31T00:00:00Z"
+    )]
+    Export {
+        /// Where the store is
+        #[command(flatten)]
+        store: Store,
+        /// Folder below which the blocks are made
+        #[arg(long, value_name = "DIR")]
+        output: PathBuf,
+        /// Time that one block covers, up to 1d
+        #[arg(long, value_name = "DURATION", default_value = "2h")]
+        block_span: String,
+        /// Which samples
+        #[command(flatten)]
+        part: Part,
+    },
+    /// Print samples, one a line, as `promtool tsdb dump` does: labels, value, milliseconds
+    Dump {
+        /// Where the store is
+        #[command(flatten)]
+        store: Store,
+        /// Which samples
+        #[command(flatten)]
+        part: Part,
+    },
+    /// Say what fills the store: cardinality by metric and label, churn, size
+    Analyze {
+        /// Where the store is
+        #[command(flatten)]
+        store: Store,
+        /// Lines in each list
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        limit: usize,
+        /// How to print
+        #[arg(short, long, value_enum, default_value_t = Output::Table)]
+        output: Output,
+    },
+    /// Read all of the store and check every checksum; changes nothing
+    #[command(
+        after_help = "Exit status: 0 all is sound, 1 damage was found, 2 the store could not be judged."
+    )]
+    Verify {
+        /// Where the store is
+        #[command(flatten)]
+        store: Store,
+    },
+}
+
+/// Where a store is.
+#[derive(Debug, Args)]
+pub struct Store {
+    /// Folder for all data, as given to `vedette up`
+    #[arg(long, value_name = "DIR", env = "VEDETTE_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+}
+
+/// Which samples of a store.
+#[derive(Debug, Args)]
+pub struct Part {
+    /// Only series that this selector matches, for example '{job="node"}'; can be given several times
+    #[arg(long = "match", value_name = "SELECTOR")]
+    pub matches: Vec<String>,
+    /// Only samples from this time on (RFC 3339 or Unix seconds)
+    #[arg(long, value_name = "TIME")]
+    pub start: Option<String>,
+    /// Only samples up to this time
+    #[arg(long, value_name = "TIME")]
+    pub end: Option<String>,
 }
 
 /// How answers are printed.

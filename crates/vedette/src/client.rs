@@ -189,7 +189,7 @@ fn duration(flag: &str, text: &str) -> Result<Duration> {
         .with_context(|| format!("{flag} {text:?} is no duration; write for example 30s, 5m, 2h, 1d"))
 }
 
-fn parse_time_ms(text: &str) -> Result<i64> {
+pub fn parse_time_ms(text: &str) -> Result<i64> {
     if let Ok(seconds) = text.parse::<f64>() {
         #[expect(
             clippy::cast_possible_truncation,

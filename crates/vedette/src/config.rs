@@ -365,7 +365,8 @@ fn address(place: &str, text: &str) -> Result<SocketAddr, Error> {
     })
 }
 
-fn default_data_dir() -> PathBuf {
+/// Where data is when nobody says.
+pub fn default_data_dir() -> PathBuf {
     if std::fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0) {
         return "/var/lib/vedette".into();
     }

@@ -10,6 +10,7 @@ mod outlet;
 mod print;
 #[cfg(test)]
 mod reference;
+mod tsdb;
 mod up;
 
 use std::process::ExitCode;
@@ -75,6 +76,7 @@ fn run(command: Command) -> Result<u8> {
                 return Ok(PROBLEMS);
             }
         }
+        Command::Tsdb { what } => return tsdb::run(what),
         Command::Version { output: Output::Table } => println!("vedette {}", env!("CARGO_PKG_VERSION")),
         Command::Version { output } => {
             print::value(&serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }), output)?;

@@ -118,6 +118,12 @@ fn labels(metric: &Value) -> String {
     printable(&labels.to_string())
 }
 
+/// Milliseconds as a time in UTC.
+pub fn time(unix_ms: i64) -> String {
+    let time = jiff::Timestamp::from_millisecond(unix_ms);
+    time.map_or_else(|_| format!("{unix_ms} ms"), |t| t.strftime("%F %T%.3fZ").to_string())
+}
+
 fn clock(unix_seconds: f64) -> String {
     #[expect(clippy::cast_possible_truncation, reason = "a time out of range shows as a number")]
     let time = jiff::Timestamp::from_millisecond((unix_seconds * 1000.0).round() as i64);

@@ -2,7 +2,7 @@
 //! Prometheus itself sends us what it has scraped.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use vedette_e2e::{
-    http, parts,
+    binary, http, parts,
     program::{Vedette, free_port},
     skip, wait_for,
 };
@@ -154,4 +154,132 @@ fn what_prometheus_sends_is_there() -> Result<()> {
         .all(|l| l.ends_with(" 0"));
     ensure!(failed, "Prometheus could not send all: {sent}");
     Ok(())
+}
+
+/// What a command of ours or of others printed.
+fn output(program: &Path, args: &[&str]) -> Result<String> {
+    let out = Command::new(program).args(args).output()?;
+    ensure!(
+        out.status.success(),
+        "{} {args:?}: {}{}",
+        program.display(),
+        String::from_utf8_lossy(&out.stdout),
+        String::from_utf8_lossy(&out.stderr)
+    );
+    Ok(String::from_utf8(out.stdout)?)
+}
+
+/// promtool opens a folder of blocks as a whole store, which has a log.
+fn promtool_dump(promtool: &Path, blocks: &Path) -> Result<Vec<String>> {
+    std::fs::create_dir_all(blocks.join("wal"))?;
+    let text = output(promtool, &["tsdb", "dump", &blocks.display().to_string()])?;
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    lines.sort();
+    Ok(lines)
+}
+
+/// Imports blocks into a new store, exports them again, and gives our dump.
+fn through_vedette(blocks: &Path, data: &Path, exported: &Path, span: &str) -> Result<Vec<String>> {
+    let [blocks, data, exported] = [blocks, data, exported].map(|path| path.display().to_string());
+    let vedette = binary();
+    output(&vedette, &["tsdb", "import", "--data-dir", &data, &blocks])?;
+    output(&vedette, &["tsdb", "export", "--data-dir", &data, "--output", &exported, "--block-span", span])?;
+    let verified = output(&vedette, &["tsdb", "verify", "--data-dir", &data])?;
+    ensure!(verified.starts_with("ok: "), "{verified}");
+    let dump = output(&vedette, &["tsdb", "dump", "--data-dir", &data])?;
+    let mut lines: Vec<String> = dump.lines().map(str::to_owned).collect();
+    lines.sort();
+    Ok(lines)
+}
+
+#[test]
+fn blocks_of_promtool_come_and_go() -> Result<()> {
+    let Some(promtool) = promtool() else {
+        skip!("blocks", "promtool is neither built nor unpacked");
+    };
+    let folder = tempfile::tempdir()?;
+    let at = |name: &str| folder.path().join(name);
+    let mut text = String::from("# TYPE requests counter\n");
+    for i in 0..2000 {
+        let time = 1_700_000_000 + i * 15;
+        text += &format!("requests_total{{path=\"/a\\\"\\\\b\\n\",code=\"200\"}} {} {time}\n", i * i);
+    }
+    text += "# TYPE load gauge\n";
+    for i in 0..2000 {
+        let value = [0.25, -1e-7, 1e21, 123_456.0, 1_234_567.5, 5e-324][i % 6];
+        text += &format!("load {value:?} {}.{:03}\n", 1_700_000_000 + i * 10, i % 1000);
+    }
+    for (i, value) in ["NaN", "+Inf", "-Inf", "-0"].iter().enumerate() {
+        text += &format!("load {value} {}\n", 1_700_050_000 + i);
+    }
+    text += "# EOF\n";
+    std::fs::write(at("metrics.txt"), text)?;
+    let [metrics, made] = [at("metrics.txt"), at("made")].map(|path| path.display().to_string());
+    output(&promtool, &["tsdb", "create-blocks-from", "openmetrics", &metrics, &made])?;
+    let theirs = promtool_dump(&promtool, &at("made"))?;
+    ensure!(theirs.len() == 4004, "{}", theirs.len());
+    for span in ["2h", "1d"] {
+        let (data, exported) = (at(&format!("data-{span}")), at(&format!("exported-{span}")));
+        let ours = through_vedette(&at("made"), &data, &exported, span)?;
+        ensure!(ours == theirs, "our dump of their blocks differs");
+        ensure!(promtool_dump(&promtool, &exported)? == theirs, "their dump of our blocks differs");
+        let exported = exported.display().to_string();
+        let list = output(&promtool, &["tsdb", "list", &exported])?;
+        let count = |line: &str| line.split_whitespace().nth(4).and_then(|n| n.parse::<u64>().ok());
+        ensure!(list.lines().filter_map(count).sum::<u64>() == 4004, "{list}");
+        output(&promtool, &["tsdb", "analyze", &exported])?;
+    }
+    Ok(())
+}
+
+#[test]
+fn native_histograms_of_prometheus_come_and_go() -> Result<()> {
+    let tools = std::env::var_os("VEDETTE_PEERS").map(PathBuf::from);
+    let Some(tools) = tools.filter(|tools| tools.join("blocks").is_file()) else {
+        skip!("blocks with native histograms", "the program that writes them is not built");
+    };
+    let (program, promtool) = (tools.join("blocks"), tools.join("promtool"));
+    let folder = tempfile::tempdir()?;
+    let at = |name: &str| folder.path().join(name);
+    for encodings in ["plain", "st"] {
+        let [made, data, exported] =
+            ["made", "data", "exported"].map(|name| at(&format!("{name}-{encodings}")));
+        output(&program, &["write", &made.display().to_string(), encodings])?;
+        let ours = through_vedette(&made, &data, &exported, "1d")?;
+        let theirs = promtool_dump(&promtool, &made)?;
+        // promtool leaves out a sample wherever the kind of samples changes, at the start of
+        // histograms too; what it prints, we print.
+        let shown: HashSet<&str> = ours.iter().map(String::as_str).collect();
+        let missing: Vec<&String> = theirs.iter().filter(|line| !shown.contains(line.as_str())).collect();
+        ensure!(missing.is_empty(), "{encodings}: not in our dump: {:?}", &missing[..missing.len().min(3)]);
+        ensure!(
+            promtool_dump(&promtool, &exported)? == theirs,
+            "{encodings}: their dump of our blocks differs"
+        );
+        let theirs = shown_samples(&program, &made)?;
+        ensure!(ours.len() == theirs.len(), "{encodings}: {} of {} samples", ours.len(), theirs.len());
+        ensure!(
+            shown_samples(&program, &exported)? == theirs,
+            "{encodings}: samples differ after the way back"
+        );
+    }
+    Ok(())
+}
+
+/// Every sample as Prometheus' packages read it: labels, time, kind, schema, zero threshold, sum
+/// and count. Start timestamps are not written; buckets are compared through the dumps, as how
+/// they are laid out depends on the chunk.
+fn shown_samples(program: &Path, blocks: &Path) -> Result<Vec<String>> {
+    let text = output(program, &["show", &blocks.display().to_string()])?;
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        let (head, rest) = line.split_once(" start ").context("a line of a sample")?;
+        let (_, rest) = rest.split_once(' ').context("a start")?;
+        let rest = rest.split(" positive ").next().unwrap_or(rest);
+        // Which sample is the first of its chunk, and so has no hint, is not compared either.
+        let rest = rest.replace("hint 2", "hint 0");
+        lines.push(format!("{head} {rest}"));
+    }
+    lines.sort();
+    Ok(lines)
 }
