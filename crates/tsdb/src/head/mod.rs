@@ -205,11 +205,6 @@ impl ShardIndex<'_> {
         self.registry.all()
     }
 
-    /// Hash of the labels of a series.
-    pub fn hash(&self, slot: u32) -> u64 {
-        self.registry.hash(slot)
-    }
-
     /// Labels of a series.
     pub fn labels(&self, slot: u32) -> Labels {
         self.registry.labels(slot)
@@ -218,11 +213,6 @@ impl ShardIndex<'_> {
     /// Names and values of a series, in order of the names.
     pub fn texts(&self, slot: u32) -> impl ExactSizeIterator<Item = (&str, &str)> {
         self.registry.texts(slot)
-    }
-
-    /// Whether a series has these labels.
-    pub fn has_labels(&self, slot: u32, labels: &Labels) -> bool {
-        self.registry.has_labels(slot, labels)
     }
 
     /// Hands on every label name, in no order.

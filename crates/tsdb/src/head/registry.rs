@@ -91,11 +91,6 @@ impl Registry {
         &self.all
     }
 
-    /// Hash of the labels of a series.
-    pub fn hash(&self, slot: u32) -> u64 {
-        self.entries[slot as usize].hash
-    }
-
     /// The pairs of a series, in order of their names.
     pub fn pairs_of(&self, slot: u32) -> &[PairId] {
         let Entry { start, count, .. } = self.entries[slot as usize];
@@ -112,8 +107,7 @@ impl Registry {
         self.pairs_of(slot).iter().map(|&id| self.pairs.text(id))
     }
 
-    /// Whether a series has these labels.
-    pub fn has_labels(&self, slot: u32, labels: &Labels) -> bool {
+    fn has_labels(&self, slot: u32, labels: &Labels) -> bool {
         self.texts(slot).eq(labels.iter())
     }
 
