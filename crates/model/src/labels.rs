@@ -102,7 +102,8 @@ impl Labels {
     /// Builds a set from pairs in order of their names, each name once and no value empty, as
     /// stores keep them; cheaper than [`Labels::from_pairs`].
     pub fn from_sorted<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
-        let mut text = String::new();
+        // Few sets are longer, so that most take one allocation beside their own.
+        let mut text = String::with_capacity(256);
         for (name, value) in pairs {
             push(&mut text, name);
             push(&mut text, value);

@@ -64,6 +64,7 @@ impl Tsdb {
         let merged = self.write_segment(writer, id, (from_ms, until_ms), sources.clone(), |writer| {
             let (mut merge, texts) = Merge::new(group);
             writer.set_symbols(texts);
+            writer.expect_series(group.iter().map(|s| s.footer.series).max().unwrap_or(0) as usize);
             let mut done = 0;
             while merge.next()? {
                 let Merge { labels, samples, exemplars, .. } = &merge;

@@ -137,6 +137,7 @@ impl Tsdb {
         maintenance.next_id += 1;
         let writer = SegmentWriter::create(&*self.fs, &folder, id, Effort::Fast).map_err(write_error)?;
         self.write_segment(writer, id, bounds, Vec::new(), |writer| {
+            writer.expect_series(series.len());
             let mut samples = SampleBuffer::default();
             for (done, &ordered) in series.iter().enumerate() {
                 samples.clear();

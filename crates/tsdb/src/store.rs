@@ -26,7 +26,7 @@ use crate::{
     metrics::Metrics,
     recover::{self, Recovered},
     segment::{self, OpenError, Segment},
-    wal::{Definitions, Wal},
+    wal::{Checkpoint, Wal},
 };
 
 /// Number of a series, good until the series is retired because it got no samples.
@@ -292,15 +292,16 @@ impl Tsdb {
 
     /// Sees to it that samples of a shard can be appended to its log.
     pub(crate) fn prepare(&self, shard: &Shard, appender: &mut Appender) -> Result<(), Error> {
-        let checkpoint = |definitions: &mut Definitions| {
+        let checkpoint = |checkpoint: &mut Checkpoint<'_>| {
             let index = shard.index();
             for slot in index.slots() {
-                definitions.define(slot, index.texts(slot));
+                checkpoint.define(slot, index.texts(slot))?;
             }
             let metadata = self.metadata.read();
             if shard.number() == 0 && !metadata.is_empty() {
-                definitions.tell(metadata.values());
+                checkpoint.tell(metadata.values());
             }
+            Ok(())
         };
         appender.wal.prepare(checkpoint).map_err(Error::Append)
     }

@@ -10,6 +10,9 @@ use crate::bytes::{put_signed, put_varint};
 /// Name and value of a label, as numbers that this builder gave to their texts.
 pub type Pair = (u32, u32);
 
+/// About as many labels of a series differ from those of the series before.
+const NEW_PAIRS: usize = 3;
+
 /// The series so far.
 #[derive(Debug, Default)]
 pub struct IndexBuilder {
@@ -34,6 +37,12 @@ impl IndexBuilder {
     /// A builder whose first symbols, in this order, have the numbers from 0 on.
     pub fn with_symbols(texts: Vec<Box<str>>) -> Self {
         Self { texts, ..Self::default() }
+    }
+
+    /// Makes room for so many series, which costs less memory than growing to them.
+    pub fn reserve(&mut self, series: usize) {
+        self.series.reserve_exact(series);
+        self.pairs.reserve_exact(series * NEW_PAIRS);
     }
 
     /// Adds the next series. Its block may be said later by [`IndexBuilder::set_block`].

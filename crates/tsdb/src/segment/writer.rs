@@ -87,6 +87,11 @@ impl<'a> SegmentWriter<'a> {
         self.rank = rank;
     }
 
+    /// Makes room for so many series.
+    pub fn expect_series(&mut self, series: usize) {
+        self.index.reserve(series);
+    }
+
     /// Gives the texts, sorted, whose places [`SegmentWriter::add_pairs`] is given for labels.
     pub fn set_symbols(&mut self, texts: Vec<Box<str>>) {
         self.index = IndexBuilder::with_symbols(texts);

@@ -15,7 +15,8 @@ use vedette_sys::{Flush, Fs, LogConfig, LogError, RecordLog, Recovery};
 
 use crate::{SeriesRef, head::LateSample};
 use record::Decoder;
-pub use record::{Definitions, Replay};
+use record::Definitions;
+pub use record::Replay;
 pub use rows::RowBuffer;
 use rows::RowEncoder;
 
@@ -107,18 +108,23 @@ impl Wal {
         !self.pending.is_empty()
     }
 
-    /// Sees to it that rows can be appended; `checkpoint` tells all series and metadata. Comes
-    /// before the claims of what is to be appended.
-    pub fn prepare(&mut self, checkpoint: impl FnOnce(&mut Definitions)) -> Result<(), LogError> {
+    /// Sees to it that rows can be appended; `checkpoint` tells all series and metadata, and asks
+    /// for a write now and then, as all of it at once would take much memory. Comes before the
+    /// claims of what is to be appended.
+    pub fn prepare(
+        &mut self,
+        checkpoint: impl FnOnce(&mut Checkpoint<'_>) -> Result<(), LogError>,
+    ) -> Result<(), LogError> {
         if self.segment == Segment::Wanted {
             self.log.start_segment()?;
             self.segment = Segment::Empty;
         }
         if self.segment == Segment::Empty {
-            let mut definitions = Definitions::default();
-            checkpoint(&mut definitions);
-            let segment = self.log.append_all(definitions.records())?;
+            let mut pen = Checkpoint { definitions: Definitions::default(), log: &mut self.log };
+            // Should this end half way, the next attempt tells all of it again, which does no harm.
             self.unsynced = true;
+            checkpoint(&mut pen)?;
+            let segment = pen.write()?;
             self.last_ms.entry(segment).or_insert(i64::MIN);
             self.rows.begin_segment();
             // All of it was in the checkpoint.
@@ -221,6 +227,35 @@ impl Wal {
     /// About how much memory it takes.
     pub fn heap_bytes(&self) -> usize {
         self.rows.heap_bytes() + self.records.capacity() + self.ends.capacity() * 8
+    }
+}
+
+/// The definitions at the beginning of a segment, on their way to the file.
+pub struct Checkpoint<'a> {
+    definitions: Definitions,
+    log: &'a mut RecordLog,
+}
+
+impl Checkpoint<'_> {
+    /// Defines a series.
+    pub fn define<'a>(
+        &mut self,
+        slot: u32,
+        labels: impl ExactSizeIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<(), LogError> {
+        self.definitions.define(slot, labels);
+        if self.definitions.has_full_record() { self.write().map(drop) } else { Ok(()) }
+    }
+
+    /// Tells metadata.
+    pub fn tell<'a>(&mut self, metadata: impl ExactSizeIterator<Item = &'a MetricMetadata>) {
+        self.definitions.tell(metadata);
+    }
+
+    fn write(&mut self) -> Result<u64, LogError> {
+        let segment = self.log.append_all(self.definitions.records())?;
+        self.definitions.clear();
+        Ok(segment)
     }
 }
 

@@ -97,6 +97,11 @@ impl Definitions {
         self.records.is_empty()
     }
 
+    /// Whether there is a record that gets no further series.
+    pub fn has_full_record(&self) -> bool {
+        self.full > 0
+    }
+
     pub fn clear(&mut self) {
         self.records.clear();
         self.full = 0;
