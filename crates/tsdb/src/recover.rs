@@ -10,14 +10,14 @@ use std::{
     sync::Arc,
 };
 
-use vedette_model::{Labels, MetricMetadata};
+use vedette_model::MetricMetadata;
 use vedette_sys::Fs;
 
 use crate::{
     Config, Error, SeriesRef,
-    head::{Head, LateSample, Rules},
+    head::{Head, LateSample, PairId, Rules},
     store::io_error,
-    wal::{Replay, Replayed, Wal},
+    wal::{Defined, Replay, Replayed, Told, Wal},
 };
 
 /// What the logs gave.
@@ -45,6 +45,7 @@ pub(crate) fn recover(
     let replay_one = |number: usize| {
         let mut replay = HeadReplay {
             head,
+            pairs: Vec::new(),
             span_ms: config.segment_span_ms,
             metadata: BTreeMap::new(),
             metadata_max: config.metadata_max,
@@ -111,6 +112,8 @@ fn log_folders(config: &Config, fs: &Arc<dyn Fs>) -> Result<Vec<usize>, Error> {
 
 struct HeadReplay<'a> {
     head: &'a Head,
+    /// For each shard, pairs of labels by the number of their text in the log.
+    pairs: Vec<Vec<Option<PairId>>>,
     span_ms: i64,
     metadata: BTreeMap<String, MetricMetadata>,
     metadata_max: usize,
@@ -131,25 +134,27 @@ impl HeadReplay<'_> {
 }
 
 impl Replay for HeadReplay<'_> {
-    fn series(&mut self, labels: &Labels) -> Option<SeriesRef> {
+    fn series(&mut self, defined: &Defined<'_>) -> Option<SeriesRef> {
         // Every series in the log was within the limit when it was written.
-        let hash = labels.stable_hash();
-        Some(self.head.shard_of(hash).find_or_create(hash, labels))
+        let shard = self.head.shard_of(defined.hash);
+        if self.pairs.len() <= shard.number() {
+            self.pairs.resize_with(shard.number() + 1, Vec::new);
+        }
+        Some(shard.find_or_create(defined, &mut self.pairs[shard.number()]))
     }
 
-    fn row(&mut self, time_ms: i64, samples: &[(SeriesRef, u64)]) {
+    fn row(&mut self, time_ms: i64, samples: &[Told]) {
         let rules = Rules {
             sealed_until_ms: self.sealed_until_ms,
             late_from_ms: None,
             span_start_ms: time_ms.div_euclid(self.span_ms).saturating_mul(self.span_ms),
             epoch: 0,
         };
-        for of_shard in samples.chunk_by(|a, b| a.0.shard() == b.0.shard()) {
-            let Some(shard) = self.head.shard(of_shard[0].0) else { continue };
+        for of_shard in samples.chunk_by(|a, b| a.series.shard() == b.series.shard()) {
+            let Some(shard) = self.head.shard(of_shard[0].series) else { continue };
             let mut samples = shard.samples.write();
-            for &(series, bits) in of_shard {
-                self.samples += u64::from(samples.replay(series.slot(), time_ms, bits, &rules));
-            }
+            self.samples +=
+                of_shard.iter().filter(|told| samples.replay(time_ms, told, &rules)).count() as u64;
         }
         self.note(time_ms);
     }

@@ -219,7 +219,10 @@ impl Tsdb {
         }
         self.admit(labels)?;
         let reference = shard.create(hash, labels);
-        appender.wal.define(reference, labels);
+        let index = shard.index();
+        let (hash, labels) = index.definition(reference.slot());
+        appender.wal.define(reference.slot(), hash, labels);
+        drop(index);
         self.metrics.series_created.inc();
         Ok(reference)
     }
@@ -295,7 +298,8 @@ impl Tsdb {
         let checkpoint = |checkpoint: &mut Checkpoint<'_>| {
             let index = shard.index();
             for slot in index.slots() {
-                checkpoint.define(slot, index.texts(slot))?;
+                let (hash, labels) = index.definition(slot);
+                checkpoint.define(slot, hash, labels)?;
             }
             let metadata = self.metadata.read();
             if shard.number() == 0 && !metadata.is_empty() {

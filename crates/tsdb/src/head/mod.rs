@@ -19,10 +19,11 @@ use roaring::RoaringBitmap;
 use vedette_model::{Labels, TimeRange};
 
 pub use order::Ordered;
+pub use pairs::{PairId, PairKey};
 use registry::Registry;
 pub use samples::{Claims, LateSample, Rules, Samples, Snapshot};
 
-use crate::{SeriesRef, postings::Postings};
+use crate::{SeriesRef, postings::Postings, wal::Defined};
 
 /// The most shards there may be.
 pub const SHARDS_MAX: usize = 64;
@@ -135,7 +136,7 @@ impl Shard {
     /// The series with these labels.
     pub fn find(&self, hash: u64, labels: &Labels) -> Option<SeriesRef> {
         let registry = self.registry.read();
-        let slot = registry.find(hash, labels)?;
+        let slot = registry.find(hash, labels.iter())?;
         let generation = self.samples.read().generation(slot)?;
         Some(SeriesRef::new(self.number(), slot, generation))
     }
@@ -148,19 +149,32 @@ impl Shard {
         SeriesRef::new(self.number(), slot, generation)
     }
 
-    /// The series with these labels, made if there is none.
-    pub fn find_or_create(&self, hash: u64, labels: &Labels) -> SeriesRef {
-        self.find(hash, labels).unwrap_or_else(|| {
-            let mut registry = self.registry.write();
-            // Another thread may have made it since.
-            if let Some(slot) = registry.find(hash, labels) {
-                let generation = self.samples.read().generation(slot).unwrap_or(0);
-                return SeriesRef::new(self.number(), slot, generation);
-            }
-            let slot = registry.create(hash, labels);
-            let generation = self.samples.write().begin_series(slot);
-            SeriesRef::new(self.number(), slot, generation)
-        })
+    /// The series that a log defines, made if there is none. `known` keeps the pairs of this shard
+    /// by the number of their text, for the next series.
+    pub fn find_or_create(&self, defined: &Defined<'_>, known: &mut Vec<Option<PairId>>) -> SeriesRef {
+        let hash = defined.hash;
+        let mut registry = self.registry.write();
+        if let Some(slot) = registry.find(hash, defined.texts()) {
+            let generation = self.samples.read().generation(slot).unwrap_or(0);
+            return SeriesRef::new(self.number(), slot, generation);
+        }
+        let slot =
+            registry.create_with(hash, defined.pairs.len(), defined.pairs.iter(), |pairs, &text, slot| {
+                let text = text as usize;
+                if let Some(&Some(id)) = known.get(text) {
+                    pairs.add_to(id, slot);
+                    return id;
+                }
+                let (name, value) = defined.list.text(text);
+                let id = pairs.add(name, value, slot);
+                if known.len() <= text {
+                    known.resize(text + 1, None);
+                }
+                known[text] = Some(id);
+                id
+            });
+        let generation = self.samples.write().begin_series(slot);
+        SeriesRef::new(self.number(), slot, generation)
     }
 
     /// Removes the samples before `boundary_ms`, except late ones. No claim is open.
@@ -210,9 +224,11 @@ impl ShardIndex<'_> {
         self.registry.labels(slot)
     }
 
-    /// Names and values of a series, in order of the names.
-    pub fn texts(&self, slot: u32) -> impl ExactSizeIterator<Item = (&str, &str)> {
-        self.registry.texts(slot)
+    /// A series as logs define it: the hash of its labels, and each label with what names it there.
+    pub fn definition(&self, slot: u32) -> (u64, impl ExactSizeIterator<Item = (PairKey, (&str, &str))>) {
+        let pairs = &self.registry.pairs;
+        let labels = self.registry.pairs_of(slot).iter().map(|&id| (pairs.key(id), pairs.text(id)));
+        (self.registry.hash(slot), labels)
     }
 
     /// Hands on every label name, in no order.

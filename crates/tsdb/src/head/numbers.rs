@@ -35,8 +35,9 @@ impl Numbers {
                     *self = Self::Many(Box::new(few.iter().copied().collect()));
                 }
             }
+            // Most often it is the largest so far, which is cheaper to add.
             Self::Many(many) => {
-                many.insert(number);
+                let _ = many.try_push(number).is_ok() || many.insert(number);
             }
         }
     }

@@ -18,7 +18,16 @@ struct Pair {
     /// Its place in the list of its name.
     place: u32,
     hash: u64,
+    /// Tells it from others that had its number before.
+    serial: u32,
     series: Numbers,
+}
+
+/// What names a pair in the log, for as long as the pair is in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PairKey {
+    pub id: PairId,
+    pub serial: u32,
 }
 
 #[derive(Debug)]
@@ -37,6 +46,8 @@ pub struct Pairs {
     name_table: HashTable<u32>,
     free_names: Vec<u32>,
     hasher: DefaultHashBuilder,
+    /// Pairs made so far.
+    serials: u32,
     /// Bytes of text.
     text_bytes: usize,
 }
@@ -51,9 +62,19 @@ impl Pairs {
     pub fn add(&mut self, name: &str, value: &str, series: u32) -> PairId {
         let hash = self.hash(name, value);
         let id = self.find_hashed(hash, name, value).unwrap_or_else(|| self.create(hash, name, value));
-        let numbers = &mut self.pairs[id as usize].as_mut().expect("BUG: a pair found that is free").series;
-        numbers.insert(series);
+        self.add_to(id, series);
         id
+    }
+
+    /// Adds a series to a pair in use.
+    pub fn add_to(&mut self, id: PairId, series: u32) {
+        let pair = self.pairs[id as usize].as_mut().expect("BUG: a pair found that is free");
+        pair.series.insert(series);
+    }
+
+    /// What names a pair in use in the log.
+    pub fn key(&self, id: PairId) -> PairKey {
+        PairKey { id, serial: self.pair(id).serial }
     }
 
     /// Takes a series from a pair, which is forgotten if it was the last one.
@@ -150,8 +171,15 @@ impl Pairs {
         grow(list);
         list.push(id);
         self.text_bytes += value.len();
-        self.pairs[id as usize] =
-            Some(Pair { value: value.into(), name: name_id, place, hash, series: Numbers::default() });
+        self.serials = self.serials.wrapping_add(1);
+        self.pairs[id as usize] = Some(Pair {
+            value: value.into(),
+            name: name_id,
+            place,
+            hash,
+            serial: self.serials,
+            series: Numbers::default(),
+        });
         let hash_of = |&id: &PairId| self.pairs[id as usize].as_ref().map_or(0, |pair| pair.hash);
         self.table.insert_unique(hash, id, hash_of);
         id

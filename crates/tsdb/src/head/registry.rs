@@ -32,20 +32,43 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// The slot of the series with these labels.
-    pub fn find(&self, hash: u64, labels: &Labels) -> Option<u32> {
-        let is_it = |&slot: &u32| self.entries[slot as usize].hash == hash && self.has_labels(slot, labels);
+    /// The slot of the series with these labels, in order of their names.
+    pub fn find<'a>(
+        &self,
+        hash: u64,
+        labels: impl Iterator<Item = (&'a str, &'a str)> + Clone,
+    ) -> Option<u32> {
+        let has = |slot| {
+            let mut labels = labels.clone();
+            let same = |text: (&str, &str)| labels.next().is_some_and(|label| label == text);
+            self.texts(slot).all(same) && labels.next().is_none()
+        };
+        let is_it = |&slot: &u32| self.entries[slot as usize].hash == hash && has(slot);
         self.table.find(hash, is_it).copied()
     }
 
     /// Makes a series whose labels no other has.
     pub fn create(&mut self, hash: u64, labels: &Labels) -> u32 {
+        self.create_with(hash, labels.len(), labels.iter(), |pairs, (name, value), slot| {
+            pairs.add(name, value, slot)
+        })
+    }
+
+    /// Makes a series of `count` labels whose labels no other has; `add` adds it to the pair that
+    /// a label stands for.
+    pub fn create_with<L>(
+        &mut self,
+        hash: u64,
+        count: usize,
+        labels: impl Iterator<Item = L>,
+        mut add: impl FnMut(&mut Pairs, L, u32) -> PairId,
+    ) -> u32 {
         let slot = self.free.pop().unwrap_or_else(|| {
             grow(&mut self.entries);
             self.entries.push(Entry { hash: 0, start: 0, count: 0 });
             u32::try_from(self.entries.len() - 1).expect("BUG: the series limit is below 2^32")
         });
-        let count = labels.len() as u32;
+        let count = count as u32;
         let start = self.free_labels.get_mut(&count).and_then(Vec::pop).unwrap_or_else(|| {
             let start = self.labels.len();
             if self.labels.capacity() < start + count as usize {
@@ -54,11 +77,11 @@ impl Registry {
             self.labels.resize(start + count as usize, 0);
             u32::try_from(start).expect("BUG: limits keep the number of labels below 2^32")
         });
-        for (at, (name, value)) in (start as usize..).zip(labels) {
-            self.labels[at] = self.pairs.add(name, value, slot);
+        for (at, label) in (start as usize..(start + count) as usize).zip(labels) {
+            self.labels[at] = add(&mut self.pairs, label, slot);
         }
         self.entries[slot as usize] = Entry { hash, start, count };
-        self.all.insert(slot);
+        let _ = self.all.try_push(slot).is_ok() || self.all.insert(slot);
         self.table.insert_unique(hash, slot, |&other| self.entries[other as usize].hash);
         slot
     }
@@ -89,6 +112,11 @@ impl Registry {
     /// All slots in use.
     pub fn all(&self) -> &RoaringBitmap {
         &self.all
+    }
+
+    /// Hash of the labels of a series.
+    pub fn hash(&self, slot: u32) -> u64 {
+        self.entries[slot as usize].hash
     }
 
     /// The pairs of a series, in order of their names.

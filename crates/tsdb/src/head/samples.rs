@@ -16,7 +16,7 @@ use super::{
 use crate::{
     SeriesRef,
     store::Appended,
-    wal::{RowBuffer, values},
+    wal::{RowBuffer, Told, values},
 };
 
 /// A series that never had a sample.
@@ -236,7 +236,8 @@ impl Samples {
     }
 
     /// Stores a sample from the WAL, unless it is there. Says whether it was stored.
-    pub fn replay(&mut self, slot: u32, time_ms: i64, bits: u64, rules: &Rules) -> bool {
+    pub fn replay(&mut self, time_ms: i64, told: &Told, rules: &Rules) -> bool {
+        let (slot, bits) = (told.series.slot(), told.bits);
         let series = &mut self.series[slot as usize];
         if time_ms < rules.sealed_until_ms {
             if time_ms > series.last_ms && series.flags & BEGUN == 0 {
@@ -247,8 +248,9 @@ impl Samples {
         if time_ms <= series.last_ms {
             return self.replay_late(LateSample { slot, time_ms, bits });
         }
-        let (item, rotates) =
-            series.claim(time_ms, bits, rules.span_start_ms, |before| values::encode(before, bits));
+        let (item, rotates) = series.claim(time_ms, bits, rules.span_start_ms, |before| {
+            if before == told.base { told.coded } else { values::encode(before, bits) }
+        });
         if rotates {
             series.older = std::mem::take(&mut series.running);
             series.flags &= !(RUN | ROTATING);

@@ -2,10 +2,21 @@ use proptest::prelude::*;
 use vedette_model::{MatchOp, Matcher};
 
 use super::*;
-use crate::postings;
+use crate::{
+    postings,
+    wal::{PairList, Told, values::Coded},
+};
 
 fn labels(name: &str, a: &str, b: &str) -> Labels {
     Labels::from_pairs([("__name__", name), ("a", a), ("b", b)])
+}
+
+/// The series as it is when a log defines it.
+fn find_or_create(shard: &Shard, labels: &Labels) -> SeriesRef {
+    let mut list = PairList::default();
+    let pairs: Vec<u32> = labels.iter().map(|(name, value)| list.push(name, value)).collect();
+    let defined = Defined { hash: labels.stable_hash(), pairs: &pairs, list: &list };
+    shard.find_or_create(&defined, &mut Vec::new())
 }
 
 const NAMES: [&str; 3] = ["up", "down", "left_right"];
@@ -35,9 +46,9 @@ proptest! {
         let mut model: Vec<Labels> =
             keys.into_iter().map(|(n, a, b)| labels(NAMES[n], VALUES[a], VALUES[b])).collect();
         for l in &model {
-            let made = shard.find_or_create(l.stable_hash(), l);
+            let made = find_or_create(&shard, l);
             prop_assert_eq!(shard.find(l.stable_hash(), l), Some(made));
-            prop_assert_eq!(shard.find_or_create(l.stable_hash(), l), made);
+            prop_assert_eq!(find_or_create(&shard, l), made);
         }
         // What is not asked to stay goes.
         let mut gone = Vec::new();
@@ -69,7 +80,7 @@ proptest! {
         let mut model: Vec<Labels> =
             keys.into_iter().map(|(n, a, b)| labels(NAMES[n], VALUES[a], VALUES[b])).collect();
         for l in &model {
-            head.shard_of(l.stable_hash()).find_or_create(l.stable_hash(), l);
+            find_or_create(head.shard_of(l.stable_hash()), l);
         }
         model.sort();
         let ordered = head.ordered();
@@ -85,7 +96,8 @@ fn retire_all_but(shard: &Shard, time_ms: i64, staying: &[Labels]) {
     for l in staying {
         let reference = shard.find(l.stable_hash(), l).expect("there");
         let rules = Rules { sealed_until_ms: i64::MIN, late_from_ms: None, span_start_ms: 0, epoch: 0 };
-        assert!(shard.samples.write().replay(reference.slot(), time_ms, 1, &rules));
+        let told = Told { series: reference, bits: 1, base: 1, coded: Coded::SAME };
+        assert!(shard.samples.write().replay(time_ms, &told, &rules));
     }
     shard.retire();
 }
@@ -93,7 +105,7 @@ fn retire_all_but(shard: &Shard, time_ms: i64, staying: &[Labels]) {
 #[test]
 fn labels_of_retired_series_are_forgotten_and_their_slots_used_again() {
     let shard = Shard::default();
-    let add = |l: &Labels| shard.find_or_create(l.stable_hash(), l);
+    let add = |l: &Labels| find_or_create(&shard, l);
     let (first, second) = (labels("up", "x", "y"), labels("down", "x", "y"));
     add(&first);
     retire_all_but(&shard, 1, std::slice::from_ref(&first));

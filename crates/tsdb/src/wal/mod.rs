@@ -4,19 +4,26 @@
 //! Invariant: each segment of the log begins with the definitions of all series in use and the
 //! metadata, so that a segment can go as soon as all of its samples are sealed.
 
+mod definitions;
 mod record;
 mod rows;
 pub mod values;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use vedette_model::{Labels, MetricMetadata};
+use vedette_model::MetricMetadata;
 use vedette_sys::{Flush, Fs, LogConfig, LogError, RecordLog, Recovery};
 
-use crate::{SeriesRef, head::LateSample};
+use crate::{
+    SeriesRef,
+    head::{LateSample, PairKey},
+};
+use definitions::Definitions;
+pub use definitions::Defined;
+#[cfg(test)]
+pub use definitions::PairList;
 use record::Decoder;
-use record::Definitions;
-pub use record::Replay;
+pub use record::{Replay, Told};
 pub use rows::RowBuffer;
 use rows::RowEncoder;
 
@@ -91,11 +98,14 @@ impl Wal {
         Ok((wal, Replayed { log: recovery, dropped_records }))
     }
 
-    /// Defines a series, with the next write.
-    pub fn define(&mut self, reference: SeriesRef, labels: &Labels) {
-        // Almost always short: the count is walked for once more.
-        let pairs: Vec<(&str, &str)> = labels.iter().collect();
-        self.pending.define(reference.slot(), pairs.into_iter());
+    /// Defines a series by the hash of its labels and the labels, with the next write.
+    pub fn define<'a>(
+        &mut self,
+        slot: u32,
+        hash: u64,
+        labels: impl ExactSizeIterator<Item = (PairKey, (&'a str, &'a str))>,
+    ) {
+        self.pending.define(slot, hash, labels);
     }
 
     /// Tells metadata, with the next write.
@@ -120,15 +130,15 @@ impl Wal {
             self.segment = Segment::Empty;
         }
         if self.segment == Segment::Empty {
-            let mut pen = Checkpoint { definitions: Definitions::default(), log: &mut self.log };
-            // Should this end half way, the next attempt tells all of it again, which does no harm.
+            // All that waits is in the checkpoint. Should that end half way, the next attempt tells
+            // all of it again, which does no harm.
+            self.pending.begin_segment();
             self.unsynced = true;
+            let mut pen = Checkpoint { definitions: &mut self.pending, log: &mut self.log };
             checkpoint(&mut pen)?;
             let segment = pen.write()?;
             self.last_ms.entry(segment).or_insert(i64::MIN);
             self.rows.begin_segment();
-            // All of it was in the checkpoint.
-            self.pending.clear();
             self.segment = Segment::Ready;
         }
         Ok(())
@@ -226,13 +236,16 @@ impl Wal {
 
     /// About how much memory it takes.
     pub fn heap_bytes(&self) -> usize {
-        self.rows.heap_bytes() + self.records.capacity() + self.ends.capacity() * 8
+        self.rows.heap_bytes()
+            + self.pending.heap_bytes()
+            + self.records.capacity()
+            + self.ends.capacity() * 8
     }
 }
 
 /// The definitions at the beginning of a segment, on their way to the file.
 pub struct Checkpoint<'a> {
-    definitions: Definitions,
+    definitions: &'a mut Definitions,
     log: &'a mut RecordLog,
 }
 
@@ -241,9 +254,10 @@ impl Checkpoint<'_> {
     pub fn define<'a>(
         &mut self,
         slot: u32,
-        labels: impl ExactSizeIterator<Item = (&'a str, &'a str)>,
+        hash: u64,
+        labels: impl ExactSizeIterator<Item = (PairKey, (&'a str, &'a str))>,
     ) -> Result<(), LogError> {
-        self.definitions.define(slot, labels);
+        self.definitions.define(slot, hash, labels);
         if self.definitions.has_full_record() { self.write().map(drop) } else { Ok(()) }
     }
 
@@ -265,11 +279,11 @@ struct LastTime<'a> {
 }
 
 impl Replay for LastTime<'_> {
-    fn series(&mut self, labels: &Labels) -> Option<SeriesRef> {
-        self.inner.series(labels)
+    fn series(&mut self, defined: &Defined<'_>) -> Option<SeriesRef> {
+        self.inner.series(defined)
     }
 
-    fn row(&mut self, time_ms: i64, samples: &[(SeriesRef, u64)]) {
+    fn row(&mut self, time_ms: i64, samples: &[Told]) {
         *self.last = (*self.last).max(time_ms);
         self.inner.row(time_ms, samples);
     }

@@ -5,26 +5,28 @@
 //! builds on a record that is lost or damaged is left out, never read wrongly.
 
 use hashbrown::HashMap;
-use vedette_model::{Labels, MetricKind, MetricMetadata};
+use vedette_model::{MetricKind, MetricMetadata};
 
-use super::rows::{self, Check, LAYOUTS_MAX};
+use super::{
+    definitions::{Defined, PairList},
+    rows::{self, Check, LAYOUTS_MAX},
+    values::Coded,
+};
 use crate::{
     SeriesRef,
-    bytes::{Cursor, put_signed, put_text, put_varint},
+    bytes::{Cursor, put_signed, put_varint},
     head::LateSample,
 };
 
-const SERIES: u8 = 1;
+pub const SERIES: u8 = 1;
 const COMPRESSED: u8 = 2;
 pub const LAYOUT: u8 = 3;
 pub const ROW: u8 = 4;
-const METADATA: u8 = 5;
+pub const METADATA: u8 = 5;
 pub const LOOSE_ROW: u8 = 6;
 const LATE: u8 = 7;
 pub const REBASE: u8 = 8;
-
-/// A record of definitions that has become this large is followed by another.
-const DEFINITIONS_BYTES: usize = 1 << 20;
+pub const PAIRS: u8 = 9;
 
 /// Smaller records are not worth compressing.
 const COMPRESSED_BYTES_MIN: usize = 8 << 10;
@@ -32,7 +34,7 @@ const COMPRESSED_BYTES_MIN: usize = 8 << 10;
 /// What a compressed record may become.
 const INFLATED_BYTES_MAX: usize = 64 << 20;
 
-const KINDS: [MetricKind; 7] = [
+pub const KINDS: [MetricKind; 7] = [
     MetricKind::Unknown,
     MetricKind::Counter,
     MetricKind::Gauge,
@@ -41,72 +43,6 @@ const KINDS: [MetricKind; 7] = [
     MetricKind::Info,
     MetricKind::StateSet,
 ];
-
-/// Records that define series and tell metadata.
-#[derive(Debug, Default)]
-pub struct Definitions {
-    records: Vec<Vec<u8>>,
-    /// Those that get no further series.
-    full: usize,
-}
-
-impl Definitions {
-    /// Defines a series.
-    pub fn define<'a>(&mut self, number: u32, labels: impl ExactSizeIterator<Item = (&'a str, &'a str)>) {
-        if self.records.len() == self.full {
-            self.records.push(vec![SERIES]);
-        }
-        let record = &mut self.records[self.full];
-        put_varint(record, u64::from(number));
-        put_varint(record, labels.len() as u64);
-        for (name, value) in labels {
-            put_text(record, name);
-            put_text(record, value);
-        }
-        if record.len() >= DEFINITIONS_BYTES {
-            compress(record);
-            self.full += 1;
-        }
-    }
-
-    /// Tells metadata.
-    pub fn tell<'a>(&mut self, metadata: impl ExactSizeIterator<Item = &'a MetricMetadata>) {
-        let mut record = vec![METADATA];
-        put_varint(&mut record, metadata.len() as u64);
-        for m in metadata {
-            put_text(&mut record, &m.family);
-            record.push(KINDS.iter().position(|&k| k == m.kind).unwrap_or(0) as u8);
-            put_text(&mut record, &m.unit);
-            put_text(&mut record, &m.help);
-        }
-        compress(&mut record);
-        self.records.push(record);
-        self.full = self.records.len();
-    }
-
-    /// The records.
-    pub fn records(&mut self) -> impl Iterator<Item = &[u8]> {
-        if let Some(record) = self.records.get_mut(self.full) {
-            compress(record);
-            self.full += 1;
-        }
-        self.records.iter().map(Vec::as_slice)
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.records.is_empty()
-    }
-
-    /// Whether there is a record that gets no further series.
-    pub fn has_full_record(&self) -> bool {
-        self.full > 0
-    }
-
-    pub fn clear(&mut self) {
-        self.records.clear();
-        self.full = 0;
-    }
-}
 
 /// Appends a record of late samples.
 pub fn put_late(samples: &[LateSample], out: &mut Vec<u8>) {
@@ -121,7 +57,7 @@ pub fn put_late(samples: &[LateSample], out: &mut Vec<u8>) {
 }
 
 /// Makes a record take less space, if that can be done.
-fn compress(record: &mut Vec<u8>) {
+pub fn compress(record: &mut Vec<u8>) {
     if record.len() < COMPRESSED_BYTES_MIN || record.len() > INFLATED_BYTES_MAX {
         return;
     }
@@ -138,41 +74,60 @@ fn compress(record: &mut Vec<u8>) {
 /// What a record tells its reader.
 pub trait Replay {
     /// A series; gives what it is to be known by.
-    fn series(&mut self, labels: &Labels) -> Option<SeriesRef>;
-    /// Samples of one time: series and bits of the value.
-    fn row(&mut self, time_ms: i64, samples: &[(SeriesRef, u64)]);
+    fn series(&mut self, defined: &Defined<'_>) -> Option<SeriesRef>;
+    /// Samples of one time.
+    fn row(&mut self, time_ms: i64, samples: &[Told]);
     /// A sample that came late.
     fn late(&mut self, series: SeriesRef, time_ms: i64, bits: u64);
     /// Metadata.
     fn metadata(&mut self, metadata: MetricMetadata);
 }
 
+/// A value as the log tells it.
+#[derive(Debug, Clone, Copy)]
+pub struct Told {
+    pub series: SeriesRef,
+    /// Bits of the value.
+    pub bits: u64,
+    /// Bits of the value that it is told by, and how: whoever keeps that value too need not find
+    /// out again.
+    pub base: u64,
+    pub coded: Coded,
+}
+
 /// Reads records.
 #[derive(Debug, Default)]
 pub struct Decoder {
     segment: u64,
+    pairs: PairList,
+    /// Pairs of the series that is read.
+    labels: Vec<u32>,
     /// Index in `series` by number.
     numbers: HashMap<u32, u32>,
     series: Vec<Known>,
     layouts: Vec<Option<Box<[u32]>>>,
     loose: Vec<u32>,
-    bits: Vec<u64>,
-    row: Vec<(SeriesRef, u64)>,
+    row: Vec<Told>,
 }
 
 /// A series of the segment.
 #[derive(Debug, Clone, Copy)]
 struct Known {
-    reference: Option<SeriesRef>,
+    /// [`LOST`] where the definition is.
+    reference: SeriesRef,
     /// What its next value is told by.
     bits: u64,
 }
+
+const LOST: SeriesRef = SeriesRef(u64::MAX);
 
 impl Decoder {
     /// Reads one record; `None` when it is damaged or builds on one that is missing.
     pub fn read(&mut self, segment: u64, record: &[u8], replay: &mut dyn Replay) -> Option<()> {
         if segment != self.segment {
-            *self = Self { segment, ..Self::default() };
+            let mut pairs = std::mem::take(&mut self.pairs);
+            pairs.begin_segment();
+            *self = Self { segment, pairs, ..Self::default() };
         }
         let (&kind, rest) = record.split_first()?;
         if kind != COMPRESSED {
@@ -188,6 +143,7 @@ impl Decoder {
     fn read_kind(&mut self, kind: u8, record: &[u8], replay: &mut dyn Replay) -> Option<()> {
         let mut cursor = Cursor::new(record);
         match kind {
+            PAIRS => self.pairs.read(&mut cursor),
             SERIES => self.read_series(&mut cursor, replay),
             LAYOUT => {
                 let number = usize::try_from(cursor.varint()?).ok().filter(|&n| n < LAYOUTS_MAX)?;
@@ -223,8 +179,8 @@ impl Decoder {
                     before = before.wrapping_add(cursor.signed()?);
                     let bits = cursor.u64()?;
                     let known = self.numbers.get(&number).map(|&i| self.series[i as usize]);
-                    if let Some(reference) = known.and_then(|k| k.reference) {
-                        replay.late(reference, before, bits);
+                    if let Some(known) = known.filter(|k| k.reference != LOST) {
+                        replay.late(known.reference, before, bits);
                     }
                 }
                 Some(())
@@ -250,18 +206,25 @@ impl Decoder {
     }
 
     fn read_series(&mut self, cursor: &mut Cursor<'_>, replay: &mut dyn Replay) -> Option<()> {
-        let mut pairs = Vec::new();
         while cursor.remaining() > 0 {
             let number = cursor.varint_u32()?;
-            pairs.clear();
-            for _ in 0..cursor.count(2)? {
-                pairs.push((cursor.text()?, cursor.text()?));
+            let hash = cursor.u64()?;
+            let mut whole = true;
+            self.labels.clear();
+            for _ in 0..cursor.count(1)? {
+                let text = self.pairs.number(cursor.varint_u32()?);
+                whole &= text.is_some();
+                self.labels.extend(text);
             }
-            let sorted = pairs.is_sorted_by(|a, b| a.0 < b.0) && pairs.iter().all(|p| !p.1.is_empty());
-            if !sorted {
-                return None;
-            }
-            let reference = replay.series(&Labels::from_sorted(pairs.iter().copied()));
+            let defined = Defined { hash, pairs: &self.labels, list: &self.pairs };
+            let reference = if whole {
+                if !defined.is_sorted() {
+                    return None;
+                }
+                replay.series(&defined).unwrap_or(LOST)
+            } else {
+                LOST
+            };
             self.numbers.insert(number, self.series.len() as u32);
             self.series.push(Known { reference, bits: 0 });
         }
@@ -278,7 +241,7 @@ impl Decoder {
             let number = u32::try_from(before).ok()?;
             let index = *self.numbers.entry(number).or_insert_with(|| {
                 // Its definition is lost, but it must be counted in.
-                self.series.push(Known { reference: None, bits: 0 });
+                self.series.push(Known { reference: LOST, bits: 0 });
                 self.series.len() as u32 - 1
             });
             out.push(index);
@@ -290,23 +253,23 @@ impl Decoder {
         let told = cursor.u32()?;
         let time_ms = cursor.signed()?;
         let mut check = Check::default();
-        self.bits.clear();
+        self.row.clear();
         for &index in series {
-            let bits = self.series[index as usize].bits;
+            let Known { reference, bits } = self.series[index as usize];
             check.add(bits);
-            self.bits.push(bits);
+            self.row.push(Told { series: reference, bits, base: bits, coded: Coded::SAME });
         }
         if check.finish() != told {
             return None;
         }
-        rows::decode_values(cursor.take(cursor.remaining())?, &mut self.bits)?;
-        self.row.clear();
-        for (&index, &bits) in series.iter().zip(&self.bits) {
-            let known = &mut self.series[index as usize];
-            known.bits = bits;
-            if let Some(reference) = known.reference {
-                self.row.push((reference, bits));
-            }
+        rows::decode_values(cursor.take(cursor.remaining())?, &mut self.row)?;
+        let mut lost = 0;
+        for (&index, told) in series.iter().zip(&self.row) {
+            self.series[index as usize].bits = told.bits;
+            lost += usize::from(told.series == LOST);
+        }
+        if lost > 0 {
+            self.row.retain(|told| told.series != LOST);
         }
         replay.row(time_ms, &self.row);
         Some(())

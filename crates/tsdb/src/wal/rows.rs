@@ -11,7 +11,7 @@
 use hashbrown::HashMap;
 
 use super::{
-    record,
+    record::{self, Told},
     values::{self, Coded},
 };
 use crate::bytes::{put_signed, put_varint};
@@ -217,11 +217,11 @@ fn put_slots(slots: &[u32], out: &mut Vec<u8>) {
     }
 }
 
-/// Values of a row as they are read: codes, then payloads. `bits` holds the values they are told
+/// Values of a row as they are read: codes, then payloads. `row` holds the values they are told
 /// by, and gets them; `None` when there are too few bytes or too many.
-pub fn decode_values(bytes: &[u8], bits: &mut [u64]) -> Option<()> {
-    let (codes, mut payload) = bytes.split_at_checked(bits.len().div_ceil(2))?;
-    for (i, bits) in bits.iter_mut().enumerate() {
+pub fn decode_values(bytes: &[u8], row: &mut [Told]) -> Option<()> {
+    let (codes, mut payload) = bytes.split_at_checked(row.len().div_ceil(2))?;
+    for (i, told) in row.iter_mut().enumerate() {
         let code = codes[i / 2] >> (i % 2 * 4) & 15;
         let n = values::payload_bytes(code);
         let value = match payload.first_chunk::<8>() {
@@ -232,7 +232,8 @@ pub fn decode_values(bytes: &[u8], bits: &mut [u64]) -> Option<()> {
             None => payload.get(..n)?.iter().rev().fold(0, |v, &byte| v << 8 | u64::from(byte)),
         };
         payload = &payload[n..];
-        *bits = values::decode(*bits, Coded { code, payload: value });
+        told.coded = Coded { code, payload: value };
+        told.bits = values::decode(told.base, told.coded);
     }
     payload.is_empty().then_some(())
 }

@@ -45,6 +45,9 @@ pub struct Coded {
 }
 
 impl Coded {
+    /// The value before.
+    pub const SAME: Self = Self { code: SAME, payload: 0 };
+
     /// Bytes of the payload.
     pub fn bytes(self) -> usize {
         payload_bytes(self.code)

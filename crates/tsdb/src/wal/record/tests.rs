@@ -1,12 +1,15 @@
 use proptest::prelude::*;
+use vedette_model::Labels;
 
 use super::{
     super::{
+        definitions::Definitions,
         rows::{RowBuffer, RowEncoder},
         values,
     },
     *,
 };
+use crate::head::PairKey;
 
 #[derive(Default, Debug, PartialEq)]
 struct Seen {
@@ -17,14 +20,16 @@ struct Seen {
 }
 
 impl Replay for Seen {
-    fn series(&mut self, labels: &Labels) -> Option<SeriesRef> {
+    fn series(&mut self, defined: &Defined<'_>) -> Option<SeriesRef> {
+        let labels = Labels::from_sorted(defined.texts());
         self.series.push(labels.clone());
         // Another number than the writer's, as after a restart.
         Some(SeriesRef(labels.get("n")?.parse::<u64>().ok()? + 1000))
     }
 
-    fn row(&mut self, time_ms: i64, samples: &[(SeriesRef, u64)]) {
-        self.samples.extend(samples.iter().map(|(series, bits)| (time_ms, series.0 - 1000, *bits)));
+    fn row(&mut self, time_ms: i64, samples: &[Told]) {
+        assert!(samples.iter().all(|told| values::decode(told.base, told.coded) == told.bits));
+        self.samples.extend(samples.iter().map(|told| (time_ms, told.series.0 - 1000, told.bits)));
     }
 
     fn late(&mut self, series: SeriesRef, time_ms: i64, bits: u64) {
@@ -40,7 +45,9 @@ fn definitions(numbers: std::ops::Range<u32>) -> Vec<Vec<u8>> {
     let mut definitions = Definitions::default();
     for n in numbers {
         let n_text = n.to_string();
-        definitions.define(n, [("__name__", "m"), ("n", n_text.as_str())].into_iter());
+        let name = (PairKey { id: 0, serial: 1 }, ("__name__", "m"));
+        let own = (PairKey { id: n + 1, serial: n + 2 }, ("n", n_text.as_str()));
+        definitions.define(n, u64::from(n), [name, own].into_iter());
     }
     definitions.records().map(<[u8]>::to_vec).collect()
 }
@@ -210,6 +217,56 @@ fn many_series_are_defined_in_several_compressed_records() {
     assert!(records.len() > 1 && records.iter().map(Vec::len).sum::<usize>() < 1_500_000);
     let (_, seen) = reader(0..200_000);
     assert_eq!(seen.series.len(), 200_000);
+}
+
+#[test]
+fn a_lost_record_of_pairs_takes_only_the_series_that_need_it() {
+    let records = definitions(0..200_000);
+    let lost = records.iter().position(|r| kind_of(r) == PAIRS).unwrap();
+    let (mut decoder, mut seen) = (Decoder::default(), Seen::default());
+    for record in records.iter().enumerate().filter(|(i, _)| *i != lost).map(|(_, r)| r) {
+        assert_eq!(decoder.read(1, record, &mut seen), Some(()));
+    }
+    // The name of the metric stood in it, so all need it.
+    assert_eq!(seen.series, []);
+
+    let lost = records.iter().rposition(|r| kind_of(r) == PAIRS).unwrap();
+    let (mut decoder, mut seen) = (Decoder::default(), Seen::default());
+    for record in records.iter().enumerate().filter(|(i, _)| *i != lost).map(|(_, r)| r) {
+        assert_eq!(decoder.read(1, record, &mut seen), Some(()));
+    }
+    let all = reader(0..200_000).1.series;
+    assert!(seen.series.len() > 100_000 && seen.series.len() < all.len());
+    assert_eq!(seen.series, all[..seen.series.len()]);
+}
+
+#[test]
+fn a_checkpoint_that_is_told_again_after_half_of_it_replaces_that() {
+    let mut definitions = Definitions::default();
+    let (mut decoder, mut seen) = (Decoder::default(), Seen::default());
+    for end in [10u32, 30] {
+        definitions.begin_segment();
+        for n in (0..end).rev() {
+            let text = n.to_string();
+            let key = PairKey { id: n, serial: 7 };
+            definitions.define(n, 1, [(key, ("n", text.as_str()))].into_iter());
+        }
+        for record in definitions.records() {
+            assert_eq!(decoder.read(1, record, &mut seen), Some(()));
+        }
+        let last: Vec<Labels> =
+            (0..end).rev().map(|n| Labels::from_pairs([("n", n.to_string())])).collect();
+        assert_eq!(seen.series[seen.series.len() - end as usize..], last);
+    }
+}
+
+fn kind_of(record: &[u8]) -> u8 {
+    if record[0] != COMPRESSED {
+        return record[0];
+    }
+    let mut cursor = Cursor::new(&record[1..]);
+    let length = cursor.varint().unwrap() as usize;
+    zstd::bulk::decompress(cursor.take(cursor.remaining()).unwrap(), length).unwrap()[0]
 }
 
 #[test]
