@@ -35,9 +35,8 @@ impl Numbers {
                     *self = Self::Many(Box::new(few.iter().copied().collect()));
                 }
             }
-            // Most often it is the largest so far, which is cheaper to add.
             Self::Many(many) => {
-                let _ = many.try_push(number).is_ok() || many.insert(number);
+                many.insert(number);
             }
         }
     }

@@ -81,7 +81,7 @@ impl Registry {
             self.labels[at] = add(&mut self.pairs, label, slot);
         }
         self.entries[slot as usize] = Entry { hash, start, count };
-        let _ = self.all.try_push(slot).is_ok() || self.all.insert(slot);
+        self.all.insert(slot);
         self.table.insert_unique(hash, slot, |&other| self.entries[other as usize].hash);
         slot
     }
