@@ -21,9 +21,6 @@ use cli::{Check, Cli, Command, LogFormat, Output, Rules};
 use config::Overrides;
 use vedette_sys::{Clock, SystemClock};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 const CLEAN: u8 = 0;
 const PROBLEMS: u8 = 1;
 const NOT_DONE: u8 = 2;
