@@ -414,7 +414,7 @@ impl Rows {
             .iter()
             .map(|&(time_ms, end)| {
                 let range = std::mem::replace(&mut begin, end)..end;
-                RefRow { time_ms, refs: &self.references[range.clone()], values: &self.values[range] }
+                RefRow::new(time_ms, &self.references[range.clone()], &self.values[range])
             })
             .collect()
     }

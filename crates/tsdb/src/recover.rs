@@ -10,14 +10,14 @@ use std::{
     sync::Arc,
 };
 
-use vedette_model::{Labels, MetricMetadata};
+use vedette_model::{Exemplar, Labels, MetricMetadata};
 use vedette_sys::Fs;
 
 use crate::{
     Config, Error, SeriesRef,
-    head::{Head, LateSample, Rules},
+    head::{Head, LateSample, LateValue, Rules},
     store::io_error,
-    wal::{Replay, Replayed, Wal},
+    wal::{Replay, Replayed, Wal, WholeSample},
 };
 
 /// What the logs gave.
@@ -128,6 +128,15 @@ impl HeadReplay<'_> {
             self.last_ms = self.last_ms.max(time_ms);
         }
     }
+
+    fn rules(&self, time_ms: i64) -> Rules {
+        Rules {
+            sealed_until_ms: self.sealed_until_ms,
+            late_from_ms: None,
+            span_start_ms: time_ms.div_euclid(self.span_ms).saturating_mul(self.span_ms),
+            epoch: 0,
+        }
+    }
 }
 
 impl Replay for HeadReplay<'_> {
@@ -137,18 +146,15 @@ impl Replay for HeadReplay<'_> {
         Some(self.head.shard_of(hash).find_or_create(hash, labels))
     }
 
-    fn row(&mut self, time_ms: i64, samples: &[(SeriesRef, u64)]) {
-        let rules = Rules {
-            sealed_until_ms: self.sealed_until_ms,
-            late_from_ms: None,
-            span_start_ms: time_ms.div_euclid(self.span_ms).saturating_mul(self.span_ms),
-            epoch: 0,
-        };
+    fn row(&mut self, time_ms: i64, samples: &[(SeriesRef, u64)], starts_ms: &[i64]) {
+        let rules = self.rules(time_ms);
+        let mut starts_ms = starts_ms.iter();
         for of_shard in samples.chunk_by(|a, b| a.0.shard() == b.0.shard()) {
             let Some(shard) = self.head.shard(of_shard[0].0) else { continue };
             let mut samples = shard.samples.write();
             for &(series, bits) in of_shard {
-                self.samples += u64::from(samples.replay(series.slot(), time_ms, bits, &rules));
+                let start_ms = starts_ms.next().copied().unwrap_or(0);
+                self.samples += u64::from(samples.replay(series.slot(), time_ms, bits, start_ms, &rules));
             }
         }
         self.note(time_ms);
@@ -156,9 +162,24 @@ impl Replay for HeadReplay<'_> {
 
     fn late(&mut self, series: SeriesRef, time_ms: i64, bits: u64) {
         let Some(shard) = self.head.shard(series) else { return };
-        let sample = LateSample { slot: series.slot(), time_ms, bits };
+        let sample = LateSample { slot: series.slot(), time_ms, value: LateValue::float(bits, 0) };
         self.samples += u64::from(shard.samples.write().replay_late(sample));
         self.note(time_ms);
+    }
+
+    fn whole(&mut self, series: SeriesRef, sample: WholeSample) {
+        let Some(shard) = self.head.shard(series) else { return };
+        let rules = self.rules(sample.time_ms);
+        self.samples += u64::from(shard.samples.write().replay_whole(series.slot(), &sample, &rules));
+        self.note(sample.time_ms);
+    }
+
+    fn exemplar(&mut self, series: SeriesRef, exemplar: Exemplar) {
+        let Some(shard) = self.head.shard(series) else { return };
+        // What is sealed already is sealed once more: that cannot be told of one that came after.
+        if exemplar.time_ms >= self.sealed_until_ms.saturating_sub(self.span_ms) {
+            shard.samples.write().exemplars.insert(series.slot(), exemplar);
+        }
     }
 
     fn metadata(&mut self, metadata: MetricMetadata) {

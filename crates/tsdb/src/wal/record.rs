@@ -5,9 +5,12 @@
 //! builds on a record that is lost or damaged is left out, never read wrongly.
 
 use hashbrown::HashMap;
-use vedette_model::{Labels, MetricKind, MetricMetadata};
+use vedette_model::{Exemplar, Labels, MetricKind, MetricMetadata};
 
-use super::rows::{self, Check, LAYOUTS_MAX};
+use super::{
+    rows::{self, Check, LAYOUTS_MAX},
+    whole::{self, WholeSample},
+};
 use crate::{
     SeriesRef,
     bytes::{Cursor, put_signed, put_text, put_varint},
@@ -22,6 +25,10 @@ const METADATA: u8 = 5;
 pub const LOOSE_ROW: u8 = 6;
 const LATE: u8 = 7;
 pub const REBASE: u8 = 8;
+pub const STARTS: u8 = 9;
+pub const HISTOGRAMS: u8 = 10;
+pub const LATE_WHOLE: u8 = 11;
+pub const EXEMPLARS: u8 = 12;
 
 /// A record of definitions that has become this large is followed by another.
 const DEFINITIONS_BYTES: usize = 1 << 20;
@@ -103,14 +110,15 @@ impl Definitions {
     }
 }
 
-/// Appends a record of late samples.
-pub fn put_late(samples: &[LateSample], out: &mut Vec<u8>) {
+/// Appends a record of late samples, of which there is at least one; they have nothing beside
+/// their value.
+pub fn put_late<'a>(samples: impl Iterator<Item = &'a LateSample>, out: &mut Vec<u8>) {
     out.push(LATE);
     let mut before = 0;
     for sample in samples {
         put_varint(out, u64::from(sample.slot));
         put_signed(out, sample.time_ms.wrapping_sub(before));
-        out.extend_from_slice(&sample.bits.to_le_bytes());
+        out.extend_from_slice(&sample.value.bits.to_le_bytes());
         before = sample.time_ms;
     }
 }
@@ -134,10 +142,15 @@ fn compress(record: &mut Vec<u8>) {
 pub trait Replay {
     /// A series; gives what it is to be known by.
     fn series(&mut self, labels: &Labels) -> Option<SeriesRef>;
-    /// Samples of one time: series and bits of the value.
-    fn row(&mut self, time_ms: i64, samples: &[(SeriesRef, u64)]);
+    /// Samples of one time: series and bits of the value; and the start timestamp of each, or none
+    /// where that is not known of any.
+    fn row(&mut self, time_ms: i64, samples: &[(SeriesRef, u64)], starts_ms: &[i64]);
     /// A sample that came late.
     fn late(&mut self, series: SeriesRef, time_ms: i64, bits: u64);
+    /// A sample that is told whole.
+    fn whole(&mut self, series: SeriesRef, sample: WholeSample);
+    /// An exemplar.
+    fn exemplar(&mut self, series: SeriesRef, exemplar: Exemplar);
     /// Metadata.
     fn metadata(&mut self, metadata: MetricMetadata);
 }
@@ -153,6 +166,7 @@ pub struct Decoder {
     loose: Vec<u32>,
     bits: Vec<u64>,
     row: Vec<(SeriesRef, u64)>,
+    starts: Vec<i64>,
 }
 
 /// A series of the segment.
@@ -161,6 +175,8 @@ struct Known {
     reference: Option<SeriesRef>,
     /// What its next value is told by.
     bits: u64,
+    /// Start timestamp of its next samples, 0 where that is not known.
+    start_ms: i64,
 }
 
 impl Decoder {
@@ -217,15 +233,48 @@ impl Decoder {
                     let number = cursor.varint_u32()?;
                     before = before.wrapping_add(cursor.signed()?);
                     let bits = cursor.u64()?;
-                    let known = self.numbers.get(&number).map(|&i| self.series[i as usize]);
-                    if let Some(reference) = known.and_then(|k| k.reference) {
+                    if let Some(reference) = self.known(number).and_then(|k| k.reference) {
                         replay.late(reference, before, bits);
                     }
                 }
                 Some(())
             }
+            STARTS => {
+                while cursor.remaining() > 0 {
+                    let (number, start_ms) = (cursor.varint_u32()?, cursor.signed()?);
+                    if let Some(known) = self.known(number) {
+                        known.start_ms = start_ms;
+                    }
+                }
+                Some(())
+            }
+            HISTOGRAMS | LATE_WHOLE => {
+                let is_late = kind == LATE_WHOLE;
+                let mut before = 0;
+                while cursor.remaining() > 0 {
+                    let (number, sample) = whole::read(&mut cursor, is_late, &mut before)?;
+                    let Some(known) = self.known(number) else { continue };
+                    if !is_late {
+                        (known.bits, known.start_ms) = (0, 0);
+                    }
+                    if let Some(reference) = known.reference {
+                        replay.whole(reference, sample);
+                    }
+                }
+                Some(())
+            }
+            EXEMPLARS => {
+                let mut before = 0;
+                while cursor.remaining() > 0 {
+                    let (number, exemplar) = whole::read_exemplar(&mut cursor, &mut before)?;
+                    if let Some(reference) = self.known(number).and_then(|k| k.reference) {
+                        replay.exemplar(reference, exemplar);
+                    }
+                }
+                Some(())
+            }
             REBASE => {
-                self.series.iter_mut().for_each(|s| s.bits = 0);
+                self.series.iter_mut().for_each(|s| (s.bits, s.start_ms) = (0, 0));
                 self.layouts.clear();
                 (cursor.remaining() == 0).then_some(())
             }
@@ -244,6 +293,10 @@ impl Decoder {
         }
     }
 
+    fn known(&mut self, number: u32) -> Option<&mut Known> {
+        self.numbers.get(&number).map(|&index| &mut self.series[index as usize])
+    }
+
     fn read_series(&mut self, cursor: &mut Cursor<'_>, replay: &mut dyn Replay) -> Option<()> {
         let mut pairs = Vec::new();
         while cursor.remaining() > 0 {
@@ -258,7 +311,7 @@ impl Decoder {
             }
             let reference = replay.series(&Labels::from_sorted(pairs.iter().copied()));
             self.numbers.insert(number, self.series.len() as u32);
-            self.series.push(Known { reference, bits: 0 });
+            self.series.push(Known { reference, bits: 0, start_ms: 0 });
         }
         Some(())
     }
@@ -273,7 +326,7 @@ impl Decoder {
             let number = u32::try_from(before).ok()?;
             let index = *self.numbers.entry(number).or_insert_with(|| {
                 // Its definition is lost, but it must be counted in.
-                self.series.push(Known { reference: None, bits: 0 });
+                self.series.push(Known { reference: None, bits: 0, start_ms: 0 });
                 self.series.len() as u32 - 1
             });
             out.push(index);
@@ -286,9 +339,14 @@ impl Decoder {
         let time_ms = cursor.signed()?;
         let mut check = Check::default();
         self.bits.clear();
+        let mut has_starts = false;
         for &index in series {
-            let bits = self.series[index as usize].bits;
+            let Known { bits, start_ms, .. } = self.series[index as usize];
             check.add(bits);
+            if start_ms != 0 {
+                check.add(start_ms as u64);
+                has_starts = true;
+            }
             self.bits.push(bits);
         }
         if check.finish() != told {
@@ -296,14 +354,18 @@ impl Decoder {
         }
         rows::decode_values(cursor.take(cursor.remaining())?, &mut self.bits)?;
         self.row.clear();
+        self.starts.clear();
         for (&index, &bits) in series.iter().zip(&self.bits) {
             let known = &mut self.series[index as usize];
             known.bits = bits;
             if let Some(reference) = known.reference {
                 self.row.push((reference, bits));
+                if has_starts {
+                    self.starts.push(known.start_ms);
+                }
             }
         }
-        replay.row(time_ms, &self.row);
+        replay.row(time_ms, &self.row, &self.starts);
         Some(())
     }
 }

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use vedette_model::stale_nan;
+use vedette_model::{SampleBuffer, stale_nan};
 
 use super::*;
 
@@ -23,7 +23,8 @@ fn append(
     let row: Vec<_> = row.iter().map(|&(slot, value)| (SeriesRef::new(0, slot, 0), value)).collect();
     let (mut buffer, mut claims, mut appended) =
         (RowBuffer::default(), Claims::default(), Appended::default());
-    samples.claim(time_ms, &row, &rules(time_ms, sealed_until_ms), &mut buffer, &mut claims, &mut appended);
+    let rules = rules(time_ms, sealed_until_ms);
+    samples.claim(time_ms, &row, &[], &rules, &mut buffer, &mut claims, &mut appended);
     if written {
         samples.store(&claims);
     } else {
@@ -110,7 +111,7 @@ proptest! {
                     }
                     sealed = until;
                     samples.begin_sealing(until);
-                    samples.end_sealing(true);
+                    samples.end_sealing(true, true);
                     for slot in 0..4u32 {
                         let kept = &mut model[slot as usize];
                         last[slot as usize] = kept.keys().next_back().copied().or(last[slot as usize]);
@@ -144,7 +145,7 @@ fn without_a_window_late_samples_are_refused() {
         let mut appended = Appended::default();
         let rules = Rules { late_from_ms, ..rules(time_ms, sealed_until_ms) };
         claims.clear();
-        samples.claim(time_ms, &row, &rules, &mut buffer, &mut claims, &mut appended);
+        samples.claim(time_ms, &row, &[], &rules, &mut buffer, &mut claims, &mut appended);
         samples.store(&claims);
         appended
     };
