@@ -9,6 +9,7 @@ use crate::{
     Appended, Error, ExemplarSample, Tsdb,
     append::Appender,
     head::{Judgement, Shard, compare_exemplars},
+    segment::Footer,
 };
 
 /// Bytes of the labels of an exemplar; OpenMetrics allows 128 characters, which others exceed.
@@ -20,12 +21,15 @@ impl Tsdb {
     /// in the write-ahead log and survive the end of the process.
     pub fn append_exemplars(&self, exemplars: &[ExemplarSample<'_>]) -> Result<Appended, Error> {
         let mut appended = Appended::default();
-        let newest = self.clock.unix_ms().saturating_add(self.config.future_ms_max);
+        let now = self.clock.unix_ms();
+        let newest = now.saturating_add(self.config.future_ms_max);
+        let oldest = now.saturating_sub(self.config.retention_ms);
         let shards = self.head.shards();
         let mut of_shards = vec![Vec::new(); shards.len()];
         for sample in exemplars {
             match of_shards.get_mut(sample.reference.shard()) {
                 _ if sample.exemplar.time_ms > newest => appended.future += 1,
+                _ if sample.exemplar.time_ms < oldest => appended.too_old += 1,
                 _ if sample.exemplar.labels.heap_bytes() > LABELS_BYTES_MAX => appended.limited += 1,
                 Some(of_shard) => of_shard.push(*sample),
                 None => appended.unknown.push(sample.reference),
@@ -63,7 +67,8 @@ impl Tsdb {
         self.prepare(shard, &mut guard)?;
         let Appender { wal, whole, .. } = &mut *guard;
         whole.clear();
-        let from_ms = self.exemplars_from_ms(self.sealed_until_ms.load(Ordering::Acquire));
+        let sealed_until_ms = self.sealed_until_ms.load(Ordering::Acquire);
+        let from_ms = sealed_until_ms.saturating_sub(self.exemplars_late_ms());
         let max = self.config.exemplars_max.div_ceil(self.head.shards().len());
         let mut taken = Vec::new();
         {
@@ -100,16 +105,15 @@ impl Tsdb {
         Ok(())
     }
 
-    /// The oldest time of exemplars that are taken: those of the span that was sealed last become
-    /// part of the next segment, older ones would be too far from its samples to be found.
-    pub(crate) fn exemplars_from_ms(&self, sealed_until_ms: i64) -> i64 {
-        sealed_until_ms.saturating_sub(self.config.segment_span_ms)
+    /// How much older than what is sealed exemplars may be; they become part of the next segment.
+    fn exemplars_late_ms(&self) -> i64 {
+        self.config.out_of_order_ms.max(self.config.segment_span_ms)
     }
 
-    /// The times of samples beside which exemplars of this range may stand in segments.
-    pub(crate) fn around_exemplars(&self, range: TimeRange) -> TimeRange {
-        let far = self.config.segment_span_ms.saturating_mul(2);
-        TimeRange { start_ms: range.start_ms.saturating_sub(far), end_ms: range.end_ms.saturating_add(far) }
+    /// Whether a segment may hold exemplars of some time in `range`.
+    pub(crate) fn may_have_exemplars(&self, footer: &Footer, range: TimeRange) -> bool {
+        let from_ms = footer.from_ms.saturating_sub(self.exemplars_late_ms());
+        range.overlaps(TimeRange { start_ms: from_ms, end_ms: footer.until_ms - 1 })
     }
 }
 

@@ -93,19 +93,20 @@ impl MetricReader for Tsdb {
                     }
                 }
             }
-            // An exemplar may lie beside the samples that it stands with.
-            let Found { segments, series, .. } = self.find(matchers, self.around_exemplars(query.range));
-            for Selected { labels, sealed, .. } in series {
+            let listed = Arc::clone(&self.segments.read());
+            for segment in listed.iter().filter(|s| self.may_have_exemplars(&s.footer, query.range)) {
+                let index = segment.index();
+                let mut walk = index.walk(0);
                 let mut exemplars = Vec::new();
-                for (position, number) in sealed {
-                    let segment = &segments[position as usize];
-                    if let Some(block) = segment.index().block(number) {
-                        segment.exemplars(block, &mut exemplars)?;
+                for number in postings::select(index, matchers) {
+                    if walk.seek(number).is_none() {
+                        break;
                     }
-                }
-                exemplars.retain(|e| query.range.contains(e.time_ms));
-                if !exemplars.is_empty() {
-                    all.entry(labels).or_default().append(&mut exemplars);
+                    segment.exemplars(walk.block, &mut exemplars)?;
+                    exemplars.retain(|e| query.range.contains(e.time_ms));
+                    if !exemplars.is_empty() {
+                        all.entry(walk.labels()).or_default().append(&mut exemplars);
+                    }
                 }
             }
         }

@@ -176,10 +176,8 @@ impl Replay for HeadReplay<'_> {
 
     fn exemplar(&mut self, series: SeriesRef, exemplar: Exemplar) {
         let Some(shard) = self.head.shard(series) else { return };
-        // What is sealed already is sealed once more: that cannot be told of one that came after.
-        if exemplar.time_ms >= self.sealed_until_ms.saturating_sub(self.span_ms) {
-            shard.samples.write().exemplars.insert(series.slot(), exemplar);
-        }
+        // One that is sealed already is sealed once more: that cannot be told of one that came late.
+        shard.samples.write().exemplars.insert(series.slot(), exemplar);
     }
 
     fn metadata(&mut self, metadata: MetricMetadata) {

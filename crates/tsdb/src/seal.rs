@@ -99,7 +99,12 @@ impl Tsdb {
         }
         let sealed = TimeRange { start_ms: i64::MIN, end_ms: cut.until_ms - 1 };
         let mut snapshot = Snapshot::default();
-        let bounds = (cut.from_ms, cut.until_ms);
+        // Exemplars may have come before the first sample.
+        let samples = self.head.shards().iter().map(|s| s.samples.read());
+        let first_exemplar_ms = samples.filter_map(|s| s.exemplars.first_ms()).min();
+        let from_ms =
+            first_exemplar_ms.map_or(cut.from_ms, |first| cut.from_ms.min(first.max(cut.sealed_before_ms)));
+        let bounds = (from_ms, cut.until_ms);
         let span = self.write_series(maintenance, &series, bounds, |ordered, out, exemplars| {
             {
                 let samples = self.head.shards()[usize::from(ordered.shard)].samples.read();

@@ -59,7 +59,7 @@ fn decode(chunk: &[u8], out: &mut SampleBuffer) -> Option<()> {
     let mut cursor = Cursor::new(chunk);
     let decoded = with_decoder(|decoder| {
         while cursor.remaining() > 0 || out.len() == start {
-            decode_stretch(&mut cursor, decoder, out)?;
+            decode_stretch(&mut cursor, out.len() > start, decoder, out)?;
         }
         Some(())
     });
@@ -69,7 +69,12 @@ fn decode(chunk: &[u8], out: &mut SampleBuffer) -> Option<()> {
     decoded
 }
 
-fn decode_stretch(cursor: &mut Cursor<'_>, decoder: &mut Decoder, out: &mut SampleBuffer) -> Option<()> {
+fn decode_stretch(
+    cursor: &mut Cursor<'_>,
+    follows: bool,
+    decoder: &mut Decoder,
+    out: &mut SampleBuffer,
+) -> Option<()> {
     let Decoder { times, values, histograms } = decoder;
     let before = out.len();
     let kind = cursor.byte()?;
@@ -79,7 +84,7 @@ fn decode_stretch(cursor: &mut Cursor<'_>, decoder: &mut Decoder, out: &mut Samp
         0 => times::regular(first, cursor.varint()?, count, &mut out.times_ms)?,
         _ => times::decode_column(cursor, first, count, times, &mut values.ints, &mut out.times_ms)?,
     }
-    if before > 0 && out.times_ms[before] <= out.times_ms[before - 1] {
+    if follows && out.times_ms[before] <= out.times_ms[before - 1] {
         return None;
     }
     out.starts_ms.resize(before, 0);
