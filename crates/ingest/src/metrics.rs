@@ -15,11 +15,10 @@ pub(crate) enum Reason {
     Future,
     Size,
     Histogram,
-    NotStored,
 }
 
 impl Reason {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Labels,
         Self::SeriesLimit,
         Self::OutOfOrder,
@@ -27,7 +26,6 @@ impl Reason {
         Self::Future,
         Self::Size,
         Self::Histogram,
-        Self::NotStored,
     ];
 
     fn as_str(self) -> &'static str {
@@ -39,7 +37,6 @@ impl Reason {
             Self::Future => "future",
             Self::Size => "size",
             Self::Histogram => "histogram",
-            Self::NotStored => "not_stored",
         }
     }
 }

@@ -15,7 +15,7 @@ use std::{fmt, ops::Range, sync::Arc};
 
 use parking_lot::Mutex;
 use vedette_model::{Exemplar, MetricMetadata, NativeHistogram};
-use vedette_tsdb::{Appended, Error, RefRow, SeriesRef, Tsdb};
+use vedette_tsdb::{Appended, Error, ExemplarSample, HistogramSample, RefRow, SeriesRef, Tsdb};
 use vedette_wire::remote_write::{DecodeError, ExemplarMessage, Item, Point, Request, SeriesMessage};
 
 use self::series_cache::{Key, SeriesCache};
@@ -204,8 +204,8 @@ impl Passage<'_> {
         self.find_by_labels(scratch, message)?;
         scratch.fill_rows(&mut self.outcome);
         self.append(scratch, message)?;
-        self.store_histograms(scratch);
-        self.store_exemplars(scratch);
+        self.append_histograms(scratch, message)?;
+        self.append_exemplars(scratch, message)?;
         self.tsdb.put_metadata(&scratch.metadata);
         Ok(self.outcome.settle(self.metrics))
     }
@@ -314,46 +314,121 @@ impl Passage<'_> {
             if scratch.rows.ends.is_empty() {
                 return Ok(());
             }
-            let appended = match self.tsdb.append(&scratch.rows.list()) {
-                Ok(appended) => appended,
-                Err(Error::Invalid { reason }) => return Err(WriteError::Malformed(reason)),
-                Err(error) => return Err(WriteError::Retry(chain(&error))),
-            };
+            let appended = self.tsdb.append(&scratch.rows.list()).map_err(refuse)?;
             let retired = self.outcome.count(appended);
             if retired.is_empty() {
                 return Ok(());
             }
-            let is_retired =
-                |series: u32| retired.binary_search(&scratch.references[series as usize]).is_ok();
-            let misses = (0..scratch.series.len() as u32).filter(|&n| is_retired(n));
-            scratch.misses.extend(misses);
-            scratch.samples.retain(|s| is_retired(s.series));
-            self.find_by_labels(scratch, message)?;
+            let references = &scratch.references;
+            scratch.samples.retain(|s| is_one_of(&retired, references[s.series as usize]));
+            self.find_retired(scratch, message, &retired)?;
             scratch.fill_rows(&mut self.outcome);
         }
         if scratch.rows.ends.is_empty() {
             return Ok(());
         }
-        Err(WriteError::Retry("series are retired as fast as they are found".to_owned()))
+        Err(retired_too_fast())
     }
 
-    /// The store keeps no histograms yet: they are counted.
-    fn store_histograms(&mut self, scratch: &mut Scratch) {
-        let count = scratch.histograms.len() as u64;
-        if count > 0 {
-            self.outcome.refuse_for(Reason::NotStored, count, &"histograms are not stored yet");
+    /// Appends all histograms; then those again whose series the store had retired.
+    fn append_histograms(&mut self, scratch: &mut Scratch, message: &[u8]) -> Result<(), WriteError> {
+        for _ in 0..ATTEMPTS_MAX {
+            let Scratch { references, histograms, .. } = &mut *scratch;
+            histograms.retain(|(series, ..)| {
+                let refusal = refusal(references[*series as usize]);
+                if let Some(reason) = refusal {
+                    self.outcome.refused[reason as usize] += 1;
+                }
+                refusal.is_none()
+            });
+            if histograms.is_empty() {
+                return Ok(());
+            }
+            let samples = histograms.iter().map(|(series, time_ms, histogram)| HistogramSample {
+                reference: references[*series as usize],
+                time_ms: *time_ms,
+                start_ms: 0,
+                histogram,
+            });
+            let appended = self.tsdb.append_histograms(&samples.collect::<Vec<_>>()).map_err(refuse)?;
+            self.outcome.histograms += appended.taken + appended.duplicate;
+            let retired = self.outcome.count(appended);
+            if retired.is_empty() {
+                return Ok(());
+            }
+            histograms.retain(|(series, ..)| is_one_of(&retired, references[*series as usize]));
+            self.find_retired(scratch, message, &retired)?;
         }
+        Err(retired_too_fast())
     }
 
-    /// The store keeps no exemplars yet: they are counted. As with Prometheus no request fails for
-    /// the sake of an exemplar.
-    fn store_exemplars(&mut self, scratch: &mut Scratch) {
-        self.outcome.refused_exemplars += scratch.exemplars.len() as u64;
+    /// Appends all exemplars; then those again whose series the store had retired. As with
+    /// Prometheus a request is not refused for the sake of an exemplar: those that the store does
+    /// not take are counted.
+    fn append_exemplars(&mut self, scratch: &mut Scratch, message: &[u8]) -> Result<(), WriteError> {
+        for _ in 0..ATTEMPTS_MAX {
+            let Scratch { references, exemplars, .. } = &mut *scratch;
+            let all = exemplars.len();
+            exemplars.retain(|(series, _)| refusal(references[*series as usize]).is_none());
+            self.outcome.refused_exemplars += (all - exemplars.len()) as u64;
+            if exemplars.is_empty() {
+                return Ok(());
+            }
+            let samples = exemplars.iter().map(|(series, exemplar)| {
+                let reference = references[*series as usize];
+                ExemplarSample { reference, exemplar }
+            });
+            let appended = self.tsdb.append_exemplars(&samples.collect::<Vec<_>>()).map_err(refuse)?;
+            let retired = self.outcome.count_exemplars(appended);
+            if retired.is_empty() {
+                return Ok(());
+            }
+            exemplars.retain(|(series, _)| is_one_of(&retired, references[*series as usize]));
+            self.find_retired(scratch, message, &retired)?;
+        }
+        Err(retired_too_fast())
     }
+
+    /// Finds series anew that the store has retired.
+    fn find_retired(
+        &mut self,
+        scratch: &mut Scratch,
+        message: &[u8],
+        retired: &[SeriesRef],
+    ) -> Result<(), WriteError> {
+        let Scratch { references, misses, .. } = &mut *scratch;
+        misses.extend((0..).zip(references.iter()).filter(|(_, r)| is_one_of(retired, **r)).map(|(n, _)| n));
+        self.find_by_labels(scratch, message)
+    }
+}
+
+/// Whether a series is in a sorted list.
+fn is_one_of(series: &[SeriesRef], reference: SeriesRef) -> bool {
+    series.binary_search(&reference).is_ok()
+}
+
+fn refuse(error: Error) -> WriteError {
+    match error {
+        Error::Invalid { reason } => WriteError::Malformed(reason),
+        error => WriteError::Retry(chain(&error)),
+    }
+}
+
+fn retired_too_fast() -> WriteError {
+    WriteError::Retry("series are retired as fast as they are found".to_owned())
 }
 
 /// Stands for a series for which the store has no room.
 const NO_ROOM: SeriesRef = SeriesRef(u64::MAX - 1);
+
+/// Why the store does not take a series.
+fn refusal(reference: SeriesRef) -> Option<Reason> {
+    match reference {
+        NO_ROOM => Some(Reason::SeriesLimit),
+        REFUSED => Some(Reason::Labels),
+        _ => None,
+    }
+}
 
 impl Scratch {
     fn clear(&mut self) {
@@ -383,8 +458,7 @@ impl Scratch {
         let mut row_time = None;
         for sample in samples.iter() {
             let reference = references[sample.series as usize];
-            if reference.0 >= NO_ROOM.0 {
-                let reason = if reference == NO_ROOM { Reason::SeriesLimit } else { Reason::Labels };
+            if let Some(reason) = refusal(reference) {
                 outcome.refused[reason as usize] += 1;
                 continue;
             }
@@ -414,7 +488,7 @@ impl Rows {
             .iter()
             .map(|&(time_ms, end)| {
                 let range = std::mem::replace(&mut begin, end)..end;
-                RefRow { time_ms, refs: &self.references[range.clone()], values: &self.values[range] }
+                RefRow::new(time_ms, &self.references[range.clone()], &self.values[range])
             })
             .collect()
     }
@@ -434,13 +508,18 @@ impl Outcome {
     fn count(&mut self, appended: Appended) -> Vec<SeriesRef> {
         self.stored += appended.taken;
         self.duplicates += appended.duplicate;
-        self.refused[Reason::OutOfOrder as usize] += appended.out_of_order;
+        self.refused[Reason::OutOfOrder as usize] += appended.out_of_order + appended.conflicting;
         self.refused[Reason::TooOld as usize] += appended.too_old;
         self.refused[Reason::Future as usize] += appended.future;
-        let mut retired = appended.unknown;
-        retired.sort_unstable();
-        retired.dedup();
-        retired
+        sorted(appended.unknown)
+    }
+
+    /// As [`Outcome::count`], of exemplars.
+    fn count_exemplars(&mut self, appended: Appended) -> Vec<SeriesRef> {
+        self.exemplars += appended.taken;
+        self.refused_exemplars +=
+            appended.out_of_order + appended.too_old + appended.future + appended.limited;
+        sorted(appended.unknown)
     }
 
     fn settle(&self, metrics: &Metrics) -> Written {
@@ -470,6 +549,12 @@ impl Outcome {
     }
 }
 
+fn sorted(mut series: Vec<SeriesRef>) -> Vec<SeriesRef> {
+    series.sort_unstable();
+    series.dedup();
+    series
+}
+
 /// The reason as it stands behind a number of samples.
 fn words(reason: Reason) -> &'static str {
     match reason {
@@ -480,7 +565,6 @@ fn words(reason: Reason) -> &'static str {
         Reason::Future => "too far in the future",
         Reason::Size => "too large",
         Reason::Histogram => "that are no valid histograms",
-        Reason::NotStored => "of a kind that is not stored",
     }
 }
 

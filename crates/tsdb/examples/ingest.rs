@@ -1,8 +1,8 @@
 //! Measures the store under a load shaped like node_exporter's pages: what a sample costs to
 //! take, to keep and to read.
 //!
-//! `cargo run --release -p vedette-tsdb --example ingest -- [SERIES [SECONDS [INTERVAL]]]` prints
-//! one figure a line. Series are 61 % constant; the others are counters of whole numbers,
+//! `cargo run --release -p vedette-tsdb --example ingest -- [SERIES [SECONDS [INTERVAL [HISTOGRAMS]]]]`
+//! prints one figure a line, last those of a store of so many series of native histograms. Series are 61 % constant; the others are counters of whole numbers,
 //! counters of hundredths, gauges of memory pages, gauges with two decimals, and a few true
 //! floats. Times are those of the processor, as the machine may be busy otherwise.
 
@@ -16,9 +16,12 @@ use std::{
 };
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
-use vedette_model::{Hints, Labels, Matcher, MetricReader, SampleBuffer, Select, TimeRange};
+use vedette_model::{
+    Hints, HistogramCounts, Labels, Matcher, MetricReader, NativeHistogram, SampleBuffer, Select, Span,
+    TimeRange,
+};
 use vedette_sys::{Clock, ManualClock, MonotonicTime, Random, RealFs, SystemClock};
-use vedette_tsdb::{Config, RefRow, SeriesRef, Tsdb};
+use vedette_tsdb::{Config, HistogramSample, RefRow, SeriesRef, Tsdb};
 
 /// Series of one scrape target, which come in one row.
 const TARGET_SERIES: usize = 500;
@@ -65,16 +68,19 @@ fn main() {
         Some(Ok(number)) => number,
         None => default,
         Some(Err(_)) => {
-            eprintln!("usage: ingest [SERIES [SECONDS [INTERVAL]]]");
+            eprintln!("usage: ingest [SERIES [SECONDS [INTERVAL [HISTOGRAMS]]]]");
             std::process::exit(3)
         }
     };
-    let (series, seconds, interval) = (next(50_000), next(3600), next(15));
+    let (series, seconds, interval, histograms) = (next(50_000), next(3600), next(15), next(2000));
     let folder = std::env::temp_dir().join(format!("vedette-ingest-{}", std::process::id()));
-    let report = measure(&folder, series, seconds, interval);
+    let report = measure(&folder, series, seconds, interval).and_then(|report| {
+        std::fs::remove_dir_all(&folder)?;
+        Ok((report, measure_histograms(&folder, histograms, seconds, interval)?))
+    });
     let _ = std::fs::remove_dir_all(&folder);
     match report {
-        Ok(report) => println!("{report}"),
+        Ok((floats, histograms)) => println!("{floats}\n{histograms}"),
         Err(error) => {
             eprintln!("{error}");
             std::process::exit(1)
@@ -219,6 +225,106 @@ fn measure(
     Ok(report)
 }
 
+/// Buckets of a histogram, of which observations fall into the middle ones.
+const BUCKETS: usize = 60;
+
+/// What histograms cost: 60 buckets, twelve observations between two samples, about one in forty
+/// of them with a bucket that is new.
+fn measure_histograms(
+    folder: &Path,
+    series: usize,
+    seconds: usize,
+    interval: usize,
+) -> Result<String, Box<dyn std::error::Error>> {
+    let clock = ManualClock::at(START_MS * 1_000_000);
+    let mut random = Random::new(7);
+    let before = ALLOCATED.load(Ordering::Relaxed);
+    let open = || Tsdb::open(Config::new(folder), Arc::new(RealFs), Arc::new(clock.clone()));
+    let (store, _) = open()?;
+    let refs = (0..series).map(|n| store.series(&labels(n))).collect::<Result<Vec<_>, _>>()?;
+    let mut counts: Vec<Vec<u64>> = (0..series).map(|_| vec![1000; BUCKETS]).collect();
+    let (mut samples, mut append_ns, mut head) = (0, 0, (0, 0, 0, 0));
+    let mut histograms: Vec<Arc<NativeHistogram>> = Vec::new();
+    for _ in 0..seconds / interval {
+        clock.advance(Duration::from_secs(interval as u64));
+        let time_ms = clock.unix_ms();
+        // The caller's own histograms are not counted in.
+        histograms.clear();
+        if store.metrics().seals.get() == 0 {
+            let counted = ALLOCATED.load(Ordering::Relaxed) - before - counts.len() * BUCKETS * 8;
+            let stats = store.stats();
+            head = (samples, stats.head_bytes, counted, stats.wal_bytes);
+        }
+        for counts in &mut counts {
+            for _ in 0..12 {
+                let bucket = (random.below(10) + random.below(10) + random.below(10)) as usize;
+                counts[bucket + 15] += 1;
+            }
+            if random.one_in(40) {
+                counts.push(1);
+            }
+            histograms.push(Arc::new(NativeHistogram {
+                sum: random.unit() + samples as f64,
+                positive_spans: vec![Span { offset: 3, length: counts.len() as u32 }],
+                counts: HistogramCounts::Integer {
+                    count: counts.iter().sum(),
+                    zero_count: 0,
+                    positive: counts.clone(),
+                    negative: Vec::new(),
+                },
+                ..NativeHistogram::stale()
+            }));
+        }
+        for (refs, histograms) in refs.chunks(100).zip(histograms.chunks(100)) {
+            let with_refs = refs.iter().zip(histograms);
+            let batch: Vec<_> = with_refs
+                .map(|(&reference, histogram)| HistogramSample { reference, time_ms, start_ms: 0, histogram })
+                .collect();
+            let start = processor_ns();
+            samples += store.append_histograms(&batch)?.taken;
+            append_ns += processor_ns().saturating_sub(start);
+        }
+        store.maintain();
+    }
+    let (head_samples, head_bytes, counted, wal_bytes) = head;
+    let start = processor_ns();
+    let range = TimeRange { start_ms: START_MS, end_ms: clock.unix_ms() };
+    let set = store.select(&Select { matchers: vec![], range, hints: Hints::default(), series_max: 0 })?;
+    let (mut read, mut buffer) = (0, SampleBuffer::default());
+    for i in 0..set.len() {
+        buffer.clear();
+        set.read(i, range, &mut buffer)?;
+        read += buffer.histograms.len() as u64;
+    }
+    let read_ns = processor_ns().saturating_sub(start);
+    if read != samples {
+        return Err(format!("read {read} of {samples} histograms").into());
+    }
+    let per = |total: u64, count: u64| total as f64 / count.max(1) as f64;
+    drop((set, store, histograms));
+    let start = all_processors_ns();
+    let recovery = open()?.1;
+    let reopen_ns = all_processors_ns().saturating_sub(start);
+    Ok(format!(
+        "histograms, series           {series}\n\
+         samples                      {samples}\n\
+         append, ns/histogram         {:.0}\n\
+         log, bytes/histogram         {:.1}\n\
+         in the head, a series        {:.1}\n\
+         head as it says, bytes/series {:.0}\n\
+         head as counted, bytes/series {:.0}\n\
+         replayed, ns/histogram       {:.0}\n\
+         read, ns/histogram           {:.0}",
+        per(append_ns, samples),
+        per(wal_bytes, head_samples),
+        per(head_samples, series as u64),
+        per(head_bytes, series as u64),
+        per(counted as u64, series as u64),
+        per(reopen_ns, recovery.samples),
+        per(read_ns, read),
+    ))
+}
+
 fn labels(n: usize) -> Labels {
     let (target, metric) = (n / TARGET_SERIES, n % TARGET_SERIES);
     Labels::from_pairs([
@@ -308,5 +414,8 @@ mod tests {
         assert!(report.segments >= 2, "{report:?}");
         assert!(report.bytes_per_sample > 0.0 && report.bytes_per_sample < 3.0, "{report:?}");
         assert!(report.wal_bytes_per_sample < 4.0, "{report:?}");
+        let folder = tempfile::tempdir().unwrap();
+        let report = measure_histograms(folder.path(), 20, 2000, 50).unwrap();
+        assert!(report.contains("samples                      800"), "{report}");
     }
 }

@@ -74,7 +74,7 @@ fn measure(
         for (refs, values) in refs.chunks(TARGET_SERIES).zip(values.chunks(TARGET_SERIES)) {
             let late = if jitter > 0 { random.below(jitter) } else { 0 };
             let time_ms = clock.unix_ms() + late as i64;
-            store.append(&[RefRow { time_ms, refs, values }])?;
+            store.append(&[RefRow::new(time_ms, refs, values)])?;
         }
         let merges = store.metrics().compactions.get();
         let start = cpu_ns();

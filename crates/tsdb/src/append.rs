@@ -15,8 +15,8 @@ use vedette_sys::MonotonicTime;
 
 use crate::{
     Appended, Error, RefRow, SeriesRef, Tsdb,
-    head::{Claims, Rules, Shard},
-    wal::{RowBuffer, Wal},
+    head::{Claims, Rules, Samples, Shard},
+    wal::{RowBuffer, Wal, WholeBuffer},
 };
 
 /// The log of a shard, and what one append at a time needs.
@@ -25,11 +25,43 @@ pub(crate) struct Appender {
     pub last_sync: MonotonicTime,
     claims: Claims,
     row: RowBuffer,
+    pub(crate) whole: WholeBuffer,
+}
+
+/// What claiming needs beside the samples of the shard, and what it gives.
+pub(crate) struct Claiming<'a> {
+    pub rules: Rules,
+    pub wal: &'a mut Wal,
+    pub claims: &'a mut Claims,
+    row: &'a mut RowBuffer,
+    pub whole: &'a mut WholeBuffer,
+    span_ms: i64,
+    first_ms: i64,
+    last_ms: i64,
+}
+
+impl Claiming<'_> {
+    /// Fits the rules to samples of this time.
+    pub fn set_time(&mut self, time_ms: i64) {
+        self.rules.span_start_ms = time_ms.div_euclid(self.span_ms).saturating_mul(self.span_ms);
+    }
+
+    /// Notes that samples of this time come to the head.
+    pub fn note(&mut self, time_ms: i64) {
+        self.first_ms = self.first_ms.min(time_ms);
+        self.last_ms = self.last_ms.max(time_ms);
+    }
 }
 
 impl Appender {
     pub fn new(wal: Wal, now: MonotonicTime) -> Self {
-        Self { wal, last_sync: now, claims: Claims::default(), row: RowBuffer::default() }
+        Self {
+            wal,
+            last_sync: now,
+            claims: Claims::default(),
+            row: RowBuffer::default(),
+            whole: WholeBuffer::default(),
+        }
     }
 }
 
@@ -47,6 +79,8 @@ type Batch = Vec<ShardBatch>;
 #[derive(Debug, Default)]
 struct ShardBatch {
     samples: Vec<(SeriesRef, f64)>,
+    /// Start timestamps of the samples, as far as the last row that has some.
+    starts_ms: Vec<i64>,
     /// Time of each row, and its end in `samples`.
     rows: Vec<(i64, usize)>,
 }
@@ -67,6 +101,12 @@ impl Tsdb {
             let reason = format!("a row of {} series and {} values", row.refs.len(), row.values.len());
             return Err(Error::Invalid { reason });
         }
+        let fits = |row: &&RefRow<'_>| row.starts_ms.is_empty() || row.starts_ms.len() == row.refs.len();
+        if let Some(row) = rows.iter().find(|row| !fits(row)) {
+            let (series, starts) = (row.refs.len(), row.starts_ms.len());
+            let reason = format!("a row of {series} series and {starts} start timestamps");
+            return Err(Error::Invalid { reason });
+        }
         let mut appended = Appended::default();
         let mut batch = self.batches.free.lock().pop().unwrap_or_default();
         let now = self.clock.unix_ms();
@@ -81,6 +121,15 @@ impl Tsdb {
             self.append_to(&shards[i], &batch[i], now, &mut appended)
         });
         self.batches.free.lock().push(batch);
+        self.end_append(result, appended)
+    }
+
+    /// Counts what became of an append, and tells of failure.
+    pub(crate) fn end_append(
+        &self,
+        result: Result<(), Error>,
+        appended: Appended,
+    ) -> Result<Appended, Error> {
         match result {
             Ok(()) => {
                 self.count(&appended);
@@ -100,6 +149,7 @@ impl Tsdb {
         batch.resize_with(self.head.shards().len(), ShardBatch::default);
         for shard in batch.iter_mut() {
             shard.samples.clear();
+            shard.starts_ms.clear();
             shard.rows.clear();
         }
         let newest = now.saturating_add(self.config.future_ms_max);
@@ -119,6 +169,16 @@ impl Tsdb {
                     None => appended.unknown.push(reference),
                 }
             }
+            if row.starts_ms.iter().any(|&start_ms| start_ms != 0) {
+                for shard in batch.iter_mut() {
+                    shard.starts_ms.resize(shard.rows.last().map_or(0, |row| row.1), 0);
+                }
+                for (reference, &start_ms) in row.refs.iter().zip(row.starts_ms) {
+                    if let Some(shard) = batch.get_mut(reference.shard()) {
+                        shard.starts_ms.push(start_ms);
+                    }
+                }
+            }
             for shard in batch.iter_mut() {
                 let start = shard.rows.last().map_or(0, |row| row.1);
                 if shard.samples.len() > start {
@@ -135,34 +195,49 @@ impl Tsdb {
         now: i64,
         appended: &mut Appended,
     ) -> Result<(), Error> {
+        self.claim_and_store(shard, now, |samples, claiming| {
+            for (time_ms, range) in batch.rows() {
+                claiming.row.clear();
+                claiming.set_time(time_ms);
+                let Claiming { rules, row, claims, .. } = claiming;
+                let starts_ms = batch.starts_ms.get(range.clone()).unwrap_or_default();
+                samples.claim(time_ms, &batch.samples[range], starts_ms, rules, row, claims, appended);
+                if !claiming.row.is_empty() {
+                    claiming.wal.put_row(time_ms, claiming.row);
+                    claiming.note(time_ms);
+                }
+            }
+        })
+    }
+
+    /// Claims samples of a shard, writes them to its log, and stores them; or takes the claims
+    /// back, if they cannot be written.
+    pub(crate) fn claim_and_store(
+        &self,
+        shard: &Shard,
+        now: i64,
+        claim: impl FnOnce(&mut Samples, &mut Claiming<'_>),
+    ) -> Result<(), Error> {
         let mut guard = self.appenders[shard.number()].lock();
         self.prepare(shard, &mut guard)?;
-        let Appender { wal, claims, row, .. } = &mut *guard;
+        let Appender { wal, claims, row, whole, .. } = &mut *guard;
         claims.clear();
-        let span = self.config.segment_span_ms;
+        whole.clear();
         let newest = self.head_last_ms.load(Ordering::Acquire).min(now);
         let window = self.config.out_of_order_ms;
-        let mut rules = Rules {
+        let rules = Rules {
             // Sealing changes it only while it has all appenders.
             sealed_until_ms: self.sealed_until_ms.load(Ordering::Acquire),
             late_from_ms: (window > 0).then(|| newest.saturating_sub(window)),
             span_start_ms: 0,
             epoch: wal.epoch(),
         };
-        let (mut first_ms, mut last_ms) = (i64::MAX, i64::MIN);
-        {
-            let mut samples = shard.samples.write();
-            for (time_ms, range) in batch.rows() {
-                row.clear();
-                rules.span_start_ms = time_ms.div_euclid(span).saturating_mul(span);
-                samples.claim(time_ms, &batch.samples[range], &rules, row, claims, appended);
-                if !row.is_empty() {
-                    wal.put_row(time_ms, row);
-                    first_ms = first_ms.min(time_ms);
-                    last_ms = last_ms.max(time_ms);
-                }
-            }
-        }
+        let span_ms = self.config.segment_span_ms;
+        let (first_ms, last_ms) = (i64::MAX, i64::MIN);
+        let mut claiming = Claiming { rules, wal, claims, row, whole, span_ms, first_ms, last_ms };
+        claim(&mut shard.samples.write(), &mut claiming);
+        let Claiming { mut first_ms, mut last_ms, .. } = claiming;
+        wal.put_whole(whole);
         wal.put_late(claims.late());
         for late in claims.late().iter().filter(|late| late.time_ms >= rules.sealed_until_ms) {
             first_ms = first_ms.min(late.time_ms);

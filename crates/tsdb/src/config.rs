@@ -38,6 +38,9 @@ pub struct Config {
     pub labels_bytes_max: usize,
     /// Metric families of which metadata is kept. Default 100,000.
     pub metadata_max: usize,
+    /// Exemplars that wait for being sealed at the same time; further ones are refused. Default
+    /// 100,000.
+    pub exemplars_max: usize,
     /// How far samples may lie in the future. Default 10 minutes.
     pub future_ms_max: i64,
     /// How far a sample may lie behind the newest one of the store when its series has later
@@ -64,6 +67,7 @@ impl Config {
             target_series_max: 0,
             labels_bytes_max: 64 << 10,
             metadata_max: 100_000,
+            exemplars_max: 100_000,
             future_ms_max: 600_000,
             out_of_order_ms: 3_600_000,
             shards: std::thread::available_parallelism().map_or(1, |n| n.get().min(8)),

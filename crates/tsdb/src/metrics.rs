@@ -18,6 +18,8 @@ pub struct Metrics {
     pub rejected_future: Counter,
     pub rejected_unknown_series: Counter,
     pub duplicates: Counter,
+    pub exemplars_appended: Counter,
+    pub exemplars_rejected: Counter,
     pub series_created: Counter,
     pub series_retired: Counter,
     pub series_refused: [Counter; SeriesLimit::ALL.len()],
@@ -69,6 +71,13 @@ impl MetricSource for Metrics {
             C,
             "Samples that were there already with the same value.",
             count(&self.duplicates),
+        );
+        one("vedette_tsdb_exemplars_appended_total", C, "Exemplars stored.", count(&self.exemplars_appended));
+        one(
+            "vedette_tsdb_exemplars_rejected_total",
+            C,
+            "Exemplars that were not stored, duplicates not counted.",
+            count(&self.exemplars_rejected),
         );
         one("vedette_tsdb_series_created_total", C, "Series begun.", count(&self.series_created));
         one(

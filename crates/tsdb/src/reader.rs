@@ -5,7 +5,12 @@
 //! lets the head forget only what can be read from a segment, so nothing falls between. Of what
 //! several have for one time the segment with the lowest rank counts, and the head last.
 
-use std::{cell::RefCell, cmp::Ordering, collections::BTreeSet, sync::Arc};
+use std::{
+    cell::RefCell,
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use roaring::RoaringBitmap;
 use vedette_model::{
@@ -14,7 +19,7 @@ use vedette_model::{
 };
 
 use crate::{
-    SeriesRef, Tsdb,
+    SeriesRef, Tsdb, exemplars,
     head::{Head, ShardIndex, Snapshot},
     overlay::{self, Part},
     postings,
@@ -75,28 +80,38 @@ impl MetricReader for Tsdb {
     }
 
     fn exemplars(&self, query: &LabelQuery) -> Result<Vec<(Labels, Vec<Exemplar>)>, ReadError> {
-        let mut all: Vec<(Labels, Vec<Exemplar>)> = Vec::new();
+        let mut all = BTreeMap::<Labels, Vec<Exemplar>>::new();
         for matchers in sets(query) {
-            let Found { segments, series, .. } = self.find(matchers, query.range);
-            for Selected { labels, sealed, .. } in series {
+            // The head first, so that what is sealed in between is found in a segment.
+            for shard in self.head.shards() {
+                let index = shard.index();
                 let mut exemplars = Vec::new();
-                for (position, number) in sealed {
-                    let segment = &segments[position as usize];
-                    if let Some(block) = segment.index().block(number) {
-                        segment.exemplars(block, &mut exemplars)?;
+                for slot in postings::select(&index, matchers) {
+                    index.exemplars(slot, query.range, &mut exemplars);
+                    if !exemplars.is_empty() {
+                        all.entry(index.labels(slot)).or_default().append(&mut exemplars);
                     }
                 }
-                exemplars.retain(|e| query.range.contains(e.time_ms));
-                if !exemplars.is_empty() {
-                    exemplars.sort_by_key(|e| e.time_ms);
-                    exemplars.dedup();
-                    all.push((labels, exemplars));
+            }
+            let listed = Arc::clone(&self.segments.read());
+            for segment in listed.iter().filter(|s| self.may_have_exemplars(&s.footer, query.range)) {
+                let index = segment.index();
+                let mut walk = index.walk(0);
+                let mut exemplars = Vec::new();
+                for number in postings::select(index, matchers) {
+                    if walk.seek(number).is_none() {
+                        break;
+                    }
+                    segment.exemplars(walk.block, &mut exemplars)?;
+                    exemplars.retain(|e| query.range.contains(e.time_ms));
+                    if !exemplars.is_empty() {
+                        all.entry(walk.labels()).or_default().append(&mut exemplars);
+                    }
                 }
             }
         }
-        all.sort_by(|(a, _), (b, _)| a.cmp(b));
-        // A series may satisfy more than one set.
-        all.dedup_by(|(a, _), (b, _)| a == b);
+        // A series may satisfy more than one set, and an exemplar be in more than one place.
+        all.values_mut().for_each(exemplars::sort);
         Ok(limited(all, query.limit))
     }
 

@@ -10,14 +10,14 @@ use std::{
     sync::Arc,
 };
 
-use vedette_model::MetricMetadata;
+use vedette_model::{Exemplar, MetricMetadata};
 use vedette_sys::Fs;
 
 use crate::{
     Config, Error, SeriesRef,
-    head::{Head, LateSample, PairId, Rules},
+    head::{Head, LateSample, LateValue, PairId, Rules},
     store::io_error,
-    wal::{Defined, Replay, Replayed, Told, Wal},
+    wal::{Defined, Replay, Replayed, Told, Wal, WholeSample},
 };
 
 /// What the logs gave.
@@ -131,6 +131,15 @@ impl HeadReplay<'_> {
             self.last_ms = self.last_ms.max(time_ms);
         }
     }
+
+    fn rules(&self, time_ms: i64) -> Rules {
+        Rules {
+            sealed_until_ms: self.sealed_until_ms,
+            late_from_ms: None,
+            span_start_ms: time_ms.div_euclid(self.span_ms).saturating_mul(self.span_ms),
+            epoch: 0,
+        }
+    }
 }
 
 impl Replay for HeadReplay<'_> {
@@ -144,12 +153,7 @@ impl Replay for HeadReplay<'_> {
     }
 
     fn row(&mut self, time_ms: i64, samples: &[Told]) {
-        let rules = Rules {
-            sealed_until_ms: self.sealed_until_ms,
-            late_from_ms: None,
-            span_start_ms: time_ms.div_euclid(self.span_ms).saturating_mul(self.span_ms),
-            epoch: 0,
-        };
+        let rules = self.rules(time_ms);
         for of_shard in samples.chunk_by(|a, b| a.series.shard() == b.series.shard()) {
             let Some(shard) = self.head.shard(of_shard[0].series) else { continue };
             let mut samples = shard.samples.write();
@@ -161,9 +165,22 @@ impl Replay for HeadReplay<'_> {
 
     fn late(&mut self, series: SeriesRef, time_ms: i64, bits: u64) {
         let Some(shard) = self.head.shard(series) else { return };
-        let sample = LateSample { slot: series.slot(), time_ms, bits };
+        let sample = LateSample { slot: series.slot(), time_ms, value: LateValue::float(bits, 0) };
         self.samples += u64::from(shard.samples.write().replay_late(sample));
         self.note(time_ms);
+    }
+
+    fn whole(&mut self, series: SeriesRef, sample: WholeSample) {
+        let Some(shard) = self.head.shard(series) else { return };
+        let rules = self.rules(sample.time_ms);
+        self.samples += u64::from(shard.samples.write().replay_whole(series.slot(), &sample, &rules));
+        self.note(sample.time_ms);
+    }
+
+    fn exemplar(&mut self, series: SeriesRef, exemplar: Exemplar) {
+        let Some(shard) = self.head.shard(series) else { return };
+        // One that is sealed already is sealed once more: that cannot be told of one that came late.
+        shard.samples.write().exemplars.insert(series.slot(), exemplar);
     }
 
     fn metadata(&mut self, metadata: MetricMetadata) {

@@ -8,7 +8,7 @@
 use std::{sync::Arc, sync::atomic::Ordering};
 
 use parking_lot::MutexGuard;
-use vedette_model::{SampleBuffer, TimeRange};
+use vedette_model::{Exemplar, SampleBuffer, TimeRange};
 
 use crate::{
     Tsdb,
@@ -34,13 +34,20 @@ struct Cut {
     log_segments: Vec<u64>,
 }
 
+/// What was written of a cut.
+struct Sealed {
+    /// Whether exemplars could be: a segment needs a sample.
+    exemplars: bool,
+}
+
 impl Tsdb {
     /// Seals the spans that are over. A tenth of a span is left for samples that come late.
     pub(crate) fn seal(&self, maintenance: &mut Maintenance) -> Result<(), StepError> {
         let Some(cut) = self.cut() else { return Ok(()) };
         let written = self.write_sealed(maintenance, &cut);
         for shard in self.head.shards() {
-            shard.samples.write().end_sealing(written.is_ok());
+            let exemplars_sealed = matches!(written, Ok(Sealed { exemplars: true }));
+            shard.samples.write().end_sealing(written.is_ok(), exemplars_sealed);
         }
         written?;
         self.drop_sealed(&cut)
@@ -79,34 +86,41 @@ impl Tsdb {
     }
 
     /// Writes the segments of a cut, and shows them to readers.
-    fn write_sealed(&self, maintenance: &mut Maintenance, cut: &Cut) -> Result<(), StepError> {
+    fn write_sealed(&self, maintenance: &mut Maintenance, cut: &Cut) -> Result<Sealed, StepError> {
         let series = self.head.ordered();
         let mut late_range = (i64::MAX, i64::MIN);
         for ordered in &series {
             let samples = self.head.shards()[usize::from(ordered.shard)].samples.read();
             let late = samples.sealing(ordered.slot);
-            let count = late.partition_point(|&(time, _)| time < cut.sealed_before_ms);
+            let count = late.partition_point(|sample| sample.time_ms < cut.sealed_before_ms);
             if count > 0 {
-                late_range = (late_range.0.min(late[0].0), late_range.1.max(late[count - 1].0));
+                late_range = (late_range.0.min(late[0].time_ms), late_range.1.max(late[count - 1].time_ms));
             }
         }
         let sealed = TimeRange { start_ms: i64::MIN, end_ms: cut.until_ms - 1 };
         let mut snapshot = Snapshot::default();
-        let span = self.write_series(maintenance, &series, (cut.from_ms, cut.until_ms), |ordered, out| {
-            let shard = &self.head.shards()[usize::from(ordered.shard)];
-            shard.samples.read().snapshot(ordered.slot, sealed, &mut snapshot);
+        // Exemplars may have come before the first sample.
+        let samples = self.head.shards().iter().map(|s| s.samples.read());
+        let first_exemplar_ms = samples.filter_map(|s| s.exemplars.first_ms()).min();
+        let from_ms =
+            first_exemplar_ms.map_or(cut.from_ms, |first| cut.from_ms.min(first.max(cut.sealed_before_ms)));
+        let bounds = (from_ms, cut.until_ms);
+        let span = self.write_series(maintenance, &series, bounds, |ordered, out, exemplars| {
+            {
+                let samples = self.head.shards()[usize::from(ordered.shard)].samples.read();
+                samples.snapshot(ordered.slot, sealed, &mut snapshot);
+                exemplars.extend_from_slice(samples.sealing_exemplars(ordered.slot));
+            }
             snapshot.drop_late_before(cut.sealed_before_ms);
             snapshot.read(sealed, out);
         })?;
         let late = if late_range.0 <= late_range.1 {
             let bounds = (late_range.0, late_range.1 + 1);
-            let written = self.write_series(maintenance, &series, bounds, |ordered, out| {
+            let written = self.write_series(maintenance, &series, bounds, |ordered, out, _| {
                 let samples = self.head.shards()[usize::from(ordered.shard)].samples.read();
-                for &(time, bits) in samples.sealing(ordered.slot) {
-                    if time < cut.sealed_before_ms {
-                        out.push(time, f64::from_bits(bits));
-                    }
-                }
+                let late = samples.sealing(ordered.slot).iter();
+                late.filter(|sample| sample.time_ms < cut.sealed_before_ms)
+                    .for_each(|sample| sample.put(out));
             });
             if let (Err(_), Some(span)) = (&written, &span) {
                 // Both come again with the next attempt.
@@ -116,20 +130,21 @@ impl Tsdb {
         } else {
             None
         };
+        let sealed = Sealed { exemplars: span.is_some() };
         if span.is_some() || late.is_some() {
             self.publish(|segments| segments.extend(span.into_iter().chain(late).map(Arc::new)));
             self.metrics.seals.inc();
         }
-        Ok(())
+        Ok(sealed)
     }
 
-    /// Writes a segment of those samples of each series that `read` gives.
+    /// Writes a segment of those samples and exemplars of each series that `read` gives.
     fn write_series(
         &self,
         maintenance: &mut Maintenance,
         series: &[Ordered],
         bounds: (i64, i64),
-        mut read: impl FnMut(Ordered, &mut SampleBuffer),
+        mut read: impl FnMut(Ordered, &mut SampleBuffer, &mut Vec<Exemplar>),
     ) -> Result<Option<Segment>, StepError> {
         let folder = segments_folder(&self.config);
         let write_error = |source| StepError::Write { folder: folder.clone(), source };
@@ -138,14 +153,15 @@ impl Tsdb {
         let writer = SegmentWriter::create(&*self.fs, &folder, id, Effort::Fast).map_err(write_error)?;
         self.write_segment(writer, id, bounds, Vec::new(), |writer| {
             writer.expect_series(series.len());
-            let mut samples = SampleBuffer::default();
+            let (mut samples, mut exemplars) = (SampleBuffer::default(), Vec::new());
             for (done, &ordered) in series.iter().enumerate() {
                 samples.clear();
-                read(ordered, &mut samples);
-                if !samples.is_empty() {
+                exemplars.clear();
+                read(ordered, &mut samples, &mut exemplars);
+                if !samples.is_empty() || !exemplars.is_empty() {
                     // Only sealing, which happens once at a time, removes series.
                     let labels = self.head.shards()[usize::from(ordered.shard)].index().labels(ordered.slot);
-                    writer.add(&labels, &samples).map_err(write_error)?;
+                    writer.add_with_exemplars(&labels, &samples, &exemplars).map_err(write_error)?;
                 }
                 self.take_turn(done);
             }
@@ -170,12 +186,15 @@ impl Tsdb {
             let empty = self.head_last_ms.load(Ordering::Acquire) < cut.until_ms;
             self.head_first_ms.store(if empty { i64::MAX } else { cut.until_ms }, Ordering::Release);
         }
+        // Exemplars stay in the head when there was no sample to seal them with.
+        let exemplars = self.head.shards().iter().filter_map(|s| s.samples.read().exemplars.first_ms());
+        let sealed_until_ms = exemplars.fold(cut.until_ms, i64::min);
         for (appender, &segment) in self.appenders.iter().zip(&cut.log_segments) {
-            appender.lock().wal.remove_sealed(segment, cut.until_ms).map_err(StepError::Wal)?;
+            appender.lock().wal.remove_sealed(segment, sealed_until_ms).map_err(StepError::Wal)?;
         }
         let mut left_logs = self.left_logs.lock();
         for i in (0..left_logs.len()).rev() {
-            if left_logs[i].remove_sealed(u64::MAX, cut.until_ms).map_err(StepError::Wal)? {
+            if left_logs[i].remove_sealed(u64::MAX, sealed_until_ms).map_err(StepError::Wal)? {
                 left_logs[i].remove_all().map_err(StepError::Wal)?;
                 left_logs.remove(i);
             }

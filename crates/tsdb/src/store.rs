@@ -14,7 +14,7 @@ use std::{
 };
 
 use parking_lot::{Mutex, RwLock};
-use vedette_model::{Labels, MetricMetadata};
+use vedette_model::{Exemplar, Labels, MetricMetadata, NativeHistogram};
 use vedette_sys::{Clock, Flush, Fs};
 
 use crate::{
@@ -63,13 +63,44 @@ pub struct RefRow<'a> {
     pub refs: &'a [SeriesRef],
     /// One value for each.
     pub values: &'a [f64],
+    /// Since when each counts (start timestamp), 0 where that is not known. Empty where it is
+    /// known of none.
+    pub starts_ms: &'a [i64],
 }
 
 impl<'a> RefRow<'a> {
-    /// Samples of `refs` at one time.
+    /// Samples of `refs` at one time, of which nothing else is known.
     pub fn new(time_ms: i64, refs: &'a [SeriesRef], values: &'a [f64]) -> Self {
-        Self { time_ms, refs, values }
+        Self { time_ms, refs, values, starts_ms: &[] }
     }
+
+    /// The samples with their start timestamps.
+    #[must_use]
+    pub fn with_starts(self, starts_ms: &'a [i64]) -> Self {
+        Self { starts_ms, ..self }
+    }
+}
+
+/// A sample that is a native histogram.
+#[derive(Debug, Clone, Copy)]
+pub struct HistogramSample<'a> {
+    /// The series.
+    pub reference: SeriesRef,
+    /// Milliseconds since the Unix epoch.
+    pub time_ms: i64,
+    /// Since when it counts (start timestamp), 0 where that is not known.
+    pub start_ms: i64,
+    /// The histogram; the staleness marker in its sum ends the series.
+    pub histogram: &'a Arc<NativeHistogram>,
+}
+
+/// An exemplar of a series.
+#[derive(Debug, Clone, Copy)]
+pub struct ExemplarSample<'a> {
+    /// The series.
+    pub reference: SeriesRef,
+    /// The exemplar.
+    pub exemplar: &'a Exemplar,
 }
 
 /// What became of the samples of an append.
@@ -88,6 +119,9 @@ pub struct Appended {
     pub too_old: u64,
     /// Refused: further in the future than allowed.
     pub future: u64,
+    /// Refused: exemplars with too long labels, and exemplars for which there is no room until
+    /// others are sealed.
+    pub limited: u64,
     /// Refused, as these series were retired: find them anew by [`Tsdb::series`], then append
     /// their samples again.
     pub unknown: Vec<SeriesRef>,

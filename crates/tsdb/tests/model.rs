@@ -2,18 +2,24 @@
 
 mod support;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use proptest::prelude::*;
 use support::{
-    Machine, Model, START_MS, append, everything, expected, flat, read, read_growing, series_labels,
+    Machine, Model, More, START_MS, append, everything, expected, flat, histogram, more, read, read_growing,
+    read_more, series_labels,
 };
 use vedette_model::{
-    LabelQuery, Labels, MatchOp, Matcher, MetricKind, MetricMetadata, MetricReader, Select, TimeRange,
-    stale_nan,
+    Exemplar, LabelQuery, Labels, MatchOp, Matcher, MetricKind, MetricMetadata, MetricReader, Select,
+    TimeRange, stale_nan,
 };
 use vedette_sys::{Clock, Fs};
-use vedette_tsdb::{Appended, RefRow, RefusedMetric, SeriesLimit};
+use vedette_tsdb::{
+    Appended, ExemplarSample, HistogramSample, RefRow, RefusedMetric, SeriesLimit, SeriesRef, Tsdb,
+};
 
 #[derive(Debug, Clone)]
 enum Op {
@@ -21,7 +27,15 @@ enum Op {
     Append {
         offset_ms: i64,
         samples: Vec<(usize, f64)>,
+        start_ms: i64,
     },
+    Histograms {
+        offset_ms: i64,
+        samples: Vec<(usize, u64)>,
+        start_ms: i64,
+    },
+    /// Series, time, value, trace.
+    Exemplars(Vec<(usize, i64, i64, u8)>),
     Tick(u64),
     Maintain,
     /// Ends the process; the next one has this many shards.
@@ -44,12 +58,15 @@ fn any_value() -> impl Strategy<Value = f64> {
 }
 
 fn any_op() -> impl Strategy<Value = Op> {
-    let offset = prop_oneof![12 => Just(0i64), 3 => -40_000i64..3_000, 1 => -4_000i64..0, 1 => Just(700_000i64), 1 => Just(-4_000_000i64)];
+    let offset = prop_oneof![12 => Just(0i64), 3 => -40_000i64..3_000, 1 => -4_000i64..0, 1 => Just(700_000i64), 1 => Just(-4_000_000i64)].boxed();
     let samples = prop_oneof![
         4 => proptest::collection::vec(any_value(), 8)
             .prop_map(|v| v.into_iter().enumerate().collect::<Vec<_>>()),
         1 => proptest::collection::vec((0usize..12, any_value()), 0..6),
     ];
+    // Some series have floats only, some histograms only, some both.
+    let histograms = proptest::collection::vec((6usize..12, 0u64..5), 0..5);
+    let start = prop_oneof![3 => Just(0i64), 2 => Just(START_MS - 1), 1 => Just(-5i64)];
     let op = prop_oneof![
         Just(MatchOp::Equal),
         Just(MatchOp::NotEqual),
@@ -63,7 +80,12 @@ fn any_op() -> impl Strategy<Value = Op> {
     )
         .prop_map(|(op, name, value)| Matcher::new(op, name, value).expect("valid"));
     prop_oneof![
-        12 => (offset, samples).prop_map(|(offset_ms, samples)| Op::Append { offset_ms, samples }),
+        12 => (offset.clone(), samples, start.clone())
+            .prop_map(|(offset_ms, samples, start_ms)| Op::Append { offset_ms, samples, start_ms }),
+        6 => (offset, histograms, start)
+            .prop_map(|(offset_ms, samples, start_ms)| Op::Histograms { offset_ms, samples, start_ms }),
+        3 => proptest::collection::vec((0usize..6, -25_000i64..500, 0i64..2, 0u8..3), 1..4)
+            .prop_map(Op::Exemplars),
         10 => (1u64..4).prop_map(Op::Tick),
         1 => (20u64..60).prop_map(Op::Tick),
         6 => Just(Op::Maintain),
@@ -91,39 +113,33 @@ proptest! {
         machine.config.retention_ms = retention_s * 1000;
         machine.config.out_of_order_ms = window_s * 1000;
         let mut store = machine.open().expect("opens").0;
-        let mut model = Model::new();
+        let mut model = Naive::default();
         for op in ops {
             match op {
-                Op::Append { offset_ms, samples } => {
-                    let time = machine.now_ms() + offset_ms;
-                    let stats = store.stats();
-                    let sealed = stats.sealed_until_ms.unwrap_or(i64::MIN);
-                    let newest = stats.last_ms.unwrap_or(i64::MIN).min(machine.now_ms());
-                    let late_from = newest.saturating_sub(machine.config.out_of_order_ms);
-                    // Of what is sealed the store does not see at once that it is there.
-                    let is_sealed = |n: usize| {
-                        time < sealed && model.get(&series_labels(n)).is_some_and(|m| m.contains_key(&time))
-                    };
-                    let samples: Vec<_> = samples.into_iter().filter(|(n, _)| !is_sealed(*n)).collect();
-                    let appended = append(&store, time, &samples).expect("appends");
-                    let mut wanted = Appended::default();
-                    for (n, value) in samples {
-                        let kept = model.entry(series_labels(n)).or_default();
-                        let is_late = time < sealed || kept.last_key_value().is_some_and(|(t, _)| time <= *t);
-                        match kept.get(&time) {
-                            _ if offset_ms > 600_000 => wanted.future += 1,
-                            _ if offset_ms < -machine.config.retention_ms => wanted.too_old += 1,
-                            Some(bits) if *bits == value.to_bits() => wanted.duplicate += 1,
-                            Some(_) => wanted.conflicting += 1,
-                            None if is_late && window_s == 0 && time >= sealed => wanted.out_of_order += 1,
-                            None if is_late && (window_s == 0 || time < late_from) => wanted.too_old += 1,
-                            None => {
-                                kept.insert(time, value.to_bits());
-                                wanted.taken += 1;
-                            }
-                        }
+                Op::Append { offset_ms, samples, start_ms } => {
+                    let samples: Vec<_> = samples
+                        .into_iter()
+                        .map(|(n, value)| Naively { n, bits: value.to_bits(), histogram: None, start_ms })
+                        .collect();
+                    model.append(&machine, &store, offset_ms, samples)?;
+                }
+                Op::Histograms { offset_ms, samples, start_ms } => {
+                    let samples: Vec<_> = samples
+                        .into_iter()
+                        .map(|(n, value)| {
+                            let bits = histogram(value).sum.to_bits();
+                            Naively { n, bits, histogram: Some(value), start_ms }
+                        })
+                        .collect();
+                    model.append(&machine, &store, offset_ms, samples)?;
+                }
+                Op::Exemplars(exemplars) => {
+                    for (n, offset_ms, value, trace) in exemplars {
+                        let labels = Labels::from_pairs([("trace_id", trace.to_string())]);
+                        let time_ms = machine.now_ms() + offset_ms;
+                        let exemplar = Exemplar { labels, value: value as f64, time_ms };
+                        model.append_exemplar(&store, n, exemplar)?;
                     }
-                    prop_assert_eq!(appended, wanted);
                 }
                 Op::Tick(seconds) => machine.tick(seconds),
                 Op::Maintain => store.maintain(),
@@ -139,15 +155,169 @@ proptest! {
                 Op::Read { matchers, start, length } => {
                     let start_ms = START_MS + start;
                     let range = TimeRange { start_ms, end_ms: start_ms + length };
-                    check(&store, &model, &matchers, range, machine.now_ms() - machine.config.retention_ms)?;
+                    let oldest = machine.now_ms() - machine.config.retention_ms;
+                    check(&store, &model.samples, &matchers, range, oldest)?;
+                    model.check_exemplars(&store, &matchers, range, oldest)?;
                 }
             }
         }
         let oldest = machine.now_ms() - machine.config.retention_ms;
-        check(&store, &model, &[], TimeRange::ALL, oldest)?;
+        check(&store, &model.samples, &[], TimeRange::ALL, oldest)?;
         check_labels(&store, &model, oldest)?;
+        model.check_more(&store, oldest)?;
+        model.check_exemplars(&store, &[], TimeRange::ALL, oldest)?;
         prop_assert_eq!(store.stats().problems, Vec::<String>::new());
     }
+}
+
+/// All that was ever stored.
+#[derive(Default)]
+struct Naive {
+    samples: Model,
+    more: More,
+    exemplars: BTreeMap<Labels, Vec<Exemplar>>,
+}
+
+/// A sample that is appended.
+struct Naively {
+    n: usize,
+    bits: u64,
+    histogram: Option<u64>,
+    start_ms: i64,
+}
+
+impl Naive {
+    /// Appends samples of one time, all of one kind, to the store and here.
+    fn append(
+        &mut self,
+        machine: &Machine,
+        store: &Tsdb,
+        offset_ms: i64,
+        mut samples: Vec<Naively>,
+    ) -> Result<(), TestCaseError> {
+        let time = machine.now_ms() + offset_ms;
+        let stats = store.stats();
+        let sealed = stats.sealed_until_ms.unwrap_or(i64::MIN);
+        let newest = stats.last_ms.unwrap_or(i64::MIN).min(machine.now_ms());
+        let late_from = newest.saturating_sub(machine.config.out_of_order_ms);
+        let has_window = machine.config.out_of_order_ms > 0;
+        // Of what is sealed the store does not see at once that it is there.
+        samples.retain(|s| {
+            time >= sealed || self.samples.get(&series_labels(s.n)).is_none_or(|m| !m.contains_key(&time))
+        });
+        let appended = append_naively(store, time, &samples);
+        let mut wanted = Appended::default();
+        for Naively { n, bits, histogram: value, start_ms } in samples {
+            let labels = series_labels(n);
+            let kept = self.samples.entry(labels.clone()).or_default();
+            let is_late = time < sealed || kept.last_key_value().is_some_and(|(t, _)| time <= *t);
+            let told = value.map(histogram);
+            let text = more(told.as_ref(), start_ms);
+            let before = self.more.get(&(labels.clone(), time));
+            // A start timestamp makes no other sample of it.
+            let kind = |text: Option<&String>| {
+                text.filter(|t| t.starts_with("Some")).map(|t| t.split(" since ").next().map(str::to_owned))
+            };
+            match kept.get(&time) {
+                _ if offset_ms > 600_000 => wanted.future += 1,
+                _ if offset_ms < -machine.config.retention_ms => wanted.too_old += 1,
+                Some(there) if *there == bits && kind(before) == kind(text.as_ref()) => wanted.duplicate += 1,
+                Some(_) => wanted.conflicting += 1,
+                None if is_late && !has_window && time >= sealed => wanted.out_of_order += 1,
+                None if is_late && (!has_window || time < late_from) => wanted.too_old += 1,
+                None => {
+                    kept.insert(time, bits);
+                    self.more.extend(text.map(|text| ((labels, time), text)));
+                    wanted.taken += 1;
+                }
+            }
+        }
+        prop_assert_eq!(appended, wanted);
+        Ok(())
+    }
+
+    /// Appends an exemplar to the store, and here if it was taken.
+    fn append_exemplar(&mut self, store: &Tsdb, n: usize, exemplar: Exemplar) -> Result<(), TestCaseError> {
+        let reference = store.series(&series_labels(n)).expect("there is room");
+        let sample = ExemplarSample { reference, exemplar: &exemplar };
+        let appended = store.append_exemplars(&[sample]).expect("appends");
+        let kept = self.exemplars.entry(series_labels(n)).or_default();
+        let is_newer = kept.iter().all(|k| k.time_ms < exemplar.time_ms);
+        let sealed = store.stats().sealed_until_ms.unwrap_or(i64::MIN);
+        if appended.taken == 1 {
+            if !kept.contains(&exemplar) {
+                kept.push(exemplar);
+            }
+        } else if appended.duplicate == 1 {
+            prop_assert!(kept.contains(&exemplar), "{:?} {:?}", exemplar, kept);
+        } else if appended.out_of_order == 1 {
+            prop_assert!(!is_newer, "{:?} {:?}", exemplar, kept);
+        } else {
+            prop_assert_eq!(appended, Appended { too_old: 1, ..Appended::default() });
+            prop_assert!(exemplar.time_ms < sealed - 8_000);
+        }
+        Ok(())
+    }
+
+    /// Young histograms and start timestamps are there as they came, and no others.
+    fn check_more(&self, store: &Tsdb, oldest_ms: i64) -> Result<(), TestCaseError> {
+        let found = read_more(store).expect("reads");
+        let young = |more: &More| -> More {
+            more.iter().filter(|((_, t), _)| *t >= oldest_ms).map(|(k, v)| (k.clone(), v.clone())).collect()
+        };
+        prop_assert_eq!(young(&found), young(&self.more));
+        prop_assert!(found.iter().all(|(key, text)| self.more.get(key) == Some(text)));
+        Ok(())
+    }
+
+    fn check_exemplars(
+        &self,
+        store: &Tsdb,
+        matchers: &[Matcher],
+        range: TimeRange,
+        oldest_ms: i64,
+    ) -> Result<(), TestCaseError> {
+        let query = LabelQuery { matcher_sets: vec![matchers.to_vec()], range, limit: 0 };
+        let found = store.exemplars(&query).expect("reads");
+        prop_assert!(found.is_sorted_by(|a, b| a.0 < b.0));
+        let mut all = BTreeSet::new();
+        for (labels, exemplars) in found {
+            let kept = &self.exemplars[&labels];
+            prop_assert!(exemplars.is_sorted_by(|a, b| a.time_ms <= b.time_ms));
+            for exemplar in exemplars {
+                prop_assert!(kept.contains(&exemplar) && range.contains(exemplar.time_ms));
+                prop_assert!(all.insert(format!("{labels} {exemplar:?}")), "{:?} comes twice", exemplar);
+            }
+        }
+        for (labels, kept) in &self.exemplars {
+            let asked = matchers.iter().all(|m| m.matches(labels.get(&m.name).unwrap_or("")));
+            for exemplar in kept.iter().filter(|e| asked && range.contains(e.time_ms)) {
+                let text = format!("{labels} {exemplar:?}");
+                prop_assert!(exemplar.time_ms < oldest_ms || all.contains(&text), "{} is missing", text);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn append_naively(store: &Tsdb, time_ms: i64, samples: &[Naively]) -> Appended {
+    let reference = |s: &Naively| store.series(&series_labels(s.n)).expect("there is room");
+    if samples.iter().any(|s| s.histogram.is_some()) {
+        let histograms: Vec<_> = samples.iter().map(|s| histogram(s.histogram.unwrap_or(0)).into()).collect();
+        let with_refs = samples.iter().zip(&histograms).map(|(s, histogram)| HistogramSample {
+            reference: reference(s),
+            time_ms,
+            start_ms: s.start_ms,
+            histogram,
+        });
+        return store.append_histograms(&with_refs.collect::<Vec<_>>()).expect("appends");
+    }
+    let refs: Vec<SeriesRef> = samples.iter().map(reference).collect();
+    let values: Vec<f64> = samples.iter().map(|s| f64::from_bits(s.bits)).collect();
+    let starts: Vec<i64> = samples.iter().map(|s| s.start_ms).collect();
+    let row = RefRow::new(time_ms, &refs, &values);
+    let row = if starts.iter().any(|&s| s != 0) { row.with_starts(&starts) } else { row };
+    store.append(&[row]).expect("appends")
 }
 
 /// Everything within retention is there, and nothing that was never stored.
@@ -166,7 +336,8 @@ fn check(
     Ok(())
 }
 
-fn check_labels(store: &vedette_tsdb::Tsdb, model: &Model, oldest_ms: i64) -> Result<(), TestCaseError> {
+fn check_labels(store: &Tsdb, naive: &Naive, oldest_ms: i64) -> Result<(), TestCaseError> {
+    let model = &naive.samples;
     let young = TimeRange { start_ms: oldest_ms, end_ms: i64::MAX };
     let sets = [vec![Matcher::equal("group", "a")], vec![Matcher::equal("n", "3")]];
     let query = LabelQuery { matcher_sets: sets.to_vec(), range: TimeRange::ALL, limit: 0 };
@@ -176,7 +347,8 @@ fn check_labels(store: &vedette_tsdb::Tsdb, model: &Model, oldest_ms: i64) -> Re
     let series: BTreeSet<_> = MetricReader::series(store, &query).expect("lists").into_iter().collect();
     let (wanted, all) = (wanted(model), series.clone());
     prop_assert!(wanted.is_subset(&series));
-    prop_assert!(all.iter().all(|l| model.contains_key(l)));
+    // A segment tells of a series that it has only exemplars of, too.
+    prop_assert!(all.iter().all(|l| model.contains_key(l) || naive.exemplars.contains_key(l)));
     let names: BTreeSet<String> =
         all.iter().flat_map(|l| l.iter().map(|(n, _)| n.to_owned()).collect::<Vec<_>>()).collect();
     prop_assert_eq!(store.label_names(&query).expect("lists"), names.into_iter().collect::<Vec<_>>());

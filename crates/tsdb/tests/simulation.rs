@@ -9,7 +9,10 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use support::{Machine, Model, append, everything, flat, read, series_labels};
+use support::{
+    Machine, Model, More, append, append_histograms, everything, flat, histogram, more, read, read_more,
+    series_labels,
+};
 use vedette_model::{Labels, MetricKind, MetricMetadata, MetricReader};
 use vedette_sys::Random;
 use vedette_tsdb::{Error, Tsdb};
@@ -30,6 +33,8 @@ struct Told {
     late_at: BTreeMap<(Labels, i64, u64), i64>,
     /// Rows of appends that failed: they may be there in whole or in part after a crash.
     doubtful: Samples,
+    /// Histograms and start timestamps of both.
+    more: More,
 }
 
 fn seeds() -> u64 {
@@ -73,6 +78,9 @@ fn work(machine: &Machine, store: &Tsdb, random: &mut Random, ticks: u64, told: 
                 Err(other) => panic!("{other}"),
             }
         }
+        if random.one_in(3) {
+            work_on_histograms(machine, store, random, told);
+        }
         if random.one_in(10) {
             let family = format!("family_{}", random.below(4));
             store.put_metadata(&[MetricMetadata {
@@ -86,6 +94,34 @@ fn work(machine: &Machine, store: &Tsdb, random: &mut Random, ticks: u64, told: 
         if machine.fs.crashed() {
             return;
         }
+    }
+}
+
+/// Appends histograms to series that have nothing else.
+fn work_on_histograms(machine: &Machine, store: &Tsdb, random: &mut Random, told: &mut Told) {
+    let row: Vec<(usize, u64)> = (20..22).map(|n| (n, 1 + random.below(50))).collect();
+    let (time, start_ms) = (machine.now_ms(), random.below(2) as i64 * 5);
+    let samples = row.iter().map(|&(n, v)| (series_labels(n), time, histogram(v).sum.to_bits()));
+    told.more.extend(row.iter().filter_map(|&(n, value)| {
+        Some(((series_labels(n), time), more(Some(&histogram(value)), start_ms)?))
+    }));
+    match append_histograms(store, time, start_ms, &row) {
+        Ok(appended) => {
+            assert_eq!(appended.taken, 2);
+            told.acknowledged.extend(samples);
+        }
+        Err(Error::Append(_)) => told.doubtful.extend(samples),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+/// Every sample of the series of histograms is the histogram that it was, since when it was.
+fn check_histograms(store: &Tsdb, told: &Told, what: &str) {
+    let samples = flat(&read(store, &everything()).unwrap());
+    let found = read_more(store).unwrap();
+    for (labels, time_ms, _) in samples.into_iter().filter(|s| (20..22).any(|n| s.0 == series_labels(n))) {
+        let key = (labels, time_ms);
+        assert_eq!(found.get(&key), told.more.get(&key), "{what}: {key:?}");
     }
 }
 
@@ -129,6 +165,7 @@ fn crash_everywhere(restart: impl Fn(&Machine, &Told) -> Samples) {
             assert_contains(&found, &must_be_there, &what);
             let known: Samples = told.acknowledged.union(&told.doubtful).cloned().collect();
             assert!(found.is_subset(&known), "{what}: samples that were never appended");
+            check_histograms(&store, &told, &what);
             // The machine is as good as new.
             let mut later = Told::default();
             work(&machine, &store, &mut random, 12, &mut later);
@@ -184,6 +221,7 @@ fn an_error_at_any_write_is_told_and_overcome() {
                 let known: Samples = told.acknowledged.union(&told.doubtful).cloned().collect();
                 // Of a failed append other shards may have taken their part.
                 assert!(found.is_subset(if shards == 1 { &told.acknowledged } else { &known }), "{what}");
+                check_histograms(store, told, &what);
             };
             check(&store, &told);
             // Long enough for the pause after a failure to pass.

@@ -3,7 +3,8 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 use proptest::prelude::*;
 use vedette_eventdb::{CataloguePlace, EventDb};
 use vedette_model::{
-    CUSTOM_BUCKETS_SCHEMA, Hints, Labels, MetricKind, MetricReader, SampleBuffer, Select, TimeRange,
+    CUSTOM_BUCKETS_SCHEMA, Hints, HistogramCounts, LabelQuery, Labels, MetricKind, MetricReader,
+    SampleBuffer, Select, Span, TimeRange,
     telemetry::{Family, MetricSource, MetricVisitor},
 };
 use vedette_sys::{Clock, ManualClock, SimFs};
@@ -80,6 +81,22 @@ impl Rig {
             (set.labels(series).to_string(), samples)
         };
         (0..set.len()).map(read).filter(|(_, samples)| !samples.is_empty()).collect()
+    }
+
+    /// All histograms of a series.
+    fn histograms(&self, labels: &[(&str, &str)]) -> Vec<(i64, NativeHistogram)> {
+        let matchers =
+            labels.iter().map(|(name, value)| vedette_model::Matcher::equal(*name, *value)).collect();
+        let range = TimeRange::ALL;
+        let set =
+            self.tsdb.select(&Select { matchers, range, hints: Hints::default(), series_max: 0 }).unwrap();
+        let mut samples = SampleBuffer::default();
+        set.read(0, range, &mut samples).unwrap();
+        samples
+            .histograms
+            .iter()
+            .map(|(at, histogram)| (samples.times_ms[*at as usize], NativeHistogram::clone(histogram)))
+            .collect()
     }
 
     fn metric(&self, name: &str, label: &str) -> f64 {
@@ -281,28 +298,107 @@ fn a_series_that_was_silent_is_found_again() {
     assert_eq!(rig.parsed(), parsed + 1.0);
 }
 
+fn whole_histogram(count: u64) -> NativeHistogram {
+    NativeHistogram {
+        sum: count as f64,
+        positive_spans: vec![Span { offset: 0, length: 2 }],
+        counts: HistogramCounts::Integer {
+            count,
+            zero_count: 0,
+            positive: vec![count - 1, 1],
+            negative: Vec::new(),
+        },
+        ..NativeHistogram::stale()
+    }
+}
+
 #[test]
-fn histograms_exemplars_and_metadata_are_seen() {
+fn histograms_exemplars_and_metadata_are_stored() {
     let rig = rig();
     let metadata =
         MetricMetadata { family: "a".into(), kind: MetricKind::Gauge, unit: "s".into(), help: "A.".into() };
-    let sound = NativeHistogram { sum: 0.0, ..NativeHistogram::stale() };
+    let sound = whole_histogram(5);
     let broken =
         NativeHistogram { schema: CUSTOM_BUCKETS_SCHEMA, custom_bounds: vec![2.0, 1.0], ..sound.clone() };
     let mut encoder = Encoder::default();
-    let exemplar = Exemplar { labels: Labels::from_pairs([("trace_id", "1")]), value: 1.0, time_ms: 1 };
+    let labels = Labels::from_pairs([("trace_id", "1")]);
+    let exemplar = Exemplar { labels, value: 1.0, time_ms: START_MS - 5 };
     encoder.begin_series(A.iter().copied()).sample(START_MS, 1.0).exemplar(&exemplar).end_series();
     encoder
         .begin_series(B.iter().copied())
         .histogram(START_MS, &sound)
         .histogram(START_MS, &broken)
+        .histogram(START_MS + 10, &NativeHistogram::stale())
         .end_series();
     encoder.metadata(&metadata);
-    let (samples, text) = refused(rig.ingest.remote_write(&compress(encoder.message())));
-    assert_eq!(samples, 1);
-    assert!(text.contains("1 that are no valid histograms") && text.contains("custom bounds"), "{text}");
-    assert_eq!(rig.metric("vedette_ingest_rejected_samples_total", "histogram"), 1.0);
+    let request = compress(encoder.message());
+    for attempt in 1..=2 {
+        let written = rig.ingest.remote_write(&request).unwrap();
+        assert_eq!((written.samples, written.histograms), (3, 2));
+        assert_eq!(written.exemplars, u64::from(attempt == 1), "what comes again is there");
+        let text = written.refused.unwrap();
+        assert!(text.contains("1 that are no valid histograms") && text.contains("custom bounds"), "{text}");
+        assert_eq!(rig.metric("vedette_ingest_rejected_samples_total", "histogram"), f64::from(attempt));
+    }
+    assert_eq!(rig.metric("vedette_ingest_exemplars_total", ""), 1.0);
+    assert_eq!(rig.metric("vedette_ingest_rejected_exemplars_total", ""), 0.0);
     assert_eq!(rig.tsdb.metadata(None, 0), [metadata]);
+    let stored = rig.histograms(B);
+    assert_eq!(stored.len(), 2);
+    assert_eq!(stored[0], (START_MS, sound));
+    assert!(stored[1].1.is_stale());
+    let query = LabelQuery { matcher_sets: vec![], range: TimeRange::ALL, limit: 0 };
+    assert_eq!(
+        rig.tsdb.exemplars(&query).unwrap(),
+        [(Labels::from_pairs(A.iter().copied()), vec![exemplar])]
+    );
+}
+
+#[test]
+fn histograms_and_exemplars_of_refused_series_are_counted() {
+    let rig = rig();
+    let exemplar = Exemplar { labels: Labels::empty(), value: 1.0, time_ms: START_MS };
+    let mut encoder = Encoder::default();
+    for n in 0..SERIES_MAX + 3 {
+        let n = n.to_string();
+        let labels = [("__name__", "many"), ("n", n.as_str())];
+        let histogram = whole_histogram(5);
+        encoder.begin_series(labels).histogram(START_MS, &histogram).exemplar(&exemplar).end_series();
+    }
+    let mut histogram = whole_histogram(6);
+    encoder.begin_series([("__name__", "many"), ("n", "1")]).histogram(START_MS, &histogram).end_series();
+    histogram.sum = 7.0;
+    let written = rig.ingest.remote_write(&compress(encoder.message())).unwrap();
+    assert_eq!((written.histograms, written.exemplars), (SERIES_MAX as u64, SERIES_MAX as u64));
+    let text = written.refused.unwrap();
+    assert!(text.contains("3 of new series beyond the limit") && text.contains("another value"), "{text}");
+    assert_eq!(rig.metric("vedette_ingest_rejected_samples_total", "series_limit"), 3.0);
+    assert_eq!(rig.metric("vedette_ingest_rejected_samples_total", "out_of_order"), 1.0);
+    assert_eq!(rig.metric("vedette_ingest_rejected_exemplars_total", ""), 3.0);
+}
+
+#[test]
+fn histograms_and_exemplars_of_retired_series_are_stored_again() {
+    let rig = rig();
+    let send = |time_ms: i64| {
+        let exemplar = Exemplar { labels: Labels::empty(), value: 1.0, time_ms: START_MS + time_ms };
+        let mut encoder = Encoder::default();
+        let series = encoder.begin_series(A.iter().copied());
+        series.histogram(START_MS + time_ms, &whole_histogram(5)).exemplar(&exemplar).end_series();
+        rig.ingest.remote_write(&compress(encoder.message())).unwrap()
+    };
+    assert_eq!((send(0).histograms, rig.parsed()), (1, 1.0));
+    let mut time_ms = 0;
+    while rig.tsdb.stats().head_series != 1 || rig.stored().len() != 2 {
+        time_ms += 600_000;
+        assert!(time_ms < 360_000_000, "the store retires nothing");
+        rig.clock.advance(Duration::from_secs(600));
+        rig.tsdb.maintain();
+        assert_eq!(rig.send(&[(B, &[(time_ms, 2.0)])]), all(1));
+    }
+    let written = send(time_ms);
+    assert_eq!((written.histograms, written.exemplars, written.refused), (1, 1, None));
+    assert_eq!(rig.histograms(A).len(), 2);
 }
 
 #[test]
@@ -331,15 +427,15 @@ fn requests_run_side_by_side() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever order series, times and repeats come in: the store holds what a map holds to which
-    /// every sample is added that is newer than all of its series.
+    /// Whatever order series, times and repeats come in: the store holds what a map holds in which
+    /// the first value of a time stays.
     #[test]
     fn the_store_holds_what_a_map_holds(
         requests in prop::collection::vec(prop::collection::vec((0..6_usize, 0..40_i64), 0..30), 1..8),
     ) {
         let rig = rig();
         let names = ["m0", "m1", "m2", "m3", "m4", "m5"];
-        let mut model: BTreeMap<String, Vec<(i64, f64)>> = BTreeMap::new();
+        let mut model: BTreeMap<String, BTreeMap<i64, f64>> = BTreeMap::new();
         for (n, request) in requests.iter().enumerate() {
             // Each sample in a series of its own, sorted by time, as one sender does.
             let mut request = request.clone();
@@ -352,19 +448,13 @@ proptest! {
             let mut stored = 0;
             for ((name, _), [sample]) in request.iter().zip(&samples) {
                 let held = model.entry(names[*name].to_owned()).or_default();
-                match held.last() {
-                    Some(last) if last.0 > sample.0 => {}
-                    Some(last) if last.0 == sample.0 => stored += u64::from(last.1 == sample.1),
-                    _ => {
-                        held.push(*sample);
-                        stored += 1;
-                    }
-                }
+                stored += u64::from(*held.entry(sample.0).or_insert(sample.1) == sample.1);
             }
             prop_assert_eq!(written.samples, stored);
             prop_assert_eq!(written.refused.is_some(), stored < request.len() as u64);
         }
-        model.retain(|_, samples| !samples.is_empty());
+        let model: BTreeMap<String, Vec<_>> =
+            model.into_iter().map(|(name, samples)| (name, samples.into_iter().collect())).collect();
         prop_assert_eq!(rig.stored(), model);
     }
 

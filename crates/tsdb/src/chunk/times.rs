@@ -1,14 +1,11 @@
 //! Times of a chunk: strictly growing milliseconds.
 //!
-//! `0` one step for all: first, step. `1`: first, column of the differences. Differences are
-//! taken modulo 2^64, so that times from one end of `i64` to the other work. Inside a segment the
-//! columns stand apart from the chunks, as the series of one target share them.
+//! Either one step for all, or a column of the differences. Differences are taken modulo 2^64, so
+//! that times from one end of `i64` to the other work. In a segment the columns stand apart from
+//! the chunks, as the series of one target share them.
 
 use super::{Effort, ints};
-use crate::bytes::{Cursor, put_signed, put_varint};
-
-const STEP: u8 = 0;
-const COLUMN: u8 = 1;
+use crate::bytes::Cursor;
 
 /// Memory that encoding and decoding use again and again.
 #[derive(Debug, Default)]
@@ -20,45 +17,6 @@ pub struct Scratch {
 pub fn regular_step(times_ms: &[i64]) -> Option<u64> {
     let step = times_ms.get(1).map_or(0, |t| t.wrapping_sub(times_ms[0]));
     times_ms.windows(2).all(|w| w[1].wrapping_sub(w[0]) == step).then_some(step as u64)
-}
-
-/// Appends the times, of which there is at least one.
-pub fn encode(
-    times_ms: &[i64],
-    effort: Effort,
-    scratch: &mut Scratch,
-    ints: &mut ints::Scratch,
-    out: &mut Vec<u8>,
-) {
-    match regular_step(times_ms) {
-        Some(step) => {
-            out.push(STEP);
-            put_signed(out, times_ms[0]);
-            put_varint(out, step);
-        }
-        None => {
-            out.push(COLUMN);
-            put_signed(out, times_ms[0]);
-            encode_column(times_ms, effort, scratch, ints, out);
-        }
-    }
-}
-
-/// Appends `count` times to `out`; `None` when the bytes are damaged or times do not grow.
-pub fn decode(
-    cursor: &mut Cursor<'_>,
-    count: usize,
-    scratch: &mut Scratch,
-    ints: &mut ints::Scratch,
-    out: &mut Vec<i64>,
-) -> Option<()> {
-    let encoding = cursor.byte()?;
-    let first = cursor.signed()?;
-    match encoding {
-        STEP => regular(first, cursor.varint()?, count, out),
-        COLUMN => decode_column(cursor, first, count, scratch, ints, out),
-        _ => None,
-    }
 }
 
 /// Appends `count` times of one step.

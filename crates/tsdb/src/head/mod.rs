@@ -6,22 +6,29 @@
 //! of a few hundred bytes. Locks are taken in this order: registry, samples; never two shards'.
 
 mod blocks;
+mod exemplars;
+mod histograms;
 mod late;
 mod numbers;
 mod order;
 mod pairs;
 mod registry;
 mod samples;
+mod snapshot;
+mod starts;
 mod stream;
 
 use parking_lot::{RwLock, RwLockReadGuard};
 use roaring::RoaringBitmap;
-use vedette_model::{Labels, TimeRange};
+use vedette_model::{Exemplar, Labels, TimeRange};
 
+pub use exemplars::{Judgement, compare as compare_exemplars};
+pub use late::{LateSample, LateValue};
 pub use order::Ordered;
 pub use pairs::{PairId, PairKey};
 use registry::Registry;
-pub use samples::{Claims, LateSample, Rules, Samples, Snapshot};
+pub use samples::{Claims, Rules, Samples};
+pub use snapshot::Snapshot;
 
 use crate::{SeriesRef, postings::Postings, wal::Defined};
 
@@ -242,6 +249,11 @@ impl ShardIndex<'_> {
         for id in pairs.of_name(name) {
             pairs.with_series(id, |series| each(pairs.text(id).1, series));
         }
+    }
+
+    /// Appends the exemplars of a series in `range`, in order.
+    pub fn exemplars(&self, slot: u32, range: TimeRange, out: &mut Vec<Exemplar>) {
+        self.shard.samples.read().exemplars.copy(slot, range, out);
     }
 
     /// The numbers of those of `numbers` that may have samples in `range`.

@@ -5,22 +5,32 @@
 //! once it is in the WAL. Invariants: times grow from stream to stream and within them; no
 //! sample in a stream is older than what is sealed; a late sample has a time that no other
 //! sample of its series in the head has.
+//!
+//! Histograms, start timestamps and exemplars stand in tables of their own, so that series which
+//! have none pay for none.
 
-use vedette_model::{STALE_NAN_BITS, SampleBuffer, TimeRange};
+use vedette_model::{Exemplar, STALE_NAN_BITS, TimeRange};
 
 use super::{
     blocks::{Blocks, Stream},
-    late::Late,
+    exemplars::Exemplars,
+    histograms::{Histograms, place_bits},
+    late::{self, Late, LateSample, LateValue},
+    snapshot::Snapshot,
+    starts::Starts,
     stream::{self, Item, State},
 };
 use crate::{
     SeriesRef,
-    store::Appended,
-    wal::{RowBuffer, Told, values},
+    store::{Appended, HistogramSample},
+    wal::{RowBuffer, Told, WholeBuffer, WholeSample, WholeValue, histograms::encode, values},
 };
 
 /// A series that never had a sample.
 const NEVER_MS: i64 = i64::MIN;
+
+/// No epoch of the WAL.
+const NO_EPOCH: u32 = 0;
 
 /// About what a late sample takes.
 const LATE_BYTES: usize = 40;
@@ -49,6 +59,10 @@ const RUN: u8 = 2;
 const ROTATING: u8 = 4;
 /// Sealing has found the series without a sample before.
 const IDLE: u8 = 8;
+/// The series has, or had, a histogram.
+const HISTOGRAMS: u8 = 16;
+/// The series has, or had, a start timestamp.
+const STARTS: u8 = 32;
 
 /// What decides about samples, the same for all of one row.
 #[derive(Debug, Clone, Copy)]
@@ -78,14 +92,6 @@ struct Claim {
     item: Item,
 }
 
-/// A sample that came when a later one of its series was there, or sealed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LateSample {
-    pub slot: u32,
-    pub time_ms: i64,
-    pub bits: u64,
-}
-
 impl Claims {
     pub fn clear(&mut self) {
         self.items.clear();
@@ -105,6 +111,10 @@ pub struct Samples {
     /// Series that have not ended.
     series_used: usize,
     blocks: Blocks,
+    histograms: Histograms,
+    starts: Starts,
+    /// Exemplars of the series.
+    pub exemplars: Exemplars,
     late: Late,
     /// Late samples that are being sealed.
     sealing: Late,
@@ -131,24 +141,29 @@ impl Samples {
         self.blocks.free(&mut series.running);
         self.blocks.free(&mut series.older);
         self.late.remove_series(slot);
+        self.histograms.remove_series(slot, &mut self.blocks);
+        self.starts.remove_series(slot);
+        self.exemplars.remove_series(slot);
         let generation = series.generation + 1;
         *series = Series::new(generation);
         generation < SeriesRef::GENERATION_MAX
     }
 
-    /// Settles what becomes of samples of one time. Those taken are told in `row`, and wait in
-    /// `claims`.
+    /// Settles what becomes of samples of one time, which have these start timestamps, or none.
+    /// Those taken are told in `row`, and wait in `claims`.
+    #[expect(clippy::too_many_arguments, reason = "all of it is of one append")]
     pub fn claim(
         &mut self,
         time_ms: i64,
         samples: &[(SeriesRef, f64)],
+        starts_ms: &[i64],
         rules: &Rules,
         row: &mut RowBuffer,
         claims: &mut Claims,
         appended: &mut Appended,
     ) {
         claims.items.reserve(samples.len());
-        for &(reference, value) in samples {
+        for (i, &(reference, value)) in samples.iter().enumerate() {
             let slot = reference.slot();
             let series =
                 self.series.get_mut(slot as usize).filter(|s| s.generation == reference.generation());
@@ -157,14 +172,20 @@ impl Samples {
                 continue;
             };
             let bits = value.to_bits();
+            let start_ms = if starts_ms.is_empty() { 0 } else { starts_ms[i] };
             if time_ms <= series.last_ms || time_ms < rules.sealed_until_ms {
-                self.claim_late(LateSample { slot, time_ms, bits }, rules, claims, appended);
+                let value = LateValue::float(bits, start_ms);
+                self.claim_late(LateSample { slot, time_ms, value }, rules, claims, appended);
                 continue;
             }
             let known = series.epoch == rules.epoch;
             let base = if known { series.last_bits } else { 0 };
             let coded = values::encode(base, bits);
             row.push(slot, base, known, coded);
+            if start_ms != 0 || series.flags & STARTS != 0 {
+                let before = series.note_start(slot, time_ms, start_ms, &mut self.starts);
+                row.push_start(slot, start_ms, if known { before } else { 0 });
+            }
             let (item, rotates) = series.claim(time_ms, bits, rules.span_start_ms, |before| {
                 if before == base { coded } else { values::encode(before, bits) }
             });
@@ -172,6 +193,44 @@ impl Samples {
             claims.items.push(Claim { slot, rotates, item });
             appended.taken += 1;
         }
+    }
+
+    /// Settles what becomes of a histogram. One taken in order is told in `records`; says whether
+    /// it was.
+    pub fn claim_histogram(
+        &mut self,
+        sample: &HistogramSample<'_>,
+        rules: &Rules,
+        records: &mut WholeBuffer,
+        claims: &mut Claims,
+        appended: &mut Appended,
+    ) -> bool {
+        let HistogramSample { reference, time_ms, start_ms, histogram } = *sample;
+        let slot = reference.slot();
+        let series = self.series.get_mut(slot as usize).filter(|s| s.generation == reference.generation());
+        let Some(series) = series else {
+            appended.unknown.push(reference);
+            return false;
+        };
+        if time_ms <= series.last_ms || time_ms < rules.sealed_until_ms {
+            let value = LateValue::histogram(histogram, start_ms);
+            self.claim_late(LateSample { slot, time_ms, value }, rules, claims, appended);
+            return false;
+        }
+        if start_ms != 0 || series.flags & STARTS != 0 {
+            series.note_start(slot, time_ms, start_ms, &mut self.starts);
+        }
+        records.put_histogram(slot, time_ms, start_ms, histogram);
+        self.histograms.push(slot, time_ms, rules.span_start_ms, histogram, &mut self.blocks);
+        let bits = place_bits(histogram);
+        let (item, rotates) =
+            series.claim(time_ms, bits, rules.span_start_ms, |before| values::encode(before, bits));
+        series.flags |= HISTOGRAMS;
+        // Told whole, it leaves readers of the WAL nothing to tell the next value by.
+        series.epoch = NO_EPOCH;
+        claims.items.push(Claim { slot, rotates, item });
+        appended.taken += 1;
+        true
     }
 
     #[cold]
@@ -182,22 +241,40 @@ impl Samples {
         claims: &mut Claims,
         appended: &mut Appended,
     ) {
-        let LateSample { slot, time_ms, bits } = sample;
+        let LateSample { slot, time_ms, ref value } = sample;
         let series = &self.series[slot as usize];
         let there = if time_ms == series.last_ms { Some(series.last_bits) } else { self.at(slot, time_ms) };
         match (there, rules.late_from_ms) {
-            (Some(there), _) if there == bits => appended.duplicate += 1,
+            (Some(there), _) if there == value.bits && self.has_equal_histogram(&sample) => {
+                appended.duplicate += 1;
+            }
             (Some(_), _) => appended.conflicting += 1,
             (None, None) if time_ms < rules.sealed_until_ms => appended.too_old += 1,
             (None, None) => appended.out_of_order += 1,
             (None, Some(from)) if time_ms < from => appended.too_old += 1,
             (None, Some(_)) => {
-                self.late.insert(sample);
+                self.late.insert(sample.clone());
                 self.series[slot as usize].flags &= !IDLE;
                 claims.late.push(sample);
                 appended.taken += 1;
             }
         }
+    }
+
+    /// Whether what is there at the time of a late sample is the same histogram, or is none either.
+    fn has_equal_histogram(&self, sample: &LateSample) -> bool {
+        let LateSample { slot, time_ms, ref value } = *sample;
+        let late = self.late.at(slot, time_ms).or_else(|| self.sealing.at(slot, time_ms));
+        if let Some(late) = late {
+            return late.histogram_bytes() == value.histogram_bytes();
+        }
+        let mut there = None;
+        if self.series[slot as usize].flags & HISTOGRAMS != 0
+            && let Some(histogram) = self.histograms.at(slot, time_ms, &self.blocks)
+        {
+            encode(None, &histogram, there.insert(Vec::new()));
+        }
+        there.as_deref() == value.histogram_bytes()
     }
 
     /// Stores what was claimed.
@@ -231,31 +308,68 @@ impl Samples {
             let State { time_ms, step_ms, bits } =
                 state.unwrap_or(State { time_ms: NEVER_MS, ..State::default() });
             (series.last_ms, series.step_ms, series.last_bits) = (time_ms, step_ms, bits);
+            if series.flags & HISTOGRAMS != 0 {
+                self.histograms.take_back(*slot, time_ms, &mut self.blocks);
+            }
+            if series.flags & STARTS != 0 {
+                self.starts.take_back(*slot, time_ms);
+            }
         }
-        claims.late.iter().for_each(|sample| self.late.remove(*sample));
+        claims.late.iter().for_each(|sample| self.late.remove(sample));
     }
 
     /// Stores a sample from the WAL, unless it is there. Says whether it was stored.
     pub fn replay(&mut self, time_ms: i64, told: &Told, rules: &Rules) -> bool {
-        let (slot, bits) = (told.series.slot(), told.bits);
+        let Told { bits, start_ms, .. } = *told;
+        let slot = told.series.slot();
         let series = &mut self.series[slot as usize];
         if time_ms < rules.sealed_until_ms {
-            if time_ms > series.last_ms && series.flags & BEGUN == 0 {
-                (series.last_ms, series.last_bits) = (time_ms, bits);
-            }
+            series.remember(time_ms, bits);
             return false;
         }
         if time_ms <= series.last_ms {
-            return self.replay_late(LateSample { slot, time_ms, bits });
+            return self.replay_late(LateSample { slot, time_ms, value: LateValue::float(bits, start_ms) });
         }
-        let (item, rotates) = series.claim(time_ms, bits, rules.span_start_ms, |before| {
-            if before == told.base { told.coded } else { values::encode(before, bits) }
-        });
-        if rotates {
-            series.older = std::mem::take(&mut series.running);
-            series.flags &= !(RUN | ROTATING);
+        if start_ms != 0 || series.flags & STARTS != 0 {
+            series.note_start(slot, time_ms, start_ms, &mut self.starts);
         }
-        series.push(&item, &mut self.blocks);
+        series.replay(time_ms, told, rules, &mut self.blocks);
+        true
+    }
+
+    /// Stores a sample that the WAL tells whole, unless it is there. Says whether it was stored.
+    pub fn replay_whole(&mut self, slot: u32, sample: &WholeSample, rules: &Rules) -> bool {
+        let WholeSample { time_ms, start_ms, value, is_late } = sample;
+        let (time_ms, start_ms) = (*time_ms, *start_ms);
+        let histogram = match value {
+            WholeValue::Float(bits) if !is_late => {
+                return self.replay(time_ms, &Told::alone(slot, *bits, start_ms), rules);
+            }
+            WholeValue::Float(bits) => {
+                let value = LateValue::float(*bits, start_ms);
+                return self.replay_late(LateSample { slot, time_ms, value });
+            }
+            WholeValue::Histogram(histogram) => histogram,
+        };
+        let bits = place_bits(histogram);
+        let series = &mut self.series[slot as usize];
+        if !is_late && time_ms < rules.sealed_until_ms {
+            if series.remember(time_ms, bits) {
+                series.flags |= HISTOGRAMS;
+                self.histograms.remember(slot, time_ms, histogram);
+            }
+            return false;
+        }
+        if *is_late || time_ms <= series.last_ms {
+            let value = LateValue::histogram(histogram, start_ms);
+            return self.replay_late(LateSample { slot, time_ms, value });
+        }
+        if start_ms != 0 || series.flags & STARTS != 0 {
+            series.note_start(slot, time_ms, start_ms, &mut self.starts);
+        }
+        self.histograms.push(slot, time_ms, rules.span_start_ms, histogram, &mut self.blocks);
+        series.replay(time_ms, &Told::alone(slot, bits, start_ms), rules, &mut self.blocks);
+        series.flags |= HISTOGRAMS;
         true
     }
 
@@ -271,8 +385,8 @@ impl Samples {
     /// The value that a series has at a time, if that is in the head.
     fn at(&self, slot: u32, time_ms: i64) -> Option<u64> {
         let late = self.late.at(slot, time_ms).or_else(|| self.sealing.at(slot, time_ms));
-        if late.is_some() {
-            return late;
+        if let Some(late) = late {
+            return Some(late.bits);
         }
         let series = &self.series[slot as usize];
         let mut found = None;
@@ -315,7 +429,7 @@ impl Samples {
         let series = &self.series[slot as usize];
         let in_order = self.first_of(series.older).or_else(|| self.first_of(series.running));
         let late = [self.late.of(slot), self.sealing.of(slot)];
-        in_order.into_iter().chain(late.iter().filter_map(|l| l.first()).map(|l| l.0)).min()
+        in_order.into_iter().chain(late.iter().filter_map(|l| l.first()).map(|l| l.time_ms)).min()
     }
 
     /// Copies what `range` needs, which is cheap to do under a lock and decoded later without one.
@@ -331,7 +445,13 @@ impl Samples {
         }
         self.late.copy(slot, range, &mut out.late);
         self.sealing.copy(slot, range, &mut out.late);
-        out.late.sort_unstable_by_key(|&(time, _)| time);
+        out.late.sort_unstable_by_key(|sample| sample.time_ms);
+        if series.flags & HISTOGRAMS != 0 {
+            self.histograms.copy(slot, range, &self.blocks, &mut out.histograms);
+        }
+        if series.flags & STARTS != 0 {
+            self.starts.copy(slot, &mut out.starts);
+        }
     }
 
     /// Removes the samples of a series before `boundary_ms`, except late ones.
@@ -358,6 +478,13 @@ impl Samples {
                 }
             }
             _ => self.retain(slot, |time, _| time >= boundary_ms),
+        }
+        let flags = self.series[slot as usize].flags;
+        if flags & HISTOGRAMS != 0 {
+            self.histograms.truncate_before(slot, boundary_ms, &mut self.blocks);
+        }
+        if flags & STARTS != 0 && !self.starts.truncate_before(slot, boundary_ms) {
+            self.series[slot as usize].flags &= !STARTS;
         }
     }
 
@@ -397,6 +524,7 @@ impl Samples {
             || series.flags & BEGUN != 0
             || self.late.has(slot)
             || self.sealing.has(slot)
+            || self.exemplars.has(slot)
         {
             return false;
         }
@@ -406,27 +534,35 @@ impl Samples {
         ended || idle
     }
 
-    /// Sets the late samples before `until_ms` aside, to be sealed.
+    /// Sets the late samples and exemplars before `until_ms` aside, to be sealed.
     pub fn begin_sealing(&mut self, until_ms: i64) {
         self.late.split_before(until_ms, &mut self.sealing);
+        self.exemplars.begin_sealing(until_ms);
     }
 
-    /// Ends what [`Samples::begin_sealing`] began; samples that were not sealed are kept.
-    pub fn end_sealing(&mut self, sealed: bool) {
+    /// Ends what [`Samples::begin_sealing`] began; samples and exemplars that were not sealed are
+    /// kept.
+    pub fn end_sealing(&mut self, samples_sealed: bool, exemplars_sealed: bool) {
         let sealing = std::mem::take(&mut self.sealing);
-        if !sealed {
+        if !samples_sealed {
             self.late.absorb(sealing);
         }
+        self.exemplars.end_sealing(exemplars_sealed);
     }
 
-    /// Late samples.
+    /// Late samples, where those with histograms count by their size.
     pub fn late_len(&self) -> usize {
-        self.late.len()
+        self.late.len() + self.late.more_bytes() / LATE_BYTES
     }
 
     /// Late samples of a series that are being sealed, in order of time.
-    pub fn sealing(&self, slot: u32) -> &[(i64, u64)] {
+    pub fn sealing(&self, slot: u32) -> &[late::Sample] {
         self.sealing.of(slot)
+    }
+
+    /// Exemplars of a series that are being sealed, in order of time.
+    pub fn sealing_exemplars(&self, slot: u32) -> &[Exemplar] {
+        self.exemplars.sealing(slot)
     }
 
     /// Memory of series and samples in use.
@@ -434,6 +570,9 @@ impl Samples {
         self.series_used * size_of::<Series>()
             + self.blocks.used_bytes()
             + (self.late.len() + self.sealing.len()) * LATE_BYTES
+            + self.late.more_bytes()
+            + self.sealing.more_bytes()
+            + self.side_bytes()
     }
 
     /// Memory got from the allocator.
@@ -442,6 +581,11 @@ impl Samples {
             + self.blocks.heap_bytes()
             + self.late.heap_bytes()
             + self.sealing.heap_bytes()
+            + self.side_bytes()
+    }
+
+    fn side_bytes(&self) -> usize {
+        self.histograms.heap_bytes() + self.starts.heap_bytes() + self.exemplars.heap_bytes()
     }
 }
 
@@ -454,7 +598,7 @@ impl Series {
             running: Stream::EMPTY,
             older: Stream::EMPTY,
             generation,
-            epoch: 0,
+            epoch: NO_EPOCH,
             flags: 0,
         }
     }
@@ -488,6 +632,39 @@ impl Series {
         (item, rotates)
     }
 
+    /// Stores a sample from the WAL that is later than all before.
+    fn replay(&mut self, time_ms: i64, told: &Told, rules: &Rules, blocks: &mut Blocks) {
+        let (item, rotates) = self.claim(time_ms, told.bits, rules.span_start_ms, |before| {
+            if before == told.base { told.coded } else { values::encode(before, told.bits) }
+        });
+        if rotates {
+            self.older = std::mem::take(&mut self.running);
+            self.flags &= !(RUN | ROTATING);
+        }
+        self.push(&item, blocks);
+    }
+
+    /// Notes a sample that is sealed, if it is the last one. Says whether it is.
+    fn remember(&mut self, time_ms: i64, bits: u64) -> bool {
+        let is_last = time_ms > self.last_ms && self.flags & BEGUN == 0;
+        if is_last {
+            (self.last_ms, self.last_bits) = (time_ms, bits);
+        }
+        is_last
+    }
+
+    /// Notes the start timestamp of a sample that is later than all before. Gives that of the
+    /// sample before.
+    #[inline(never)]
+    fn note_start(&mut self, slot: u32, time_ms: i64, start_ms: i64, starts: &mut Starts) -> i64 {
+        let before = starts.last(slot);
+        if before != start_ms {
+            starts.push(slot, time_ms, start_ms);
+            self.flags |= STARTS;
+        }
+        before
+    }
+
     fn push(&mut self, item: &Item, blocks: &mut Blocks) {
         if !item.is_run() {
             self.flags &= !RUN;
@@ -504,49 +681,6 @@ impl Series {
         }
         self.flags |= RUN;
         blocks.push(&mut self.running, &[0, 1]);
-    }
-}
-
-/// Copied samples of one series.
-#[derive(Debug, Default)]
-pub struct Snapshot {
-    older: Vec<u8>,
-    running: Vec<u8>,
-    /// In order of time.
-    late: Vec<(i64, u64)>,
-}
-
-impl Snapshot {
-    /// Forgets the samples, and keeps the memory.
-    pub fn clear(&mut self) {
-        self.older.clear();
-        self.running.clear();
-        self.late.clear();
-    }
-
-    /// Leaves out late samples before `boundary_ms`.
-    pub fn drop_late_before(&mut self, boundary_ms: i64) {
-        self.late.retain(|&(time, _)| time >= boundary_ms);
-    }
-
-    /// Appends the samples in `range` to `out`, in order of time.
-    pub fn read(&self, range: TimeRange, out: &mut SampleBuffer) {
-        let mut late = self.late.iter().filter(|(t, _)| range.contains(*t)).peekable();
-        for bytes in [&self.older, &self.running] {
-            stream::decode(bytes, |time, bits| {
-                if time > range.end_ms {
-                    return false;
-                }
-                if time >= range.start_ms {
-                    while let Some(&(t, bits)) = late.next_if(|(t, _)| *t < time) {
-                        out.push(t, f64::from_bits(bits));
-                    }
-                    out.push(time, f64::from_bits(bits));
-                }
-                true
-            });
-        }
-        late.for_each(|&(t, bits)| out.push(t, f64::from_bits(bits)));
     }
 }
 

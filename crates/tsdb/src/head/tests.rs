@@ -96,7 +96,7 @@ fn retire_all_but(shard: &Shard, time_ms: i64, staying: &[Labels]) {
     for l in staying {
         let reference = shard.find(l.stable_hash(), l).expect("there");
         let rules = Rules { sealed_until_ms: i64::MIN, late_from_ms: None, span_start_ms: 0, epoch: 0 };
-        let told = Told { series: reference, bits: 1, base: 1, coded: Coded::SAME };
+        let told = Told { series: reference, bits: 1, base: 1, coded: Coded::SAME, start_ms: 0 };
         assert!(shard.samples.write().replay(time_ms, &told, &rules));
     }
     shard.retire();

@@ -320,7 +320,7 @@ fn what_is_not_sealed_yet_is_not_hidden_by_an_import() {
         let clock = Arc::new(ManualClock::at(NOW_MS * 1_000_000));
         let (live, _) = Tsdb::open(config, Arc::new(RealFs), clock).unwrap();
         let reference = live.series(&labels("b")).unwrap();
-        live.append(&[crate::RefRow { time_ms, refs: &[reference], values: &[7.0] }]).unwrap();
+        live.append(&[crate::RefRow::new(time_ms, &[reference], &[7.0])]).unwrap();
         live.close().unwrap();
         drop(live);
         let result = import(&store, std::slice::from_ref(&blocks), NOW_MS, &mut |_| {});

@@ -5,27 +5,30 @@
 //! metadata, so that a segment can go as soon as all of its samples are sealed.
 
 mod definitions;
+pub mod histograms;
 mod record;
 mod rows;
 pub mod values;
+mod whole;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use vedette_model::MetricMetadata;
+use vedette_model::{Exemplar, MetricMetadata};
 use vedette_sys::{Flush, Fs, LogConfig, LogError, RecordLog, Recovery};
 
 use crate::{
     SeriesRef,
     head::{LateSample, PairKey},
 };
-use definitions::Definitions;
 pub use definitions::Defined;
+use definitions::Definitions;
 #[cfg(test)]
 pub use definitions::PairList;
 use record::Decoder;
 pub use record::{Replay, Told};
 pub use rows::RowBuffer;
 use rows::RowEncoder;
+pub use whole::{WholeBuffer, WholeSample, WholeValue};
 
 const RECORD_BYTES_MAX: usize = 256 << 20;
 
@@ -158,9 +161,22 @@ impl Wal {
     /// Adds late samples to the next write.
     pub fn put_late(&mut self, samples: &[LateSample]) {
         let Some(last_ms) = samples.iter().map(|s| s.time_ms).max() else { return };
-        record::put_late(samples, &mut self.records);
-        self.ends.push(self.records.len());
+        let mut plain = samples.iter().filter(|s| s.value.more.is_none()).peekable();
+        if plain.peek().is_some() {
+            record::put_late(plain, &mut self.records);
+            self.ends.push(self.records.len());
+        }
+        let mut whole = WholeBuffer::default();
+        samples.iter().filter(|s| s.value.more.is_some()).for_each(|s| whole.put_late(s));
+        self.put_whole(&whole);
         self.records_last_ms = self.records_last_ms.max(last_ms);
+    }
+
+    /// Adds samples or exemplars that are told whole to the next write.
+    pub fn put_whole(&mut self, whole: &WholeBuffer) {
+        if let Some(last_ms) = whole.write(&mut self.records, &mut self.ends) {
+            self.records_last_ms = self.records_last_ms.max(last_ms);
+        }
     }
 
     /// Writes what waits, with one write(2): all of it, or nothing.
@@ -291,6 +307,16 @@ impl Replay for LastTime<'_> {
     fn late(&mut self, series: SeriesRef, time_ms: i64, bits: u64) {
         *self.last = (*self.last).max(time_ms);
         self.inner.late(series, time_ms, bits);
+    }
+
+    fn whole(&mut self, series: SeriesRef, sample: WholeSample) {
+        *self.last = (*self.last).max(sample.time_ms);
+        self.inner.whole(series, sample);
+    }
+
+    fn exemplar(&mut self, series: SeriesRef, exemplar: Exemplar) {
+        *self.last = (*self.last).max(exemplar.time_ms);
+        self.inner.exemplar(series, exemplar);
     }
 
     fn metadata(&mut self, metadata: MetricMetadata) {

@@ -5,12 +5,13 @@
 //! builds on a record that is lost or damaged is left out, never read wrongly.
 
 use hashbrown::HashMap;
-use vedette_model::{MetricKind, MetricMetadata};
+use vedette_model::{Exemplar, MetricKind, MetricMetadata};
 
 use super::{
     definitions::{Defined, PairList},
     rows::{self, Check, LAYOUTS_MAX},
     values::Coded,
+    whole::{self, WholeSample},
 };
 use crate::{
     SeriesRef,
@@ -26,7 +27,11 @@ pub const METADATA: u8 = 5;
 pub const LOOSE_ROW: u8 = 6;
 const LATE: u8 = 7;
 pub const REBASE: u8 = 8;
-pub const PAIRS: u8 = 9;
+pub const STARTS: u8 = 9;
+pub const HISTOGRAMS: u8 = 10;
+pub const LATE_WHOLE: u8 = 11;
+pub const EXEMPLARS: u8 = 12;
+pub const PAIRS: u8 = 13;
 
 /// Smaller records are not worth compressing.
 const COMPRESSED_BYTES_MIN: usize = 8 << 10;
@@ -44,14 +49,15 @@ pub const KINDS: [MetricKind; 7] = [
     MetricKind::StateSet,
 ];
 
-/// Appends a record of late samples.
-pub fn put_late(samples: &[LateSample], out: &mut Vec<u8>) {
+/// Appends a record of late samples, of which there is at least one; they have nothing beside
+/// their value.
+pub fn put_late<'a>(samples: impl Iterator<Item = &'a LateSample>, out: &mut Vec<u8>) {
     out.push(LATE);
     let mut before = 0;
     for sample in samples {
         put_varint(out, u64::from(sample.slot));
         put_signed(out, sample.time_ms.wrapping_sub(before));
-        out.extend_from_slice(&sample.bits.to_le_bytes());
+        out.extend_from_slice(&sample.value.bits.to_le_bytes());
         before = sample.time_ms;
     }
 }
@@ -79,6 +85,10 @@ pub trait Replay {
     fn row(&mut self, time_ms: i64, samples: &[Told]);
     /// A sample that came late.
     fn late(&mut self, series: SeriesRef, time_ms: i64, bits: u64);
+    /// A sample that is told whole.
+    fn whole(&mut self, series: SeriesRef, sample: WholeSample);
+    /// An exemplar.
+    fn exemplar(&mut self, series: SeriesRef, exemplar: Exemplar);
     /// Metadata.
     fn metadata(&mut self, metadata: MetricMetadata);
 }
@@ -93,6 +103,15 @@ pub struct Told {
     /// out again.
     pub base: u64,
     pub coded: Coded,
+    /// The start timestamp, 0 where it is not known.
+    pub start_ms: i64,
+}
+
+impl Told {
+    /// A value that no other is needed for.
+    pub fn alone(slot: u32, bits: u64, start_ms: i64) -> Self {
+        Self { series: SeriesRef::new(0, slot, 0), bits, base: bits, coded: Coded::SAME, start_ms }
+    }
 }
 
 /// Reads records.
@@ -117,6 +136,8 @@ struct Known {
     reference: SeriesRef,
     /// What its next value is told by.
     bits: u64,
+    /// Start timestamp of its next samples, 0 where that is not known.
+    start_ms: i64,
 }
 
 const LOST: SeriesRef = SeriesRef(u64::MAX);
@@ -178,15 +199,48 @@ impl Decoder {
                     let number = cursor.varint_u32()?;
                     before = before.wrapping_add(cursor.signed()?);
                     let bits = cursor.u64()?;
-                    let known = self.numbers.get(&number).map(|&i| self.series[i as usize]);
-                    if let Some(known) = known.filter(|k| k.reference != LOST) {
-                        replay.late(known.reference, before, bits);
+                    if let Some(reference) = self.reference(number) {
+                        replay.late(reference, before, bits);
+                    }
+                }
+                Some(())
+            }
+            STARTS => {
+                while cursor.remaining() > 0 {
+                    let (number, start_ms) = (cursor.varint_u32()?, cursor.signed()?);
+                    if let Some(known) = self.known(number) {
+                        known.start_ms = start_ms;
+                    }
+                }
+                Some(())
+            }
+            HISTOGRAMS | LATE_WHOLE => {
+                let is_late = kind == LATE_WHOLE;
+                let mut before = 0;
+                while cursor.remaining() > 0 {
+                    let (number, sample) = whole::read(&mut cursor, is_late, &mut before)?;
+                    let Some(known) = self.known(number) else { continue };
+                    if !is_late {
+                        (known.bits, known.start_ms) = (0, 0);
+                    }
+                    if known.reference != LOST {
+                        replay.whole(known.reference, sample);
+                    }
+                }
+                Some(())
+            }
+            EXEMPLARS => {
+                let mut before = 0;
+                while cursor.remaining() > 0 {
+                    let (number, exemplar) = whole::read_exemplar(&mut cursor, &mut before)?;
+                    if let Some(reference) = self.reference(number) {
+                        replay.exemplar(reference, exemplar);
                     }
                 }
                 Some(())
             }
             REBASE => {
-                self.series.iter_mut().for_each(|s| s.bits = 0);
+                self.series.iter_mut().for_each(|s| (s.bits, s.start_ms) = (0, 0));
                 self.layouts.clear();
                 (cursor.remaining() == 0).then_some(())
             }
@@ -203,6 +257,14 @@ impl Decoder {
             }
             _ => None,
         }
+    }
+
+    fn known(&mut self, number: u32) -> Option<&mut Known> {
+        self.numbers.get(&number).map(|&index| &mut self.series[index as usize])
+    }
+
+    fn reference(&mut self, number: u32) -> Option<SeriesRef> {
+        self.known(number).map(|known| known.reference).filter(|&reference| reference != LOST)
     }
 
     fn read_series(&mut self, cursor: &mut Cursor<'_>, replay: &mut dyn Replay) -> Option<()> {
@@ -226,7 +288,7 @@ impl Decoder {
                 LOST
             };
             self.numbers.insert(number, self.series.len() as u32);
-            self.series.push(Known { reference, bits: 0 });
+            self.series.push(Known { reference, bits: 0, start_ms: 0 });
         }
         Some(())
     }
@@ -241,7 +303,7 @@ impl Decoder {
             let number = u32::try_from(before).ok()?;
             let index = *self.numbers.entry(number).or_insert_with(|| {
                 // Its definition is lost, but it must be counted in.
-                self.series.push(Known { reference: LOST, bits: 0 });
+                self.series.push(Known { reference: LOST, bits: 0, start_ms: 0 });
                 self.series.len() as u32 - 1
             });
             out.push(index);
@@ -255,9 +317,12 @@ impl Decoder {
         let mut check = Check::default();
         self.row.clear();
         for &index in series {
-            let Known { reference, bits } = self.series[index as usize];
+            let Known { reference, bits, start_ms } = self.series[index as usize];
             check.add(bits);
-            self.row.push(Told { series: reference, bits, base: bits, coded: Coded::SAME });
+            if start_ms != 0 {
+                check.add(start_ms as u64);
+            }
+            self.row.push(Told { series: reference, bits, base: bits, coded: Coded::SAME, start_ms });
         }
         if check.finish() != told {
             return None;

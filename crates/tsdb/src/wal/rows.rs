@@ -4,7 +4,7 @@
 //! kept here of single series. Whether a series' last value stands in this segment of the WAL is
 //! told by the epoch in which it was written; in another epoch it is told by 0. Each row carries
 //! a checksum of the values that it was told by, so that a reader that has lost a record notices
-//! it.
+//! it. Start timestamps are told when they change, and are in that checksum too.
 //!
 //! A list of series that comes again becomes a layout, and is told by its number from then on.
 
@@ -38,6 +38,8 @@ pub struct RowBuffer {
     shape: u64,
     /// Values of which nothing was known.
     based: u64,
+    /// Start timestamps to be told before the row.
+    starts: Vec<u8>,
 }
 
 /// Checksum of the values that a row is told by.
@@ -64,6 +66,7 @@ impl RowBuffer {
         self.slots.clear();
         self.codes.clear();
         self.payload.clear();
+        self.starts.clear();
         (self.check, self.shape, self.based) = (Check::default(), 0, 0);
     }
 
@@ -81,6 +84,18 @@ impl RowBuffer {
         // Cheaper than copying as many bytes as there are.
         self.payload.extend_from_slice(&coded.payload.to_le_bytes());
         self.payload.truncate(self.payload.len() - 8 + coded.bytes());
+    }
+
+    /// Adds the start timestamp of the series that was pushed last, 0 where that is not known;
+    /// `told_ms` is what readers of the log take it for.
+    pub fn push_start(&mut self, slot: u32, start_ms: i64, told_ms: i64) {
+        if start_ms != told_ms {
+            put_varint(&mut self.starts, u64::from(slot));
+            put_signed(&mut self.starts, start_ms);
+        }
+        if start_ms != 0 {
+            self.check.add(start_ms as u64);
+        }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -160,6 +175,11 @@ impl RowEncoder {
         }
         if std::mem::take(&mut self.rebases) {
             out.push(record::REBASE);
+            ends.push(out.len());
+        }
+        if !row.starts.is_empty() {
+            out.push(record::STARTS);
+            out.extend_from_slice(&row.starts);
             ends.push(out.len());
         }
         self.samples += row.slots.len() as u64;

@@ -7,9 +7,12 @@ use std::{
     time::Duration,
 };
 
-use vedette_model::{Hints, Labels, Matcher, MetricReader, ReadError, SampleBuffer, Select, TimeRange};
+use vedette_model::{
+    Hints, HistogramCounts, Labels, Matcher, MetricReader, NativeHistogram, ReadError, SampleBuffer, Select,
+    Span, TimeRange,
+};
 use vedette_sys::{Clock, ManualClock, SimFs};
-use vedette_tsdb::{Appended, Config, Error, Flush, Recovery, RefRow, SeriesRef, Tsdb};
+use vedette_tsdb::{Appended, Config, Error, Flush, HistogramSample, Recovery, RefRow, SeriesRef, Tsdb};
 
 /// When the simulated machines start; a multiple of all spans used.
 pub const START_MS: i64 = 1_700_000_000_000 / 3_600_000 * 3_600_000;
@@ -143,4 +146,64 @@ pub fn expected(model: &Model, matchers: &[Matcher], range: TimeRange) -> Model 
 /// Samples as a flat set.
 pub fn flat(model: &Model) -> BTreeSet<(Labels, i64, u64)> {
     model.iter().flat_map(|(l, s)| s.iter().map(|(t, v)| (l.clone(), *t, *v))).collect()
+}
+
+/// A histogram of one of a few layouts, whose counts tell `value`.
+pub fn histogram(value: u64) -> NativeHistogram {
+    if value == 0 {
+        return NativeHistogram::stale();
+    }
+    let buckets = 1 + value % 3;
+    let positive: Vec<u64> = (0..buckets).map(|bucket| value * (bucket + 1)).collect();
+    NativeHistogram {
+        schema: 2,
+        sum: value as f64 / 4.0,
+        positive_spans: vec![Span { offset: -1, length: buckets as u32 }],
+        counts: HistogramCounts::Integer {
+            count: positive.iter().sum(),
+            zero_count: 0,
+            positive,
+            negative: Vec::new(),
+        },
+        ..NativeHistogram::stale()
+    }
+}
+
+/// Appends histograms of these series at one time, with a start timestamp.
+pub fn append_histograms(
+    store: &Tsdb,
+    time_ms: i64,
+    start_ms: i64,
+    samples: &[(usize, u64)],
+) -> Result<Appended, Error> {
+    let samples: Vec<_> = samples.iter().map(|&(n, value)| (n, Arc::new(histogram(value)))).collect();
+    let with_refs = samples.iter().map(|(n, histogram)| {
+        let reference = store.series(&series_labels(*n))?;
+        Ok(HistogramSample { reference, time_ms, start_ms, histogram })
+    });
+    store.append_histograms(&with_refs.collect::<Result<Vec<_>, Error>>()?)
+}
+
+/// What samples have beside their value, as text: the histogram, the start timestamp.
+pub type More = BTreeMap<(Labels, i64), String>;
+
+/// The text of [`More`]; `None` for a float of which nothing else is known.
+pub fn more(histogram: Option<&NativeHistogram>, start_ms: i64) -> Option<String> {
+    (histogram.is_some() || start_ms != 0).then(|| format!("{histogram:?} since {start_ms}"))
+}
+
+/// What all samples of a store have beside their value.
+pub fn read_more(store: &Tsdb) -> Result<More, ReadError> {
+    let set = store.select(&everything())?;
+    let mut found = More::new();
+    for i in 0..set.len() {
+        let mut out = SampleBuffer::default();
+        set.read(i, TimeRange::ALL, &mut out)?;
+        for (at, &time_ms) in out.times_ms.iter().enumerate() {
+            if let Some(text) = more(out.histogram(at).map(|h| &**h), out.start_ms(at)) {
+                found.insert((set.labels(i), time_ms), text);
+            }
+        }
+    }
+    Ok(found)
 }

@@ -1,21 +1,29 @@
 use proptest::prelude::*;
-use vedette_model::Labels;
+use vedette_model::{Labels, NativeHistogram};
 
 use super::{
     super::{
         definitions::Definitions,
         rows::{RowBuffer, RowEncoder},
         values,
+        whole::{WholeBuffer, WholeValue},
     },
     *,
 };
-use crate::head::PairKey;
+use crate::{
+    chunk::tests::any_histogram,
+    head::{LateValue, PairKey},
+};
 
 #[derive(Default, Debug, PartialEq)]
 struct Seen {
     series: Vec<Labels>,
     samples: Vec<(i64, u64, u64)>,
+    starts: Vec<i64>,
     late: Vec<(i64, u64, u64)>,
+    /// Time, series, start and the rest as text; whether it was late.
+    whole: Vec<(i64, u64, i64, String, bool)>,
+    exemplars: Vec<(u64, Exemplar)>,
     metadata: Vec<MetricMetadata>,
 }
 
@@ -29,6 +37,7 @@ impl Replay for Seen {
 
     fn row(&mut self, time_ms: i64, samples: &[Told]) {
         assert!(samples.iter().all(|told| values::decode(told.base, told.coded) == told.bits));
+        self.starts.extend(samples.iter().map(|told| told.start_ms));
         self.samples.extend(samples.iter().map(|told| (time_ms, told.series.0 - 1000, told.bits)));
     }
 
@@ -36,9 +45,22 @@ impl Replay for Seen {
         self.late.push((time_ms, series.0 - 1000, bits));
     }
 
+    fn whole(&mut self, series: SeriesRef, sample: WholeSample) {
+        let WholeSample { time_ms, start_ms, value, is_late } = sample;
+        self.whole.push((time_ms, series.0 - 1000, start_ms, format!("{value:?}"), is_late));
+    }
+
+    fn exemplar(&mut self, series: SeriesRef, exemplar: Exemplar) {
+        self.exemplars.push((series.0 - 1000, exemplar));
+    }
+
     fn metadata(&mut self, metadata: MetricMetadata) {
         self.metadata.push(metadata);
     }
+}
+
+fn late(slot: u32, time_ms: i64, value: LateValue) -> LateSample {
+    LateSample { slot, time_ms, value }
 }
 
 fn definitions(numbers: std::ops::Range<u32>) -> Vec<Vec<u8>> {
@@ -64,7 +86,8 @@ fn reader(numbers: std::ops::Range<u32>) -> (Decoder, Seen) {
 #[derive(Default)]
 struct Writer {
     encoder: RowEncoder,
-    last: HashMap<u32, (u32, u64)>,
+    /// Epoch, value and start of each.
+    last: HashMap<u32, (u32, u64, i64)>,
     row: RowBuffer,
     bytes: Vec<u8>,
     ends: Vec<usize>,
@@ -72,14 +95,22 @@ struct Writer {
 
 impl Writer {
     fn put(&mut self, time_ms: i64, samples: &[(u32, f64)]) {
+        let samples: Vec<_> = samples.iter().map(|&(slot, value)| (slot, value, 0)).collect();
+        self.put_started(time_ms, &samples);
+    }
+
+    fn put_started(&mut self, time_ms: i64, samples: &[(u32, f64, i64)]) {
         self.row.clear();
         let epoch = self.encoder.epoch();
-        for &(slot, value) in samples {
+        for &(slot, value, start_ms) in samples {
             let last = self.last.entry(slot).or_default();
             let known = last.0 == epoch;
-            let base = if known { last.1 } else { 0 };
+            let (base, told_ms) = if known { (last.1, last.2) } else { (0, 0) };
             self.row.push(slot, base, known, values::encode(base, value.to_bits()));
-            *last = (epoch, value.to_bits());
+            if start_ms != 0 || told_ms != 0 {
+                self.row.push_start(slot, start_ms, told_ms);
+            }
+            *last = (epoch, value.to_bits(), start_ms);
         }
         self.encoder.put(time_ms, &self.row, &mut self.bytes, &mut self.ends);
     }
@@ -117,17 +148,18 @@ proptest! {
     #[test]
     fn a_lost_record_never_makes_wrong_samples(
         lost in 0usize..300,
-        values in proptest::collection::vec((any::<f64>(), any::<bool>()), 300),
+        values in proptest::collection::vec((any::<f64>(), any::<bool>(), 0i64..2), 300),
     ) {
-        let (mut writer, mut expected) = (Writer::default(), Vec::new());
-        for (time, (value, both)) in values.iter().enumerate() {
-            let samples = [(1, *value), (2, *value)];
+        let (mut writer, mut expected, mut starts) = (Writer::default(), Vec::new(), Vec::new());
+        for (time, (value, both, start_ms)) in values.iter().enumerate() {
+            let samples = [(1, *value, *start_ms), (2, *value, 7)];
             let samples = if *both { &samples[..] } else { &samples[..1] };
             if time % 100 == 99 {
                 writer.encoder.forget();
             }
-            writer.put(time as i64, samples);
-            expected.extend(samples.iter().map(|(s, v)| (time as i64, u64::from(*s), v.to_bits())));
+            writer.put_started(time as i64, samples);
+            expected.extend(samples.iter().map(|(s, v, _)| (time as i64, u64::from(*s), v.to_bits())));
+            starts.extend(samples.iter().map(|s| s.2));
         }
         let (mut decoder, mut seen) = reader(0..5);
         for (i, record) in writer.records().into_iter().enumerate() {
@@ -135,7 +167,10 @@ proptest! {
                 let _ = decoder.read(1, record, &mut seen);
             }
         }
-        prop_assert!(seen.samples.iter().all(|s| expected.contains(s)));
+        let place = |sample| expected.iter().position(|e| e == sample);
+        for (sample, start_ms) in seen.samples.iter().zip(&seen.starts) {
+            prop_assert_eq!(place(sample).map(|place| starts[place]), Some(*start_ms));
+        }
         // What was lost is over with the epoch.
         let after = |samples: &[(i64, u64, u64)]| samples.iter().filter(|s| s.0 >= 200).count();
         if lost < 100 {
@@ -148,19 +183,72 @@ proptest! {
         samples in proptest::collection::vec((0u32..5, any::<i64>(), any::<u64>()), 1..50)
     ) {
         let samples: Vec<_> =
-            samples.into_iter().map(|(slot, time_ms, bits)| LateSample { slot, time_ms, bits }).collect();
+            samples.into_iter().map(|(slot, time_ms, bits)| late(slot, time_ms, LateValue::float(bits, 0))).collect();
         let mut record = Vec::new();
-        put_late(&samples, &mut record);
+        put_late(samples.iter(), &mut record);
         let (mut decoder, mut seen) = reader(0..5);
         prop_assert_eq!(decoder.read(1, &record, &mut seen), Some(()));
-        let expected: Vec<_> = samples.iter().map(|s| (s.time_ms, u64::from(s.slot), s.bits)).collect();
+        let expected: Vec<_> = samples.iter().map(|s| (s.time_ms, u64::from(s.slot), s.value.bits)).collect();
         prop_assert_eq!(seen.late, expected);
+    }
+
+    #[test]
+    fn what_is_told_whole_comes_back(
+        samples in proptest::collection::vec(
+            (0u32..5, any::<i64>(), prop_oneof![Just(0i64), any::<i64>()], any_histogram(), 0u8..4), 1..30),
+        damage in proptest::option::of((any::<prop::sample::Index>(), any::<u8>())),
+    ) {
+        let mut whole = WholeBuffer::default();
+        let (mut expected, mut exemplars) = (Vec::new(), Vec::new());
+        for (slot, time_ms, start_ms, histogram, kind) in samples {
+            let mut histogram = histogram;
+            if histogram.validate().is_err() {
+                histogram = NativeHistogram { sum: start_ms as f64, ..NativeHistogram::stale() };
+            }
+            let text = match kind {
+                0 => {
+                    whole.put_histogram(slot, time_ms, start_ms, &histogram);
+                    format!("{:?}", WholeValue::Histogram(histogram.into()))
+                }
+                1 => {
+                    whole.put_late(&late(slot, time_ms, LateValue::histogram(&histogram, start_ms)));
+                    format!("{:?}", WholeValue::Histogram(histogram.into()))
+                }
+                2 => {
+                    whole.put_late(&late(slot, time_ms, LateValue::float(7, start_ms)));
+                    format!("{:?}", WholeValue::Float(7))
+                }
+                _ => {
+                    let labels = Labels::from_pairs([("trace_id", start_ms.to_string())]);
+                    let exemplar = Exemplar { labels, value: 1.5, time_ms };
+                    whole.put_exemplar(slot, &exemplar);
+                    exemplars.push((u64::from(slot), exemplar));
+                    continue;
+                }
+            };
+            expected.push((time_ms, u64::from(slot), start_ms, text, kind > 0));
+        }
+        let (mut bytes, mut ends) = (vec![9; 3], vec![3]);
+        whole.write(&mut bytes, &mut ends);
+        if let Some((place, byte)) = damage {
+            let place = place.index(bytes.len());
+            bytes[place] ^= byte;
+        }
+        let (mut decoder, mut seen) = reader(0..5);
+        for record in ends.windows(2).map(|ends| &bytes[ends[0]..ends[1]]) {
+            let read = decoder.read(1, record, &mut seen);
+            prop_assert!(damage.is_some() || read.is_some());
+        }
+        if damage.is_none() {
+            prop_assert_eq!(seen.whole, expected);
+            prop_assert_eq!(seen.exemplars, exemplars);
+        }
     }
 
     #[test]
     fn garbage_never_panics(
         mut bytes in proptest::collection::vec(any::<u8>(), 1..200),
-        kind in 0u8..12,
+        kind in 0u8..14,
     ) {
         bytes[0] = kind;
         let (mut decoder, mut seen) = reader(0..5);
@@ -254,8 +342,7 @@ fn a_checkpoint_that_is_told_again_after_half_of_it_replaces_that() {
         for record in definitions.records() {
             assert_eq!(decoder.read(1, record, &mut seen), Some(()));
         }
-        let last: Vec<Labels> =
-            (0..end).rev().map(|n| Labels::from_pairs([("n", n.to_string())])).collect();
+        let last: Vec<Labels> = (0..end).rev().map(|n| Labels::from_pairs([("n", n.to_string())])).collect();
         assert_eq!(seen.series[seen.series.len() - end as usize..], last);
     }
 }
