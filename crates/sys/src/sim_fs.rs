@@ -173,6 +173,14 @@ impl SimFs {
         self.0.lock().lies_one_in = n;
     }
 
+    /// Forgets what was to fail or to crash at operations to come.
+    pub fn heal(&self) {
+        let mut disk = self.0.lock();
+        disk.crash_at = None;
+        disk.fail_at.clear();
+        disk.fail_read_at.clear();
+    }
+
     /// Limits the sum of all files' bytes; an append beyond writes what fits and gives ENOSPC.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.0.lock().capacity = bytes;
@@ -185,12 +193,10 @@ impl SimFs {
 
     /// Starts the process again on what was written. Files opened before fail from now on.
     pub fn restart(&self) {
+        self.heal();
         let mut disk = self.0.lock();
         disk.boot += 1;
         disk.crashed = false;
-        disk.crash_at = None;
-        disk.fail_at.clear();
-        disk.fail_read_at.clear();
     }
 
     /// Starts the machine again on what was synced, and on an arbitrary part of what was not:
