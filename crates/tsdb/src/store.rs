@@ -15,7 +15,7 @@ use std::{
 
 use parking_lot::{Mutex, RwLock};
 use vedette_model::{Labels, MetricMetadata};
-use vedette_sys::{Clock, Flush, Fs};
+use vedette_sys::{Clock, Flush, Fs, LogError};
 
 use crate::{
     Config, Error,
@@ -250,7 +250,13 @@ impl Tsdb {
 
     /// Makes everything acknowledged survive a loss of power too. Call it before the end.
     pub fn close(&self) -> Result<(), Error> {
-        self.appenders.iter().try_for_each(|a| a.lock().wal.sync().map_err(Error::Append))
+        self.appenders.iter().try_for_each(|a| a.lock().wal.sync().map_err(Error::Append))?;
+        self.sync_left_logs().map_err(Error::Append)
+    }
+
+    /// Syncs what an earlier run wrote and may have been killed before it synced it.
+    fn sync_left_logs(&self) -> Result<(), LogError> {
+        self.left_logs.lock().iter_mut().try_for_each(Wal::sync)
     }
 
     /// Syncs a log if `intervals` flush intervals have passed since that was done last.
@@ -282,6 +288,13 @@ impl Tsdb {
                 self.note_problem("append", &error);
             }
             self.sync_if_due(&mut appender, 1);
+        }
+        match self.sync_left_logs() {
+            Ok(()) => self.clear_problem("sync left logs"),
+            Err(error) => {
+                self.metrics.sync_failures.inc();
+                self.note_problem("sync left logs", &error);
+            }
         }
     }
 
