@@ -385,6 +385,11 @@ fn open_segments(fs: &dyn Fs, folder: &Path) -> Result<Opened, Error> {
             }
         }
     }
+    // Names that the process before gave and was killed before it synced them must be as lasting
+    // as what is removed because of them, here and from the log.
+    if !opened.segments.is_empty() {
+        fs.sync_dir(folder).map_err(|source| io_error("sync", folder, source))?;
+    }
     // A segment merged from others is there: a crash kept these from being removed.
     let replaced: HashSet<u64> = opened.segments.iter().flat_map(|s| s.footer.sources.clone()).collect();
     for segment in opened.segments.extract_if(.., |s| replaced.contains(&s.id)) {
