@@ -83,7 +83,7 @@ impl Tsdb {
             segments.extend(merged.map(Arc::new));
         });
         self.metrics.compactions.inc();
-        self.remove_files(group)
+        self.remove_files(maintenance, group)
     }
 
     fn compactable(&self) -> Option<Vec<Arc<Segment>>> {
