@@ -77,6 +77,9 @@ impl Tsdb {
             Ok(())
         });
         group.iter().for_each(|s| s.release());
+        if merged.is_err() {
+            maintenance.give_up_segment(&folder, id);
+        }
         let merged = merged?;
         self.publish(|segments| {
             segments.retain(|s| !sources.contains(&s.id));

@@ -2,11 +2,20 @@
 //! segments ([`crate::seal`]), small segments merged into larger ones ([`crate::compact`]), old
 //! ones removed. Whatever fails is tried again and leaves things as they were.
 
-use std::{io, path::PathBuf, sync::Arc, sync::atomic::Ordering, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    sync::atomic::Ordering,
+    time::Duration,
+};
 
 use vedette_sys::MonotonicTime;
 
-use crate::{Error, Tsdb, segment::Segment};
+use crate::{
+    Error, Tsdb,
+    segment::{self, Segment},
+};
 
 /// Series written between two looks at the flush timer.
 const SERIES_PER_TURN: usize = 256;
@@ -29,6 +38,13 @@ pub(crate) struct Maintenance {
 impl Maintenance {
     pub fn new(next_id: u64) -> Self {
         Self { next_id, unremoved: Vec::new(), retry_at: None, segments_swept: MonotonicTime(0) }
+    }
+
+    /// Sees to it that nothing stays of a segment that could not be written. Whoever wrote it has
+    /// tried to remove it, but the disk may have refused that too.
+    pub fn give_up_segment(&mut self, folder: &Path, id: u64) {
+        let path = folder.join(segment::file_name(id));
+        self.unremoved.extend([path.with_extension("tmp"), path]);
     }
 }
 

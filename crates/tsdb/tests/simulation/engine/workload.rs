@@ -1,5 +1,7 @@
 //! Random work on a store, the same for the same seed, with notes of what the store said to it.
 
+use std::path::PathBuf;
+
 use vedette_model::{MetricKind, MetricMetadata, MetricReader, stale_nan};
 use vedette_sys::Random;
 use vedette_tsdb::{Error, Flush, RefRow, SeriesRef, Tsdb};
@@ -322,6 +324,13 @@ impl Driver {
         let lasting: Vec<_> = stats.problems.iter().filter(|p| !p.contains(".damaged")).collect();
         if !lasting.is_empty() || stats.append_fails {
             return Err(format!("trouble stays when its cause is gone: {lasting:?}"));
+        }
+        let is_left = |path: &PathBuf| path.extension().is_none_or(|e| e != "damaged");
+        let folder = self.machine.config.folder.join("segments");
+        let files = self.machine.fs.files();
+        let files: Vec<_> = files.iter().filter(|f| f.starts_with(&folder) && is_left(f)).collect();
+        if files.len() as u64 != stats.segments {
+            return Err(format!("{} segments are in use, these are there: {files:?}", stats.segments));
         }
         self.model.check_metadata(&store.metadata(None, 0), true)
     }
