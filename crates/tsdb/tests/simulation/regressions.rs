@@ -91,6 +91,7 @@ fn sources_go_only_when_the_name_of_what_replaces_them_is_synced() {
         // It may be the loss of power right after that takes a name.
         machine.tick_ms(2_000);
         let store = open(&machine);
+        assert!(store.stats().segment_samples <= before as u64, "sources stay beside what replaces them");
         store.close().unwrap();
         drop(store);
         assert!(before <= all);

@@ -244,6 +244,7 @@ fn error(seed: u64, place: u64) -> Result<(), String> {
     let mut driver = Driver::new(Machine::new(seed), seed);
     driver.faults = true;
     let count = if random.one_in(2) { 1 } else { 1 + random.below(6) };
+    driver.bursts = count > 1;
     (place..place + count).for_each(|operation| driver.machine.fs.fail_at(operation));
     driver.run(STEPS)?;
     driver.machine.fs.heal();
@@ -269,12 +270,16 @@ fn after_faults(mut driver: Driver, mut random: Random) -> Result<(), String> {
     }
     driver.store = None;
     let ending = if random.one_in(2) { Ending::Kill } else { Ending::PowerLoss };
-    let Driver { machine, model, .. } = driver;
+    let Driver { machine, model, bursts, .. } = driver;
     ending.happen(&machine);
-    let (store, _) = machine.open().map_err(|e| format!("does not open: {e:?}"))?;
+    let (store, recovery) = machine.open().map_err(|e| format!("does not open: {e:?}"))?;
+    if ending == Ending::Kill && !bursts {
+        check_recovery(&recovery, Certain::Acknowledged)?;
+    }
     let certain = if ending == Ending::Kill { Certain::Acknowledged } else { Certain::Synced };
     let found = read_whole(&store)?.found;
     let mut driver = Driver::new(machine, random.next_u64());
+    driver.damaged = bursts;
     let opened = |error| format!("opened after the faults and {ending:?}: {error}");
     model.check(&found, certain, driver.oldest_ms()).map_err(opened)?;
     driver.model = model;

@@ -25,6 +25,8 @@ pub struct Driver {
     pub model: Model,
     /// Whether operations may fail.
     pub faults: bool,
+    /// Whether several in a row may: then what failed may not be put in order at once.
+    pub bursts: bool,
     /// Whether the log was damaged, so that records may build on others that are lost.
     pub damaged: bool,
     random: Random,
@@ -42,6 +44,7 @@ impl Driver {
             store: None,
             model: Model::default(),
             faults: false,
+            bursts: false,
             damaged: false,
             random: Random::new(seed),
             sync_failures: 0,
@@ -69,7 +72,7 @@ impl Driver {
             match self.machine.open() {
                 Ok((store, recovery)) => {
                     let whole = recovery.dropped_records == 0;
-                    let sound = whole && (self.faults || recovery.notes.is_empty());
+                    let sound = whole && (self.bursts || recovery.notes.is_empty());
                     if !sound && !self.damaged {
                         return Err(format!("opened with {recovery:?}"));
                     }
