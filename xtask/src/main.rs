@@ -10,6 +10,7 @@ mod docs;
 mod fuzz;
 mod layers;
 mod run;
+mod sim;
 mod test;
 mod tidy;
 mod web;
@@ -66,6 +67,8 @@ enum Command {
         #[arg(long, default_value_t = 60)]
         seconds: u32,
     },
+    /// Simulate the metric store on a disk that fails at every write
+    Sim(sim::Sim),
     /// Print a table of measured figures
     Bench(bench::Bench),
     /// Build the release binary at `target/release/vedette`
@@ -103,6 +106,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Conformance { suite, dir } => conformance::run(&suite, dir),
         Command::E2e { name } => test::e2e(name.as_deref()),
         Command::Fuzz { target, seconds } => fuzz::fuzz(target.as_deref(), seconds),
+        Command::Sim(options) => sim::sim(&options),
         Command::Bench(args) => bench::bench(&args),
         Command::Dist => run::dist(),
     }

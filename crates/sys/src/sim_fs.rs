@@ -1,14 +1,21 @@
 //! A file system in memory that fails on command, and the same way for the same seed.
 //!
 //! Two states are kept: what a process sees, and what a disk would still hold after a loss of
-//! power. `File::sync` copies a file's content from the first to the second, `sync_dir` and
-//! `rename` copy names. A crash stops every operation until [`SimFs::restart`] (the process
+//! power. `File::sync` copies a file's content from the first to the second, `sync_dir` carries
+//! out changes of names there. A crash stops every operation until [`SimFs::restart`] (the process
 //! was killed: everything written is there) or [`SimFs::power_loss`] (only what was synced is
 //! certain) starts the machine again.
+//!
+//! It is as unkind as disks and kernels are: a rename and the sync of its folder are two
+//! operations; after a loss of power unsynced changes of names are there up to some moment or in
+//! any selection; of unsynced bytes any sectors may be missing; a sync that failed once may never
+//! be made up for ([`SimFs::forget_unsynced`]), and one that succeeded may be a lie
+//! ([`SimFs::lie_one_in`]).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
+    ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -21,17 +28,27 @@ use crate::{File, Fs, Random};
 #[derive(Clone)]
 pub struct SimFs(Arc<Mutex<Disk>>);
 
+/// What the disk loses or keeps as a whole; that of unsynced bytes.
+const SECTOR_BYTES: usize = 512;
+
+#[derive(Clone)]
 struct Disk {
     random: Random,
     folders: BTreeSet<PathBuf>,
     names: BTreeMap<PathBuf, usize>,
     durable_names: BTreeMap<PathBuf, usize>,
+    /// Changes that lead from the durable names to the others, in order.
+    unsynced: Vec<Change>,
     /// Files by number; a file that has lost its name stays, for those who have it open.
     files: Vec<Content>,
     operations: u64,
     crash_at: Option<u64>,
     crashed: bool,
     fail_at: BTreeSet<u64>,
+    reads: u64,
+    fail_read_at: BTreeSet<u64>,
+    forgets_unsynced: bool,
+    lies_one_in: Option<u64>,
     capacity: Option<u64>,
     /// Grows at every restart; a file opened before is of no use any more.
     boot: u64,
@@ -41,6 +58,41 @@ struct Disk {
 struct Content {
     data: Vec<u8>,
     durable: Vec<u8>,
+    /// Bytes that no sync will write any more.
+    forgotten: Vec<Range<usize>>,
+}
+
+/// A change of names, which happens as a whole.
+#[derive(Clone)]
+enum Change {
+    Create { path: PathBuf, file: usize },
+    Rename { from: PathBuf, to: PathBuf, file: usize },
+    Remove { path: PathBuf },
+}
+
+impl Change {
+    fn is_in(&self, folder: &Path) -> bool {
+        let inside = |path: &Path| path.parent() == Some(folder);
+        match self {
+            Self::Create { path, .. } | Self::Remove { path } => inside(path),
+            Self::Rename { from, to, .. } => inside(from) || inside(to),
+        }
+    }
+
+    fn apply(&self, names: &mut BTreeMap<PathBuf, usize>) {
+        match self {
+            Self::Create { path, file } => {
+                names.insert(path.clone(), *file);
+            }
+            Self::Rename { from, to, file } => {
+                names.remove(from);
+                names.insert(to.clone(), *file);
+            }
+            Self::Remove { path } => {
+                names.remove(path);
+            }
+        }
+    }
 }
 
 impl SimFs {
@@ -51,19 +103,46 @@ impl SimFs {
             folders: BTreeSet::new(),
             names: BTreeMap::new(),
             durable_names: BTreeMap::new(),
+            unsynced: Vec::new(),
             files: Vec::new(),
             operations: 0,
             crash_at: None,
             crashed: false,
             fail_at: BTreeSet::new(),
+            reads: 0,
+            fail_read_at: BTreeSet::new(),
+            forgets_unsynced: false,
+            lies_one_in: None,
             capacity: None,
             boot: 0,
         })))
     }
 
+    /// Another file system with the same content, which goes its own way from here on: what was
+    /// chosen by chance in this one may be chosen otherwise there.
+    pub fn fork(&self, seed: u64) -> Self {
+        let disk = self.0.lock();
+        Self(Arc::new(Mutex::new(Disk { random: Random::new(seed), ..disk.clone() })))
+    }
+
     /// How many changing operations (append, truncate, sync, create, rename, remove) there were.
     pub fn operations(&self) -> u64 {
         self.0.lock().operations
+    }
+
+    /// How many reading operations (open, read, list) there were.
+    pub fn reads(&self) -> u64 {
+        self.0.lock().reads
+    }
+
+    /// All files.
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.0.lock().names.keys().cloned().collect()
+    }
+
+    /// Sum of all files' bytes.
+    pub fn used_bytes(&self) -> u64 {
+        self.0.lock().used()
     }
 
     /// Crashes in the changing operation with this number (the first is 1): an append is torn,
@@ -75,6 +154,31 @@ impl SimFs {
     /// Lets the changing operation with this number fail with EIO; an append is torn.
     pub fn fail_at(&self, operation: u64) {
         self.0.lock().fail_at.insert(operation);
+    }
+
+    /// Lets the reading operation with this number fail with EIO.
+    pub fn fail_read_at(&self, operation: u64) {
+        self.0.lock().fail_read_at.insert(operation);
+    }
+
+    /// From now on a sync that fails may take what it should have written for written, as kernels
+    /// do: the process sees it, and no later sync brings it to the disk.
+    pub fn forget_unsynced(&self) {
+        self.0.lock().forgets_unsynced = true;
+    }
+
+    /// From now on one in so many syncs, of files and of folders, says that it is done and does
+    /// nothing; `None` makes all of them honest.
+    pub fn lie_one_in(&self, n: Option<u64>) {
+        self.0.lock().lies_one_in = n;
+    }
+
+    /// Forgets what was to fail or to crash at operations to come.
+    pub fn heal(&self) {
+        let mut disk = self.0.lock();
+        disk.crash_at = None;
+        disk.fail_at.clear();
+        disk.fail_read_at.clear();
     }
 
     /// Limits the sum of all files' bytes; an append beyond writes what fits and gives ENOSPC.
@@ -89,11 +193,10 @@ impl SimFs {
 
     /// Starts the process again on what was written. Files opened before fail from now on.
     pub fn restart(&self) {
+        self.heal();
         let mut disk = self.0.lock();
         disk.boot += 1;
         disk.crashed = false;
-        disk.crash_at = None;
-        disk.fail_at.clear();
     }
 
     /// Starts the machine again on what was synced, and on an arbitrary part of what was not:
@@ -102,20 +205,21 @@ impl SimFs {
         self.restart();
         let mut disk = self.0.lock();
         let disk = &mut *disk;
-        let paths: BTreeSet<_> = disk.names.keys().chain(disk.durable_names.keys()).cloned().collect();
-        for path in paths {
-            let (seen, durable) = (disk.names.get(&path).copied(), disk.durable_names.get(&path).copied());
-            if seen != durable && disk.random.one_in(2) {
-                match durable {
-                    Some(file) => disk.names.insert(path, file),
-                    None => disk.names.remove(&path),
-                };
-            }
+        let mut names = std::mem::take(&mut disk.durable_names);
+        let unsynced = std::mem::take(&mut disk.unsynced);
+        if disk.random.one_in(2) {
+            // A journal keeps them in order.
+            let kept = length_below(&mut disk.random, unsynced.len() + 1);
+            unsynced[..kept].iter().for_each(|change| change.apply(&mut names));
+        } else {
+            unsynced.iter().filter(|_| disk.random.one_in(2)).for_each(|change| change.apply(&mut names));
         }
-        disk.durable_names = disk.names.clone();
+        disk.durable_names.clone_from(&names);
+        disk.names = names;
         for file in &mut disk.files {
             file.data = after_power_loss(&mut disk.random, file);
             file.durable.clone_from(&file.data);
+            file.forgotten.clear();
         }
     }
 
@@ -135,7 +239,7 @@ impl SimFs {
     pub fn put(&self, path: &Path, data: Vec<u8>) {
         let mut disk = self.0.lock();
         let number = disk.files.len();
-        disk.files.push(Content { durable: data.clone(), data });
+        disk.files.push(Content { durable: data.clone(), data, forgotten: Vec::new() });
         disk.names.insert(path.to_owned(), number);
         disk.durable_names.insert(path.to_owned(), number);
     }
@@ -147,15 +251,37 @@ impl SimFs {
 }
 
 fn after_power_loss(random: &mut Random, file: &Content) -> Vec<u8> {
-    let Some(unsynced) = file.data.strip_prefix(file.durable.as_slice()) else {
+    let durable = file.durable.len();
+    if !file.data.starts_with(&file.durable) {
         return if random.one_in(2) { file.data.clone() } else { file.durable.clone() };
-    };
-    let kept = length_below(random, unsynced.len() + 1);
-    let mut data = file.data[..file.durable.len() + kept].to_vec();
-    if kept > 0 && random.one_in(3) {
-        // The length reached the disk, some of the bytes did not.
-        let from = file.durable.len() + length_below(random, kept);
-        data[from..].fill(0);
+    }
+    let kept = durable + length_below(random, file.data.len() - durable + 1);
+    let mut data = file.data[..kept].to_vec();
+    if kept > durable {
+        match random.below(4) {
+            // The length reached the disk, the bytes did not from somewhere on.
+            0 => {
+                let from = durable + length_below(random, kept - durable);
+                data[from..].fill(0);
+            }
+            // Sectors were written in another order.
+            1 => {
+                let mut from = durable;
+                while from < kept {
+                    let until = kept.min((from / SECTOR_BYTES + 1) * SECTOR_BYTES);
+                    if random.one_in(2) {
+                        data[from..until].fill(0);
+                    }
+                    from = until;
+                }
+            }
+            _ => {}
+        }
+    }
+    for range in &file.forgotten {
+        if let Some(bytes) = data.get_mut(range.start..range.end.min(kept)) {
+            bytes.fill(0);
+        }
     }
     data
 }
@@ -178,6 +304,23 @@ enum Fate {
     Torn(io::Error),
 }
 
+impl Content {
+    fn sync(&mut self) {
+        self.durable.clone_from(&self.data);
+        for range in &self.forgotten {
+            if let Some(bytes) = self.durable.get_mut(range.clone()) {
+                bytes.fill(0);
+            }
+        }
+    }
+
+    fn forget(&mut self) {
+        if self.data.len() > self.durable.len() {
+            self.forgotten.push(self.durable.len()..self.data.len());
+        }
+    }
+}
+
 impl Disk {
     fn fate(&mut self) -> Fate {
         self.operations += 1;
@@ -189,6 +332,17 @@ impl Disk {
             return Fate::Torn(eio());
         }
         Fate::Done
+    }
+
+    /// Counts a reading operation.
+    fn look(&mut self) -> io::Result<()> {
+        self.reads += 1;
+        if self.fail_read_at.remove(&self.reads) { Err(eio()) } else { Ok(()) }
+    }
+
+    /// Whether the next sync does nothing.
+    fn lies(&mut self) -> bool {
+        self.lies_one_in.is_some_and(|n| self.random.one_in(n))
     }
 
     /// Carries out an operation that happens as a whole or not at all.
@@ -213,11 +367,15 @@ impl Disk {
         self.names.values().map(|n| self.files[*n].data.len() as u64).sum()
     }
 
+    fn change(&mut self, change: Change) {
+        change.apply(&mut self.names);
+        self.unsynced.push(change);
+    }
+
     fn sync_names(&mut self, folder: &Path) {
-        let inside = |path: &Path| path.parent() == Some(folder);
-        self.durable_names.retain(|path, _| !inside(path));
-        let names = self.names.iter().filter(|(path, _)| inside(path));
-        self.durable_names.extend(names.map(|(path, file)| (path.clone(), *file)));
+        for change in self.unsynced.extract_if(.., |change| change.is_in(folder)) {
+            change.apply(&mut self.durable_names);
+        }
     }
 }
 
@@ -250,7 +408,8 @@ impl File for SimFile {
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        let disk = self.live()?;
+        let mut disk = self.live()?;
+        disk.look()?;
         let data = &disk.files[self.number].data;
         let bytes = usize::try_from(offset).ok().and_then(|o| data.get(o..)?.get(..buffer.len()));
         buffer.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
@@ -259,11 +418,17 @@ impl File for SimFile {
 
     fn sync(&self) -> io::Result<()> {
         let number = self.number;
-        self.live()?.whole(|disk| {
-            let file = &mut disk.files[number];
-            file.durable.clone_from(&file.data);
+        let mut disk = self.live()?;
+        let synced = disk.whole(|disk| {
+            if !disk.lies() {
+                disk.files[number].sync();
+            }
             Ok(())
-        })
+        });
+        if synced.is_err() && !disk.crashed && disk.forgets_unsynced && disk.random.one_in(2) {
+            disk.files[number].forget();
+        }
+        synced
     }
 
     fn len(&self) -> io::Result<u64> {
@@ -274,7 +439,10 @@ impl File for SimFile {
         let number = self.number;
         let length = usize::try_from(length).map_err(|_| io::ErrorKind::FileTooLarge)?;
         self.live()?.whole(|disk| {
-            disk.files[number].data.resize(length, 0);
+            let file = &mut disk.files[number];
+            file.data.resize(length, 0);
+            file.forgotten.iter_mut().for_each(|range| range.end = range.end.min(length));
+            file.forgotten.retain(|range| !range.is_empty());
             Ok(())
         })
     }
@@ -283,6 +451,7 @@ impl File for SimFile {
 impl Fs for SimFs {
     fn open_append(&self, path: &Path) -> io::Result<Box<dyn File>> {
         let mut disk = self.live()?;
+        disk.look()?;
         let number = match disk.file(path) {
             Ok(number) => number,
             Err(_) => {
@@ -292,7 +461,7 @@ impl Fs for SimFs {
                 disk.whole(|disk| {
                     disk.files.push(Content::default());
                     let number = disk.files.len() - 1;
-                    disk.names.insert(path.to_owned(), number);
+                    disk.change(Change::Create { path: path.to_owned(), file: number });
                     Ok(number)
                 })?
             }
@@ -301,12 +470,14 @@ impl Fs for SimFs {
     }
 
     fn open_read(&self, path: &Path) -> io::Result<Box<dyn File>> {
-        let disk = self.live()?;
+        let mut disk = self.live()?;
+        disk.look()?;
         Ok(Box::new(SimFile { fs: self.clone(), number: disk.file(path)?, boot: disk.boot }))
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        let disk = self.live()?;
+        let mut disk = self.live()?;
+        disk.look()?;
         Ok(disk.files[disk.file(path)?].data.clone())
     }
 
@@ -314,32 +485,36 @@ impl Fs for SimFs {
         let mut disk = self.live()?;
         let file = disk.file(from)?;
         disk.whole(|disk| {
-            disk.names.remove(from);
-            disk.names.insert(to.to_owned(), file);
-            for folder in [from, to].into_iter().filter_map(Path::parent) {
-                disk.sync_names(folder);
-            }
+            disk.change(Change::Rename { from: from.to_owned(), to: to.to_owned(), file });
             Ok(())
-        })
+        })?;
+        drop(disk);
+        to.parent().map_or(Ok(()), |folder| self.sync_dir(folder))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut disk = self.live()?;
         disk.file(path)?;
         disk.whole(|disk| {
-            disk.names.remove(path);
+            disk.change(Change::Remove { path: path.to_owned() });
             Ok(())
         })
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
         let mut disk = self.live()?;
-        disk.folders.extend(path.ancestors().map(Path::to_owned));
-        Ok(())
+        if disk.folders.contains(path) {
+            return Ok(());
+        }
+        disk.whole(|disk| {
+            disk.folders.extend(path.ancestors().map(Path::to_owned));
+            Ok(())
+        })
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
-        let disk = self.live()?;
+        let mut disk = self.live()?;
+        disk.look()?;
         if !disk.folders.contains(path) {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -350,7 +525,9 @@ impl Fs for SimFs {
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         self.live()?.whole(|disk| {
-            disk.sync_names(path);
+            if !disk.lies() {
+                disk.sync_names(path);
+            }
             Ok(())
         })
     }

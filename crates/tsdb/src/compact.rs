@@ -78,13 +78,16 @@ impl Tsdb {
             Ok(())
         });
         group.iter().for_each(|s| s.release());
+        if merged.is_err() {
+            maintenance.give_up_segment(&folder, id);
+        }
         let merged = merged?;
         self.publish(|segments| {
             segments.retain(|s| !sources.contains(&s.id));
             segments.extend(merged.map(Arc::new));
         });
         self.metrics.compactions.inc();
-        self.remove_files(group)
+        self.remove_files(maintenance, group)
     }
 
     fn compactable(&self) -> Option<Vec<Arc<Segment>>> {

@@ -2,11 +2,20 @@
 //! segments ([`crate::seal`]), small segments merged into larger ones ([`crate::compact`]), old
 //! ones removed. Whatever fails is tried again and leaves things as they were.
 
-use std::{io, path::PathBuf, sync::Arc, sync::atomic::Ordering, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    sync::atomic::Ordering,
+    time::Duration,
+};
 
 use vedette_sys::MonotonicTime;
 
-use crate::{Error, Tsdb, segment::Segment};
+use crate::{
+    Error, Tsdb,
+    segment::{self, Segment},
+};
 
 /// Series written between two looks at the flush timer.
 const SERIES_PER_TURN: usize = 256;
@@ -20,13 +29,22 @@ const SEGMENT_IDLE: Duration = Duration::from_secs(120);
 /// State of maintenance, one at a time.
 pub(crate) struct Maintenance {
     pub(crate) next_id: u64,
+    /// Files of segments that are in use no more and could not be removed yet.
+    unremoved: Vec<PathBuf>,
     retry_at: Option<MonotonicTime>,
     segments_swept: MonotonicTime,
 }
 
 impl Maintenance {
     pub fn new(next_id: u64) -> Self {
-        Self { next_id, retry_at: None, segments_swept: MonotonicTime(0) }
+        Self { next_id, unremoved: Vec::new(), retry_at: None, segments_swept: MonotonicTime(0) }
+    }
+
+    /// Sees to it that nothing stays of a segment that could not be written. Whoever wrote it has
+    /// tried to remove it, but the disk may have refused that too.
+    pub fn give_up_segment(&mut self, folder: &Path, id: u64) {
+        let path = folder.join(segment::file_name(id));
+        self.unremoved.extend([path.with_extension("tmp"), path]);
     }
 }
 
@@ -66,7 +84,8 @@ impl Tsdb {
         let steps = [
             ("seal", self.seal(&mut maintenance)),
             ("compact", self.compact(&mut maintenance)),
-            ("retention", self.remove_old()),
+            ("retention", self.remove_old(&mut maintenance)),
+            ("remove", self.remove_files(&mut maintenance, &[])),
         ];
         maintenance.retry_at = None;
         for (what, result) in steps {
@@ -108,7 +127,7 @@ impl Tsdb {
         }
     }
 
-    fn remove_old(&self) -> Result<(), StepError> {
+    fn remove_old(&self, maintenance: &mut Maintenance) -> Result<(), StepError> {
         let segments = Arc::clone(&self.segments.read());
         for damaged in segments.iter().filter(|s| s.damaged.load(Ordering::Relaxed)) {
             let what = format!("segment {}", damaged.id);
@@ -139,7 +158,7 @@ impl Tsdb {
         }
         self.publish(|segments| segments.retain(|s| old.iter().all(|o| o.id != s.id)));
         self.metrics.segments_removed.add(old.len() as u64);
-        self.remove_files(&old)
+        self.remove_files(maintenance, &old)
     }
 
     pub(crate) fn publish(&self, change: impl FnOnce(&mut Vec<Arc<Segment>>)) {
@@ -150,13 +169,21 @@ impl Tsdb {
         *current = Arc::new(segments);
     }
 
-    pub(crate) fn remove_files(&self, segments: &[Arc<Segment>]) -> Result<(), StepError> {
+    /// Removes the files of segments, and those for which that failed before.
+    pub(crate) fn remove_files(
+        &self,
+        maintenance: &mut Maintenance,
+        segments: &[Arc<Segment>],
+    ) -> Result<(), StepError> {
+        maintenance.unremoved.extend(segments.iter().map(|s| s.path.clone()));
         let mut result = Ok(());
-        for segment in segments {
-            if let Err(source) = self.fs.remove(&segment.path) {
-                result = Err(StepError::Remove { path: segment.path.clone(), source });
+        maintenance.unremoved.retain(|path| match self.fs.remove(path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                result = Err(StepError::Remove { path: path.clone(), source });
+                true
             }
-        }
+            _ => false,
+        });
         result
     }
 }

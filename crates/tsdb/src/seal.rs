@@ -124,7 +124,7 @@ impl Tsdb {
             });
             if let (Err(_), Some(span)) = (&written, &span) {
                 // Both come again with the next attempt.
-                let _ = self.fs.remove(&span.path);
+                maintenance.give_up_segment(&segments_folder(&self.config), span.id);
             }
             written?
         } else {
@@ -151,7 +151,7 @@ impl Tsdb {
         let id = maintenance.next_id;
         maintenance.next_id += 1;
         let writer = SegmentWriter::create(&*self.fs, &folder, id, Effort::Fast).map_err(write_error)?;
-        self.write_segment(writer, id, bounds, Vec::new(), |writer| {
+        let written = self.write_segment(writer, id, bounds, Vec::new(), |writer| {
             writer.expect_series(series.len());
             let (mut samples, mut exemplars) = (SampleBuffer::default(), Vec::new());
             for (done, &ordered) in series.iter().enumerate() {
@@ -166,7 +166,11 @@ impl Tsdb {
                 self.take_turn(done);
             }
             Ok(())
-        })
+        });
+        if written.is_err() {
+            maintenance.give_up_segment(&folder, id);
+        }
+        written
     }
 
     /// Lets go what is in segments: samples of the head, idle series, segments of the log.

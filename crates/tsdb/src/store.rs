@@ -15,7 +15,7 @@ use std::{
 
 use parking_lot::{Mutex, RwLock};
 use vedette_model::{Exemplar, Labels, MetricMetadata, NativeHistogram};
-use vedette_sys::{Clock, Flush, Fs};
+use vedette_sys::{Clock, Flush, Fs, LogError};
 
 use crate::{
     Config, Error,
@@ -287,7 +287,13 @@ impl Tsdb {
 
     /// Makes everything acknowledged survive a loss of power too. Call it before the end.
     pub fn close(&self) -> Result<(), Error> {
-        self.appenders.iter().try_for_each(|a| a.lock().wal.sync().map_err(Error::Append))
+        self.appenders.iter().try_for_each(|a| a.lock().wal.sync().map_err(Error::Append))?;
+        self.sync_left_logs().map_err(Error::Append)
+    }
+
+    /// Syncs what an earlier run wrote and may have been killed before it synced it.
+    fn sync_left_logs(&self) -> Result<(), LogError> {
+        self.left_logs.lock().iter_mut().try_for_each(Wal::sync)
     }
 
     /// Syncs a log if `intervals` flush intervals have passed since that was done last.
@@ -319,6 +325,13 @@ impl Tsdb {
                 self.note_problem("append", &error);
             }
             self.sync_if_due(&mut appender, 1);
+        }
+        match self.sync_left_logs() {
+            Ok(()) => self.clear_problem("sync left logs"),
+            Err(error) => {
+                self.metrics.sync_failures.inc();
+                self.note_problem("sync left logs", &error);
+            }
         }
     }
 
@@ -410,6 +423,11 @@ fn open_segments(fs: &dyn Fs, folder: &Path) -> Result<Opened, Error> {
                 ));
             }
         }
+    }
+    // Names that the process before gave and was killed before it synced them must be as lasting
+    // as what is removed because of them, here and from the log.
+    if !opened.segments.is_empty() {
+        fs.sync_dir(folder).map_err(|source| io_error("sync", folder, source))?;
     }
     // A segment merged from others is there: a crash kept these from being removed.
     let replaced: HashSet<u64> = opened.segments.iter().flat_map(|s| s.footer.sources.clone()).collect();

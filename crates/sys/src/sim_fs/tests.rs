@@ -81,7 +81,7 @@ fn power_loss_keeps_what_was_synced_and_some_prefix_of_the_rest() {
 fn a_crash_stops_everything_until_the_restart() {
     let fs = sim(3);
     let mut a = fs.open_append(&folder().join("a")).unwrap();
-    fs.crash_at(3);
+    fs.crash_at(4);
     a.append(b"one").unwrap();
     assert!(a.append(b"twotwo").is_err());
     assert!(fs.crashed() && a.append(b"x").is_err() && fs.read(&folder().join("a")).is_err());
@@ -103,4 +103,109 @@ fn a_full_disk_takes_what_fits() {
     fs.fail_at(fs.operations() + 1);
     assert_eq!(a.sync().unwrap_err().raw_os_error(), Some(5));
     a.sync().unwrap();
+}
+
+#[test]
+fn a_rename_may_fail_when_the_name_is_there_and_is_lost_or_kept_as_a_whole() {
+    let mut kept = 0;
+    for seed in 0..100 {
+        let fs = sim(seed);
+        let (from, to) = (folder().join("a.tmp"), folder().join("a"));
+        fs.open_append(&from).unwrap();
+        fs.sync_dir(&folder()).unwrap();
+        // The second operation of a rename is the sync of the folder.
+        fs.fail_at(fs.operations() + 2);
+        assert_eq!(fs.rename(&from, &to).unwrap_err().raw_os_error(), Some(5));
+        assert!(fs.exists(&to) && !fs.exists(&from));
+        let synced = fs.fork(seed + 1000);
+        synced.sync_dir(&folder()).unwrap();
+        synced.power_loss();
+        assert!(synced.exists(&to) && !synced.exists(&from));
+        fs.power_loss();
+        assert!(fs.exists(&to) != fs.exists(&from), "both names, or none");
+        kept += u32::from(fs.exists(&to));
+    }
+    assert!((20..80).contains(&kept), "{kept}");
+}
+
+#[test]
+fn unsynced_sectors_are_lost_in_any_order_and_unsynced_names_too() {
+    let (mut holes, mut reordered) = (0, 0);
+    for seed in 0..300 {
+        let fs = sim(seed);
+        let path = folder().join("a");
+        let mut a = fs.open_append(&path).unwrap();
+        fs.sync_dir(&folder()).unwrap();
+        a.append(&[1; 4 * SECTOR_BYTES]).unwrap();
+        fs.open_append(&folder().join("first")).unwrap();
+        fs.open_append(&folder().join("second")).unwrap();
+        fs.power_loss();
+        let data = fs.read(&path).unwrap();
+        holes += u32::from(data.windows(2).any(|w| w == [0, 1]));
+        reordered += u32::from(!fs.exists(&folder().join("first")) && fs.exists(&folder().join("second")));
+    }
+    assert!(holes > 10 && reordered > 10, "{holes} {reordered}");
+}
+
+#[test]
+fn what_a_failed_sync_forgot_is_seen_until_the_power_is_lost() {
+    let mut forgotten = 0;
+    for seed in 0..100 {
+        let fs = sim(seed);
+        fs.forget_unsynced();
+        let path = folder().join("a");
+        let mut a = fs.open_append(&path).unwrap();
+        fs.sync_dir(&folder()).unwrap();
+        a.append(b"first ").unwrap();
+        fs.fail_at(fs.operations() + 1);
+        a.sync().unwrap_err();
+        a.append(b"second").unwrap();
+        a.sync().unwrap();
+        assert_eq!(fs.read(&path).unwrap(), b"first second");
+        fs.power_loss();
+        let data = fs.read(&path).unwrap();
+        assert!(data == b"first second" || data == b"\0\0\0\0\0\0second", "{data:?}");
+        forgotten += u32::from(data[0] == 0);
+    }
+    assert!((20..80).contains(&forgotten), "{forgotten}");
+}
+
+#[test]
+fn a_lying_sync_does_nothing() {
+    let fs = sim(5);
+    fs.lie_one_in(Some(1));
+    let path = folder().join("a");
+    let mut a = fs.open_append(&path).unwrap();
+    a.append(&[1; 100]).unwrap();
+    a.sync().unwrap();
+    fs.sync_dir(&folder()).unwrap();
+    let lost = (0..50).filter(|&seed| {
+        let fs = fs.fork(seed);
+        fs.power_loss();
+        !fs.exists(&path)
+    });
+    assert!(lost.count() > 5);
+    fs.lie_one_in(None);
+    a.sync().unwrap();
+    fs.sync_dir(&folder()).unwrap();
+    fs.power_loss();
+    assert_eq!(fs.read(&path).unwrap(), [1; 100]);
+}
+
+#[test]
+fn a_read_fails_on_command_and_a_fork_goes_its_own_way() {
+    let fs = sim(6);
+    let path = folder().join("a");
+    let mut a = fs.open_append(&path).unwrap();
+    a.append(b"one").unwrap();
+    let before = fs.reads();
+    fs.fail_read_at(before + 2);
+    fs.read(&path).unwrap();
+    assert_eq!(fs.list(&folder()).unwrap_err().raw_os_error(), Some(5));
+    assert_eq!(fs.list(&folder()).unwrap().len(), 1);
+    assert_eq!(fs.reads(), before + 3);
+    let fork = fs.fork(7);
+    a.append(b"two").unwrap();
+    assert_eq!(fork.read(&path).unwrap(), b"one");
+    assert_eq!((fork.files(), fork.used_bytes()), (vec![path.clone()], 3));
 }

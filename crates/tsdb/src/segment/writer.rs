@@ -141,6 +141,8 @@ impl<'a> SegmentWriter<'a> {
     pub fn finish(mut self, from_ms: i64, until_ms: i64, sources: Vec<u64>) -> io::Result<PathBuf> {
         let result = self.finish_parts(from_ms, until_ms, sources);
         if result.is_err() {
+            // It may have its name already, and only the sync of the folder failed.
+            let _ = self.fs.remove(&self.path);
             self.abandon();
         }
         result

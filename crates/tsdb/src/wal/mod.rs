@@ -96,7 +96,8 @@ impl Wal {
             segment: Segment::Wanted,
             last_ms,
             records_last_ms: i64::MIN,
-            unsynced: false,
+            // The process before this one may have been killed before it synced what it wrote.
+            unsynced: true,
         };
         Ok((wal, Replayed { log: recovery, dropped_records }))
     }
