@@ -143,7 +143,7 @@ impl Shard {
     /// The series with these labels.
     pub fn find(&self, hash: u64, labels: &Labels) -> Option<SeriesRef> {
         let registry = self.registry.read();
-        let slot = registry.find(hash, labels.iter())?;
+        let slot = registry.find(hash, &labels.iter())?;
         let generation = self.samples.read().generation(slot)?;
         Some(SeriesRef::new(self.number(), slot, generation))
     }
@@ -161,7 +161,7 @@ impl Shard {
     pub fn find_or_create(&self, defined: &Defined<'_>, known: &mut Vec<Option<PairId>>) -> SeriesRef {
         let hash = defined.hash;
         let mut registry = self.registry.write();
-        if let Some(slot) = registry.find(hash, defined.texts()) {
+        if let Some(slot) = registry.find(hash, &defined.texts()) {
             let generation = self.samples.read().generation(slot).unwrap_or(0);
             return SeriesRef::new(self.number(), slot, generation);
         }

@@ -36,7 +36,7 @@ impl Registry {
     pub fn find<'a>(
         &self,
         hash: u64,
-        labels: impl Iterator<Item = (&'a str, &'a str)> + Clone,
+        labels: &(impl Iterator<Item = (&'a str, &'a str)> + Clone),
     ) -> Option<u32> {
         let has = |slot| {
             let mut labels = labels.clone();
@@ -133,10 +133,6 @@ impl Registry {
     /// Names and values of a series, in order of the names.
     pub fn texts(&self, slot: u32) -> impl ExactSizeIterator<Item = (&str, &str)> {
         self.pairs_of(slot).iter().map(|&id| self.pairs.text(id))
-    }
-
-    fn has_labels(&self, slot: u32, labels: &Labels) -> bool {
-        self.texts(slot).eq(labels.iter())
     }
 
     /// About how much memory series in use take; costs next to nothing to ask.
