@@ -6,7 +6,10 @@ mod support;
 
 use std::path::{Path, PathBuf};
 
-use support::{Machine, Model, append, everything, flat, read, series_labels};
+use support::{
+    Machine, Model, append, append_histograms, everything, flat, histogram, more, read, read_more,
+    series_labels,
+};
 use vedette_model::{ReadError, Select, TimeRange};
 use vedette_sys::{Fs, Random};
 
@@ -26,10 +29,24 @@ fn filled(seed: u64) -> (Machine, Model) {
         for (n, v) in row {
             model.entry(series_labels(n)).or_default().insert(machine.now_ms(), v.to_bits());
         }
+        let start_ms = second % 7 / 6;
+        append_histograms(&store, machine.now_ms(), start_ms, &[(6, second as u64 + 1)]).unwrap();
+        let sum = histogram(second as u64 + 1).sum;
+        model.entry(series_labels(6)).or_default().insert(machine.now_ms(), sum.to_bits());
         store.maintain();
     }
     assert!(store.metrics().compactions.get() > 0);
     (machine, model)
+}
+
+/// The histograms that are there are those that were stored.
+fn check_histograms(store: &vedette_tsdb::Tsdb, found: &Model) {
+    let told = read_more(store).unwrap();
+    for &time_ms in found.get(&series_labels(6)).into_iter().flat_map(|samples| samples.keys()) {
+        let second = (time_ms - support::START_MS) / 1000 - 1;
+        let wanted = more(Some(&histogram(second as u64 + 1)), second % 7 / 6);
+        assert_eq!(told.get(&(series_labels(6), time_ms)).cloned(), wanted);
+    }
 }
 
 fn files(machine: &Machine, folder: &str) -> Vec<PathBuf> {
@@ -93,6 +110,7 @@ fn changed_bytes_are_found_out() {
                     "seed {seed}: samples are missing, and nobody said so"
                 );
                 opened_whole += u64::from(found == model);
+                check_histograms(&store, &found);
             }
             Err(ReadError::Damaged { place }) => assert!(place.contains(".segment"), "{place}"),
             Err(other) => panic!("seed {seed}: {other}"),

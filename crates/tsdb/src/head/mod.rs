@@ -14,6 +14,7 @@ mod order;
 mod pairs;
 mod registry;
 mod samples;
+mod series;
 mod snapshot;
 mod starts;
 mod stream;

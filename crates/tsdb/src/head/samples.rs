@@ -16,6 +16,7 @@ use super::{
     exemplars::Exemplars,
     histograms::{Histograms, place_bits},
     late::{self, Late, LateSample, LateValue},
+    series::{BEGUN, HISTOGRAMS, IDLE, NEVER_MS, NO_EPOCH, ROTATING, RUN, STARTS, Series},
     snapshot::Snapshot,
     starts::Starts,
     stream::{self, Item, State},
@@ -26,43 +27,8 @@ use crate::{
     wal::{RowBuffer, Told, WholeBuffer, WholeSample, WholeValue, histograms::encode, values},
 };
 
-/// A series that never had a sample.
-const NEVER_MS: i64 = i64::MIN;
-
-/// No epoch of the WAL.
-const NO_EPOCH: u32 = 0;
-
 /// About what a late sample takes.
 const LATE_BYTES: usize = 40;
-
-/// What is kept of each series beside its labels.
-#[derive(Debug, Clone, Copy)]
-struct Series {
-    /// The last sample claimed, which may still be on its way to the WAL.
-    last_ms: i64,
-    last_bits: u64,
-    step_ms: u32,
-    running: Stream,
-    older: Stream,
-    /// Grows when the slot gets another series, so that an old reference does not find it.
-    generation: u32,
-    /// Since when the WAL knows the last value.
-    epoch: u32,
-    flags: u8,
-}
-
-/// The running stream has a sample, be it a claimed one.
-const BEGUN: u8 = 1;
-/// A run ends the running stream.
-const RUN: u8 = 2;
-/// A claimed sample will make the running stream the older one.
-const ROTATING: u8 = 4;
-/// Sealing has found the series without a sample before.
-const IDLE: u8 = 8;
-/// The series has, or had, a histogram.
-const HISTOGRAMS: u8 = 16;
-/// The series has, or had, a start timestamp.
-const STARTS: u8 = 32;
 
 /// What decides about samples, the same for all of one row.
 #[derive(Debug, Clone, Copy)]
@@ -586,101 +552,6 @@ impl Samples {
 
     fn side_bytes(&self) -> usize {
         self.histograms.heap_bytes() + self.starts.heap_bytes() + self.exemplars.heap_bytes()
-    }
-}
-
-impl Series {
-    fn new(generation: u32) -> Self {
-        Self {
-            last_ms: NEVER_MS,
-            last_bits: 0,
-            step_ms: 0,
-            running: Stream::EMPTY,
-            older: Stream::EMPTY,
-            generation,
-            epoch: NO_EPOCH,
-            flags: 0,
-        }
-    }
-
-    /// Makes a sample the last one. Gives how the stream tells it, and whether the stream becomes
-    /// the older one first; `coded` gives the value as told by another.
-    fn claim(
-        &mut self,
-        time_ms: i64,
-        bits: u64,
-        span_start_ms: i64,
-        coded: impl FnOnce(u64) -> values::Coded,
-    ) -> (Item, bool) {
-        let begun = self.flags & BEGUN != 0;
-        // While the older stream waits for being sealed, the running one goes on.
-        let rotates =
-            begun && self.last_ms < span_start_ms && self.older.is_empty() && self.flags & ROTATING == 0;
-        let item = if begun && !rotates {
-            let (item, step_ms) = Item::next(self.last_ms, self.step_ms, time_ms, coded(self.last_bits));
-            self.step_ms = step_ms;
-            item
-        } else {
-            self.step_ms = 0;
-            Item::first(time_ms, coded(0))
-        };
-        self.flags = (self.flags | BEGUN) & !IDLE;
-        if rotates {
-            self.flags |= ROTATING;
-        }
-        (self.last_ms, self.last_bits) = (time_ms, bits);
-        (item, rotates)
-    }
-
-    /// Stores a sample from the WAL that is later than all before.
-    fn replay(&mut self, time_ms: i64, told: &Told, rules: &Rules, blocks: &mut Blocks) {
-        let (item, rotates) = self.claim(time_ms, told.bits, rules.span_start_ms, |before| {
-            if before == told.base { told.coded } else { values::encode(before, told.bits) }
-        });
-        if rotates {
-            self.older = std::mem::take(&mut self.running);
-            self.flags &= !(RUN | ROTATING);
-        }
-        self.push(&item, blocks);
-    }
-
-    /// Notes a sample that is sealed, if it is the last one. Says whether it is.
-    fn remember(&mut self, time_ms: i64, bits: u64) -> bool {
-        let is_last = time_ms > self.last_ms && self.flags & BEGUN == 0;
-        if is_last {
-            (self.last_ms, self.last_bits) = (time_ms, bits);
-        }
-        is_last
-    }
-
-    /// Notes the start timestamp of a sample that is later than all before. Gives that of the
-    /// sample before.
-    #[inline(never)]
-    fn note_start(&mut self, slot: u32, time_ms: i64, start_ms: i64, starts: &mut Starts) -> i64 {
-        let before = starts.last(slot);
-        if before != start_ms {
-            starts.push(slot, time_ms, start_ms);
-            self.flags |= STARTS;
-        }
-        before
-    }
-
-    fn push(&mut self, item: &Item, blocks: &mut Blocks) {
-        if !item.is_run() {
-            self.flags &= !RUN;
-            let (bytes, length) = item.bytes();
-            blocks.push_short(&mut self.running, bytes, length);
-            return;
-        }
-        if self.flags & RUN != 0
-            && let Some(count) = blocks.last_byte(self.running)
-            && *count < u8::MAX
-        {
-            *count += 1;
-            return;
-        }
-        self.flags |= RUN;
-        blocks.push(&mut self.running, &[0, 1]);
     }
 }
 

@@ -28,22 +28,7 @@ pub fn encode(before: Option<&NativeHistogram>, histogram: &NativeHistogram, out
         put_layout(histogram, out);
     }
     put_value(before.map_or(0, |b| b.sum.to_bits()), histogram.sum.to_bits(), out);
-    let mut bases = before.map(words);
-    let mut same = 0u64;
-    for word in words(histogram) {
-        let base = bases.as_mut().and_then(Iterator::next).unwrap_or(0);
-        if word == base {
-            same += 1;
-            continue;
-        }
-        put_same(&mut same, out);
-        if is_float {
-            put_value(base, word, out);
-        } else {
-            put_signed(out, word.wrapping_sub(base) as i64);
-        }
-    }
-    put_same(&mut same, out);
+    put_counts(before.map(|b| &b.counts), &histogram.counts, out);
 }
 
 /// Reads histograms of one series, each of which may be told by the one before.
@@ -186,6 +171,66 @@ fn read_value(cursor: &mut Cursor<'_>, base: u64) -> Option<u64> {
     Some(values::decode(base, Coded { code, payload }))
 }
 
+/// The counts: of whole ones the total first, less what the buckets hold together, so that it is
+/// mostly 0; that of the zero bucket; those of the buckets.
+fn put_counts(before: Option<&HistogramCounts>, counts: &HistogramCounts, out: &mut Vec<u8>) {
+    let mut same = 0;
+    match counts {
+        HistogramCounts::Integer { count, zero_count, positive, negative } => {
+            let rest = count.wrapping_sub(in_buckets(*zero_count, positive, negative));
+            let (first, base_p, base_n) = match before {
+                Some(HistogramCounts::Integer { count, zero_count, positive, negative }) => {
+                    let rest = count.wrapping_sub(in_buckets(*zero_count, positive, negative));
+                    ([rest, *zero_count], &positive[..], &negative[..])
+                }
+                _ => ([0; 2], &[][..], &[][..]),
+            };
+            put_whole(&first, &[rest, *zero_count], &mut same, out);
+            put_whole(base_p, positive, &mut same, out);
+            put_whole(base_n, negative, &mut same, out);
+        }
+        HistogramCounts::Float { count, zero_count, positive, negative } => {
+            let (first, base_p, base_n) = match before {
+                Some(HistogramCounts::Float { count, zero_count, positive, negative }) => {
+                    ([*count, *zero_count], &positive[..], &negative[..])
+                }
+                _ => ([0.0; 2], &[][..], &[][..]),
+            };
+            put_floats(&first, &[*count, *zero_count], &mut same, out);
+            put_floats(base_p, positive, &mut same, out);
+            put_floats(base_n, negative, &mut same, out);
+        }
+    }
+    put_same(&mut same, out);
+}
+
+/// Appends whole numbers, told by those before or by 0; `same` counts those that wait to be told
+/// as a run.
+fn put_whole(bases: &[u64], counts: &[u64], same: &mut u64, out: &mut Vec<u8>) {
+    for (i, &count) in counts.iter().enumerate() {
+        let base = bases.get(i).copied().unwrap_or(0);
+        if count == base {
+            *same += 1;
+        } else {
+            put_same(same, out);
+            put_signed(out, count.wrapping_sub(base) as i64);
+        }
+    }
+}
+
+/// As [`put_whole`], for floats.
+fn put_floats(bases: &[f64], counts: &[f64], same: &mut u64, out: &mut Vec<u8>) {
+    for (i, count) in counts.iter().enumerate() {
+        let base = bases.get(i).map_or(0, |b| b.to_bits());
+        if count.to_bits() == base {
+            *same += 1;
+        } else {
+            put_same(same, out);
+            put_value(base, count.to_bits(), out);
+        }
+    }
+}
+
 fn put_same(same: &mut u64, out: &mut Vec<u8>) {
     if *same > 0 {
         out.push(SAME);
@@ -199,23 +244,6 @@ fn lengths(counts: &HistogramCounts) -> (usize, usize) {
         HistogramCounts::Integer { positive, negative, .. } => (positive.len(), negative.len()),
         HistogramCounts::Float { positive, negative, .. } => (positive.len(), negative.len()),
     }
-}
-
-/// The counts: of whole ones the total first, less what the buckets hold together, so that it is
-/// mostly 0; that of the zero bucket; those of the buckets.
-fn words(histogram: &NativeHistogram) -> impl Iterator<Item = u64> + '_ {
-    let none: (&[u64], &[u64], &[f64], &[f64]) = (&[], &[], &[], &[]);
-    let (total, zero, (p, n, float_p, float_n)) = match &histogram.counts {
-        HistogramCounts::Integer { count, zero_count, positive, negative } => {
-            let rest = count.wrapping_sub(in_buckets(*zero_count, positive, negative));
-            (rest, *zero_count, (&positive[..], &negative[..], none.2, none.3))
-        }
-        HistogramCounts::Float { count, zero_count, positive, negative } => {
-            (count.to_bits(), zero_count.to_bits(), (none.0, none.1, &positive[..], &negative[..]))
-        }
-    };
-    let floats = float_p.iter().chain(float_n).map(|v| v.to_bits());
-    [total, zero].into_iter().chain(p.iter().chain(n).copied()).chain(floats)
 }
 
 fn set_words(counts: &mut HistogramCounts, words: &[u64]) {

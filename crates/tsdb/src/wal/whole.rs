@@ -52,9 +52,10 @@ pub struct WholeBuffer {
 }
 
 impl WholeBuffer {
-    /// Forgets the records, and keeps the memory.
+    /// Forgets the records, and keeps some memory.
     pub fn clear(&mut self) {
         self.bytes.clear();
+        self.bytes.shrink_to(RECORD_BYTES);
         self.ends.clear();
         self.last_ms = None;
     }

@@ -16,11 +16,13 @@ fn any_series() -> impl Strategy<Value = Vec<NativeHistogram>> {
                         HistogramCounts::Integer { positive, zero_count, .. } => {
                             *zero_count = zero_count.wrapping_add(u64::from(by));
                             let n = positive.len().max(1);
-                            positive.get_mut(place.index(n)).map(|c| *c = c.wrapping_add(u64::from(by)));
+                            let change = |c: &mut u64| *c = c.wrapping_add(u64::from(by));
+                            positive.get_mut(place.index(n)).into_iter().for_each(change);
                         }
                         HistogramCounts::Float { negative, .. } => {
                             let n = negative.len().max(1);
-                            negative.get_mut(place.index(n)).map(|c| *c += f64::from(by) / 3.0);
+                            let change = |c: &mut f64| *c += f64::from(by) / 3.0;
+                            negative.get_mut(place.index(n)).into_iter().for_each(change);
                         }
                     }
                     next
