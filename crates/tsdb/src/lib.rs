@@ -14,6 +14,8 @@ mod chunk;
 mod compact;
 mod config;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod head;
 mod limits;
 mod maintain;
