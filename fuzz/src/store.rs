@@ -34,22 +34,20 @@ fn open(fs: &SimFs, clock: &ManualClock) -> Option<Tsdb> {
 fn ask(store: &Tsdb) {
     let matchers = vec![Matcher::equal("__name__", "fuzz")];
     let ranges = [TimeRange::ALL, TimeRange { start_ms: START_MS + 20_000, end_ms: START_MS + 100_000 }];
-    for matchers in [Vec::new(), matchers] {
-        for range in ranges {
-            let select = Select { matchers: matchers.clone(), range, hints: Hints::default(), series_max: 0 };
-            let Ok(set) = store.select(&select) else { continue };
-            let (mut samples, mut summaries) = (SampleBuffer::default(), Vec::new());
-            for i in 0..set.len() {
-                samples.clear();
-                summaries.clear();
-                let _ = set.labels(i);
-                if set.read(i, range, &mut samples).is_ok() {
-                    assert!(samples.times_ms.is_sorted_by(|a, b| a < b), "times do not grow");
-                    assert!(samples.times_ms.iter().all(|&t| range.contains(t)), "times beyond the range");
-                    assert_eq!(samples.times_ms.len(), samples.values.len());
-                }
-                set.summaries(i, range, &mut summaries);
+    for (matchers, range) in [Vec::new(), matchers].into_iter().zip(ranges) {
+        let select = Select { matchers, range, hints: Hints::default(), series_max: 0 };
+        let Ok(set) = store.select(&select) else { continue };
+        let (mut samples, mut summaries) = (SampleBuffer::default(), Vec::new());
+        for i in 0..set.len() {
+            samples.clear();
+            summaries.clear();
+            let _ = set.labels(i);
+            if set.read(i, range, &mut samples).is_ok() {
+                assert!(samples.times_ms.is_sorted_by(|a, b| a < b), "times do not grow");
+                assert!(samples.times_ms.iter().all(|&t| range.contains(t)), "times beyond the range");
+                assert_eq!(samples.times_ms.len(), samples.values.len());
             }
+            set.summaries(i, range, &mut summaries);
         }
     }
     let query = LabelQuery { matcher_sets: Vec::new(), range: TimeRange::ALL, limit: 0 };
@@ -145,9 +143,12 @@ pub fn segment(bytes: &[u8]) {
     fs.put(&folder.join("0000000000000002.segment"), file);
     let Some(store) = open(&fs, &clock) else { return };
     ask(&store);
-    let _ = store.merge_all();
-    store.maintain();
-    ask(&store);
+    // Merging costs more than all else.
+    if bytes.len().is_multiple_of(4) {
+        let _ = store.merge_all();
+        store.maintain();
+        ask(&store);
+    }
 }
 
 /// Makes header, footer, index and pages of a segment have the checksums they should have.
