@@ -8,25 +8,39 @@ use std::{path::Path, sync::Arc};
 use vedette_gotemplate::{Limits, NoFunctions, Template, Value};
 use vedette_sys::{Flush, Fs as _, LogConfig, RecordLog, SimFs};
 
+use crate::store;
+
 /// One target.
 pub struct Target {
     /// Its name on the command line.
     pub name: &'static str,
     /// Folders of this project whose files are good beginnings.
     pub seeds: &'static [&'static str],
+    /// Good beginnings that are made, not kept.
+    pub made: fn() -> Vec<Vec<u8>>,
     /// Tries one input.
     pub run: fn(&[u8]),
 }
 
+/// Where files are enough.
+fn none() -> Vec<Vec<u8>> {
+    Vec::new()
+}
+
 /// All targets.
 pub const TARGETS: &[Target] = &[
-    Target { name: "promql", seeds: &["content/rules", "tests/conformance/promql"], run: promql },
-    Target { name: "selector", seeds: &[], run: selector },
-    Target { name: "rule-file", seeds: &["content/rules"], run: rule_file },
-    Target { name: "detection", seeds: &["content/detections"], run: detection },
-    Target { name: "template", seeds: &["content/rules"], run: template },
-    Target { name: "kernel-record", seeds: &[], run: kernel_record },
-    Target { name: "record-log", seeds: &[], run: record_log },
+    Target { name: "promql", seeds: &["content/rules", "tests/conformance/promql"], made: none, run: promql },
+    Target { name: "selector", seeds: &[], made: none, run: selector },
+    Target { name: "rule-file", seeds: &["content/rules"], made: none, run: rule_file },
+    Target { name: "detection", seeds: &["content/detections"], made: none, run: detection },
+    Target { name: "template", seeds: &["content/rules"], made: none, run: template },
+    Target { name: "kernel-record", seeds: &[], made: none, run: kernel_record },
+    Target { name: "record-log", seeds: &[], made: none, run: record_log },
+    Target { name: "wal", seeds: &[], made: store::wal_seeds, run: store::wal },
+    Target { name: "segment", seeds: &[], made: vedette_tsdb::fuzzing::segments, run: store::segment },
+    Target { name: "chunk", seeds: &[], made: store::chunk_seeds, run: store::chunk },
+    Target { name: "prometheus-block", seeds: &[], made: store::block_seeds, run: store::block },
+    Target { name: "remote-write", seeds: &[], made: store::remote_write_seeds, run: store::remote_write },
 ];
 
 /// What parses is written for people in a form that parses to the same text again.

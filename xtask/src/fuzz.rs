@@ -52,9 +52,12 @@ fn run(binary: &PathBuf, name: &str, seeds: &[&str], seconds: u32) -> Result<()>
     let kept = root().join("fuzz/regressions").join(name);
     fs::create_dir_all(&corpus)?;
     fs::create_dir_all(&found)?;
+    let made = target().join("fuzz/made").join(name);
+    fs::create_dir_all(&made)?;
+    check(Command::new(binary).env("VEDETTE_FUZZ_TARGET", name).env("VEDETTE_FUZZ_SEEDS", &made))?;
     let mut fuzzer = Command::new(binary);
     fuzzer.env("VEDETTE_FUZZ_TARGET", name).env("RUST_BACKTRACE", "1").arg(&corpus);
-    fuzzer.args(seeds.iter().map(|s| root().join(s)).chain([kept]).filter(|folder| folder.is_dir()));
+    fuzzer.args(seeds.iter().map(|s| root().join(s)).chain([kept, made]).filter(|folder| folder.is_dir()));
     fuzzer.args([
         format!("-artifact_prefix={}/", found.display()),
         format!("-max_total_time={seconds}"),

@@ -15,6 +15,8 @@ mod compact;
 mod config;
 mod error;
 mod exemplars;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod head;
 mod histograms;
 mod limits;

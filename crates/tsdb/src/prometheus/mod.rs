@@ -8,11 +8,11 @@
 //! Invariant: whatever the bytes of a block are, reading them gives samples or an error that
 //! names file and offset.
 
-mod block;
+pub(crate) mod block;
 mod block_writer;
 mod chunk_files;
-mod crc32c;
-mod encoding;
+pub(crate) mod crc32c;
+pub(crate) mod encoding;
 mod error;
 mod export;
 mod import;

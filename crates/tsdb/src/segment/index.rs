@@ -220,8 +220,8 @@ impl Index {
         let at = |n: u32| self.number(TABLES_BYTES as u32 + 4 * n);
         let text = || {
             let (start, end) = (at(number)?, at(number + 1)?);
-            let base = self.tables.texts;
-            let text = self.bytes().get((base + start) as usize..(base + end) as usize)?;
+            let base = self.tables.texts as usize;
+            let text = self.bytes().get(base + start as usize..base + end as usize)?;
             std::str::from_utf8(text).ok()
         };
         if number < self.tables.symbols { text().unwrap_or_default() } else { "" }

@@ -212,7 +212,11 @@ impl Segment {
     }
 
     fn next_chunk<'a>(&self, chunks: &mut Chunks<'a>, block: Block) -> Result<Option<Chunk<'a>>, ReadError> {
-        chunks.next().ok_or_else(|| self.damaged(&format!("series at {}", block.offset)))
+        let all = self.footer.range;
+        let sound =
+            |c: &Chunk<'_>| all.start_ms <= c.summary.range.start_ms && c.summary.range.end_ms <= all.end_ms;
+        let next = chunks.next().filter(|next| next.as_ref().is_none_or(sound));
+        next.ok_or_else(|| self.damaged(&format!("series at {}", block.offset)))
     }
 
     /// Bytes of the data, checked.

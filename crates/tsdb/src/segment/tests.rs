@@ -265,3 +265,30 @@ fn every_flipped_bit_is_found() {
         assert!(segment.damaged.load(Ordering::Relaxed));
     }
 }
+
+#[test]
+fn offsets_beyond_the_index_give_no_text() {
+    let mut bytes = build(std::iter::once(&Labels::from_pairs([("a", "b")])));
+    // The offset of the second symbol, behind twelve numbers and the first.
+    bytes[52..56].copy_from_slice(&u32::MAX.to_le_bytes());
+    let index = open_index(bytes).unwrap();
+    assert_eq!((index.symbol(0), index.symbol(1)), ("", ""));
+}
+
+#[test]
+fn samples_beyond_the_range_of_the_footer_are_damage() {
+    let mut samples = SampleBuffer::default();
+    samples.push(1000, 1.0);
+    samples.push(2000, 2.0);
+    let (fs, path) = write(&BTreeMap::from([(labels_of(1), samples)]), Effort::Fast);
+    let mut file = fs.read(&path).unwrap();
+    let mut footer = Footer::read(&file).unwrap();
+    file.truncate(file.len() - footer.encode().len());
+    footer.range.end_ms = 1500;
+    file.extend_from_slice(&footer.encode());
+    fs.put(&path, file);
+    let segment = Segment::open(&fs, path, 7).unwrap();
+    let block = segment.index().block(0).unwrap();
+    assert!(segment.read(block, TimeRange::ALL, &mut SampleBuffer::default()).is_err());
+    assert!(segment.summaries(block, TimeRange::ALL, &mut Vec::new()).is_err());
+}

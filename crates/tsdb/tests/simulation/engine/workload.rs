@@ -31,6 +31,8 @@ pub struct Driver {
     pub damaged: bool,
     random: Random,
     sync_failures: u64,
+    /// Series that the log brought, however many may be begun.
+    series_found: u64,
     /// What was told before is synced this long after: a sync failed, or the store was opened.
     sync_restarts_ms: i64,
     last_row: (i64, Vec<(usize, f64)>),
@@ -48,6 +50,7 @@ impl Driver {
             damaged: false,
             random: Random::new(seed),
             sync_failures: 0,
+            series_found: 0,
             last_row: (0, Vec::new()),
         }
     }
@@ -102,6 +105,7 @@ impl Driver {
     fn adopt(&mut self, store: Tsdb) {
         self.sync_failures = store.metrics().sync_failures.get();
         self.sync_restarts_ms = self.machine.now_ms();
+        self.series_found = store.stats().head_series;
         self.store = Some(store);
     }
 
@@ -151,6 +155,10 @@ impl Driver {
         let answer = machine::read(store)?;
         if let Some((_, error)) = answer.damaged.first() {
             return Err(error.clone());
+        }
+        let (series, max) = (store.stats().head_series, self.machine.config.series_max as u64);
+        if series > self.series_found.max(max) {
+            return Err(format!("{series} series, at most {max} may be begun"));
         }
         self.model.check(&answer.found, Certain::Acknowledged, self.oldest_ms())
     }
