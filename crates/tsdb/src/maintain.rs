@@ -6,7 +6,7 @@ use std::{io, path::PathBuf, sync::Arc, sync::atomic::Ordering, time::Duration};
 
 use vedette_sys::MonotonicTime;
 
-use crate::{Error, Tsdb, segment::Segment};
+use crate::{Error, Tsdb, delete::Cleaning, segment::Segment};
 
 /// Series written between two looks at the flush timer.
 const SERIES_PER_TURN: usize = 256;
@@ -20,13 +20,14 @@ const SEGMENT_IDLE: Duration = Duration::from_secs(120);
 /// State of maintenance, one at a time.
 pub(crate) struct Maintenance {
     pub(crate) next_id: u64,
+    pub(crate) cleaning: Cleaning,
     retry_at: Option<MonotonicTime>,
     segments_swept: MonotonicTime,
 }
 
 impl Maintenance {
-    pub fn new(next_id: u64) -> Self {
-        Self { next_id, retry_at: None, segments_swept: MonotonicTime(0) }
+    pub fn new(next_id: u64, cleaning: Cleaning) -> Self {
+        Self { next_id, cleaning, retry_at: None, segments_swept: MonotonicTime(0) }
     }
 }
 
@@ -49,6 +50,8 @@ pub(crate) enum StepError {
         #[source]
         source: io::Error,
     },
+    #[error("cannot take deletions that are carried out off the list")]
+    Deletions(#[source] Box<Error>),
     #[error("cannot remove sealed parts of the write-ahead log")]
     Wal(#[source] vedette_sys::LogError),
 }
@@ -66,6 +69,7 @@ impl Tsdb {
         let steps = [
             ("seal", self.seal(&mut maintenance)),
             ("compact", self.compact(&mut maintenance)),
+            ("clean", self.clean(&mut maintenance)),
             ("retention", self.remove_old()),
         ];
         maintenance.retry_at = None;

@@ -15,7 +15,9 @@ use vedette_model::{
 
 use crate::{
     SeriesRef, Tsdb,
+    deletions::Deletions,
     head::{Head, ShardIndex, Snapshot},
+    mask,
     overlay::{self, Part},
     postings,
     segment::{Index, Segment, Walk},
@@ -24,13 +26,14 @@ use crate::{
 
 impl MetricReader for Tsdb {
     fn select(&self, select: &Select) -> Result<Box<dyn SeriesSet>, ReadError> {
-        let Found { listed, segments, series } = self.find(&select.matchers, select.range);
+        let Found { deletions, listed, segments, series } = self.find(&select.matchers, select.range);
         if select.series_max > 0 && series.len() > select.series_max {
             return Err(ReadError::TooManySeries { max: select.series_max });
         }
         Ok(Box::new(Selection {
             head: Arc::clone(&self.head),
             current: Arc::clone(&self.segments),
+            deletions,
             listed,
             range: select.range,
             segments,
@@ -77,13 +80,16 @@ impl MetricReader for Tsdb {
     fn exemplars(&self, query: &LabelQuery) -> Result<Vec<(Labels, Vec<Exemplar>)>, ReadError> {
         let mut all: Vec<(Labels, Vec<Exemplar>)> = Vec::new();
         for matchers in sets(query) {
-            let Found { segments, series, .. } = self.find(matchers, query.range);
+            let Found { deletions, segments, series, .. } = self.find(matchers, query.range);
             for Selected { labels, sealed, .. } in series {
                 let mut exemplars = Vec::new();
                 for (position, number) in sealed {
                     let segment = &segments[position as usize];
                     if let Some(block) = segment.index().block(number) {
-                        segment.exemplars(block, &mut exemplars)?;
+                        let mut added = Vec::new();
+                        segment.exemplars(block, &mut added)?;
+                        let mask = deletions.mask_of(segment, &labels);
+                        exemplars.extend(added.into_iter().filter(|e| !mask::covers(&mask, e.time_ms)));
                     }
                 }
                 exemplars.retain(|e| query.range.contains(e.time_ms));
@@ -158,27 +164,32 @@ impl Tsdb {
         each: &mut dyn FnMut(&IndexSource<'_>, &RoaringBitmap),
     ) -> Result<(), ReadError> {
         let sets = sets(query);
-        let mut visit = |source: &IndexSource<'_>| {
+        let deletions = Arc::clone(&self.deletions.read());
+        let mut visit = |source: &IndexSource<'_>, segment: Option<&Segment>| {
             let mut numbers = RoaringBitmap::new();
             for matchers in &sets {
                 numbers |= source.select(matchers, query.range);
+            }
+            if let Some(segment) = segment {
+                deletions.hide(segment, &mut numbers);
             }
             if !numbers.is_empty() {
                 each(source, &numbers);
             }
         };
         for shard in self.head.shards() {
-            visit(&IndexSource::Head(&shard.index()));
+            visit(&IndexSource::Head(&shard.index()), None);
         }
         let listed = Arc::clone(&self.segments.read());
         for segment in segments_in(&listed, query.range) {
-            visit(&IndexSource::Segment(segment.index()));
+            visit(&IndexSource::Segment(segment.index()), Some(segment));
         }
         Ok(())
     }
 
     /// The series that satisfy the matchers, in order of their labels.
     fn find(&self, matchers: &[Matcher], range: TimeRange) -> Found {
+        let deletions = Arc::clone(&self.deletions.read());
         let mut series = Vec::new();
         for shard in self.head.shards() {
             let index = shard.index();
@@ -194,10 +205,11 @@ impl Tsdb {
         let listed = Arc::clone(&self.segments.read());
         let segments: Vec<Arc<Segment>> = segments_in(&listed, range).cloned().collect();
         for (segment, position) in segments.iter().zip(0u32..) {
-            let numbers = IndexSource::Segment(segment.index()).select(matchers, range);
+            let mut numbers = IndexSource::Segment(segment.index()).select(matchers, range);
+            deletions.hide(segment, &mut numbers);
             add_sealed(&mut series, segment.index(), position, &numbers);
         }
-        Found { listed, segments, series }
+        Found { deletions, listed, segments, series }
     }
 }
 
@@ -207,6 +219,8 @@ fn segments_in(list: &[Arc<Segment>], range: TimeRange) -> impl Iterator<Item = 
 
 /// What a selection found.
 struct Found {
+    /// What there was to be left out of the segments.
+    deletions: Arc<Deletions>,
     /// All segments there were.
     listed: Segments,
     /// Those that were looked into.
@@ -264,6 +278,8 @@ struct Selection {
     /// Those there are now.
     current: Arc<SegmentList>,
     /// Those there were when selecting.
+    deletions: Arc<Deletions>,
+    /// Those there were when selecting.
     listed: Segments,
     /// What was selected; nothing is read beyond it.
     range: TimeRange,
@@ -282,7 +298,8 @@ impl Selection {
         let sealed = self.series[series].sealed.iter();
         let part = |&(position, number): &(u32, u32)| {
             let segment = &*self.segments[position as usize];
-            Some(Part { segment, block: segment.index().block(number)? })
+            let mask = self.deletions.mask_of(segment, &self.series[series].labels);
+            Some(Part { segment, block: segment.index().block(number)?, mask })
         };
         sealed.filter_map(part).collect()
     }
@@ -326,12 +343,16 @@ impl SeriesSet for Selection {
         let mut parts = self.parts(series);
         for cluster in overlay::clusters(&mut parts) {
             // Of samples that several segments have, only reading tells which count.
-            if let [only] = cluster
-                && only.segment.summaries(only.block, range, out).is_err()
-            {
+            let [only] = cluster else { continue };
+            let before = out.len();
+            if only.segment.summaries(only.block, range, out).is_err() {
                 // Without summaries the reader decodes, and is told of the damage.
                 out.truncate(start);
                 return;
+            }
+            if !only.mask.is_empty() {
+                let whole = out.split_off(before).into_iter();
+                out.extend(whole.filter(|summary| !mask::overlaps(&only.mask, summary.range)));
             }
         }
         if let Some(head) = self.series[series].head {
@@ -361,7 +382,8 @@ impl SeriesSet for Selection {
         let mut parts = self.parts(series);
         for segment in &since {
             if let Some(block) = segment.index().find(labels).and_then(|n| segment.index().block(n)) {
-                parts.push(Part { segment, block });
+                // What was written since selecting holds nothing that was deleted before.
+                parts.push(Part { segment, block, mask: Vec::new() });
             }
         }
         let start = out.len();

@@ -15,6 +15,7 @@ use vedette_sys::Fs;
 
 use crate::{
     Config, Error, SeriesRef,
+    deletions::{Deletions, ReplayMask},
     head::{Head, LateSample, Rules},
     store::io_error,
     wal::{Replay, Replayed, Wal},
@@ -40,6 +41,7 @@ pub(crate) fn recover(
     fs: &Arc<dyn Fs>,
     head: &Head,
     sealed_until_ms: i64,
+    deletions: &Deletions,
 ) -> Result<Recovered, Error> {
     let folders = log_folders(config, fs)?;
     let replay_one = |number: usize| {
@@ -52,6 +54,8 @@ pub(crate) fn recover(
             first_ms: i64::MAX,
             last_ms: i64::MIN,
             samples: 0,
+            deleted: ReplayMask::new(deletions, number as u32),
+            kept: Vec::new(),
         };
         let folder = config.folder.join("wal").join(number.to_string());
         let (wal, replayed) = Wal::open(Arc::clone(fs), &folder, config.flush, &mut replay)?;
@@ -118,6 +122,9 @@ struct HeadReplay<'a> {
     first_ms: i64,
     last_ms: i64,
     samples: u64,
+    deleted: ReplayMask<'a>,
+    /// Those samples of a row that were not deleted.
+    kept: Vec<(SeriesRef, u64)>,
 }
 
 impl HeadReplay<'_> {
@@ -131,13 +138,27 @@ impl HeadReplay<'_> {
 }
 
 impl Replay for HeadReplay<'_> {
+    fn begin_segment(&mut self, number: u64) {
+        self.deleted.begin_segment(number);
+    }
+
     fn series(&mut self, labels: &Labels) -> Option<SeriesRef> {
         // Every series in the log was within the limit when it was written.
         let hash = labels.stable_hash();
-        Some(self.head.shard_of(hash).find_or_create(hash, labels))
+        let reference = self.head.shard_of(hash).find_or_create(hash, labels);
+        self.deleted.define(reference, labels);
+        Some(reference)
     }
 
     fn row(&mut self, time_ms: i64, samples: &[(SeriesRef, u64)]) {
+        let mut kept = std::mem::take(&mut self.kept);
+        let samples = if self.deleted.is_empty() {
+            samples
+        } else {
+            kept.clear();
+            kept.extend(samples.iter().filter(|(series, _)| !self.deleted.covers(*series, time_ms)));
+            &kept
+        };
         let rules = Rules {
             sealed_until_ms: self.sealed_until_ms,
             late_from_ms: None,
@@ -151,11 +172,14 @@ impl Replay for HeadReplay<'_> {
                 self.samples += u64::from(samples.replay(series.slot(), time_ms, bits, &rules));
             }
         }
+        self.kept = kept;
         self.note(time_ms);
     }
 
     fn late(&mut self, series: SeriesRef, time_ms: i64, bits: u64) {
-        let Some(shard) = self.head.shard(series) else { return };
+        let Some(shard) = self.head.shard(series).filter(|_| !self.deleted.covers(series, time_ms)) else {
+            return;
+        };
         let sample = LateSample { slot: series.slot(), time_ms, bits };
         self.samples += u64::from(shard.samples.write().replay_late(sample));
         self.note(time_ms);

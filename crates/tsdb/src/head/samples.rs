@@ -6,6 +6,8 @@
 //! sample in a stream is older than what is sealed; a late sample has a time that no other
 //! sample of its series in the head has.
 
+mod delete;
+
 use vedette_model::{STALE_NAN_BITS, SampleBuffer, TimeRange};
 
 use super::{

@@ -132,6 +132,10 @@ fn compress(record: &mut Vec<u8>) {
 
 /// What a record tells its reader.
 pub trait Replay {
+    /// What comes now stands in this segment; told before each record.
+    fn begin_segment(&mut self, number: u64) {
+        let _ = number;
+    }
     /// A series; gives what it is to be known by.
     fn series(&mut self, labels: &Labels) -> Option<SeriesRef>;
     /// Samples of one time: series and bits of the value.
