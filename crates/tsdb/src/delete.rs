@@ -228,7 +228,7 @@ impl Tsdb {
 
     /// Ends the segments of all logs, so that what is appended from now on stands in others. Gives
     /// the last segment of each, whose name survives a loss of power: no later one has its number.
-    fn end_logs(
+    pub(crate) fn end_logs(
         &self,
         appenders: &mut [parking_lot::MutexGuard<'_, Appender>],
     ) -> Result<Vec<(u32, u64)>, Error> {

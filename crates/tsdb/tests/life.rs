@@ -6,7 +6,7 @@
 mod support;
 
 use proptest::prelude::*;
-use support::{Machine, Model, START_MS, append, everything, expected, read, series_labels};
+use support::{Machine, Model, START_MS, append, everything, expected, flat, read, series_labels};
 use vedette_model::{LabelQuery, MatchOp, Matcher, MetricReader, Select, TimeRange};
 use vedette_sys::Fs;
 use vedette_tsdb::Tsdb;
@@ -27,6 +27,9 @@ enum Op {
         length: i64,
     },
     Clean,
+    Snapshot {
+        skip_head: bool,
+    },
     /// Ends the process; the next one has this many shards.
     Kill(usize),
     Read {
@@ -69,6 +72,7 @@ fn any_op() -> impl Strategy<Value = Op> {
         1 => Just(Op::Merge),
         3 => (sets, any_range()).prop_map(delete),
         1 => Just(Op::Clean),
+        1 => any::<bool>().prop_map(|skip_head| Op::Snapshot { skip_head }),
         1 => (1usize..4).prop_map(Op::Kill),
         3 => (proptest::collection::vec(any_matcher(), 0..3), any_range()).prop_map(read),
     ]
@@ -100,6 +104,7 @@ proptest! {
         let mut machine = Machine::new(1);
         let mut store = machine.open().unwrap().0;
         let mut model = Model::new();
+        let mut snapshots = Vec::new();
         for op in ops {
             match op {
                 Op::Append { offset_ms, samples } => {
@@ -117,6 +122,11 @@ proptest! {
                     store.clean_deleted().unwrap();
                     check_series(&store, &model)?;
                     prop_assert_eq!(store.clean_deleted().unwrap(), 0);
+                }
+                Op::Snapshot { skip_head } => {
+                    let folder = format!("snapshots/{}", snapshots.len());
+                    store.snapshot(folder.as_ref(), skip_head).unwrap();
+                    snapshots.push((folder, skip_head, model.clone()));
                 }
                 Op::Kill(shards) => {
                     drop(store);
@@ -136,6 +146,23 @@ proptest! {
         check(&store, &model, &[], TimeRange::ALL)?;
         check_series(&store, &model)?;
         prop_assert_eq!(store.stats().problems, Vec::<String>::new());
+        for (folder, skip_head, model) in snapshots {
+            machine.config.folder = folder.into();
+            let (store, recovery) = machine.open().unwrap();
+            prop_assert_eq!(&recovery.notes, &Vec::<String>::new());
+            if skip_head {
+                prop_assert_eq!(recovery.samples, 0);
+                let found = flat(&read(&store, &everything()).unwrap());
+                prop_assert!(found.is_subset(&flat(&model)));
+            } else {
+                check(&store, &model, &[], TimeRange::ALL)?;
+            }
+            // It is a store like any other.
+            let found = read(&store, &everything()).unwrap();
+            store.clean_deleted().unwrap();
+            store.maintain();
+            prop_assert_eq!(read(&store, &everything()).unwrap(), found);
+        }
     }
 }
 
@@ -305,6 +332,95 @@ fn a_full_disk_refuses_a_deletion_and_changes_nothing() {
     machine.fs.set_capacity(None);
     store.delete_series(&[vec![all()]], TimeRange::ALL).unwrap();
     assert_eq!(read(&store, &everything()).unwrap(), Model::new());
+}
+
+#[test]
+fn a_snapshot_has_what_was_there_at_one_moment() {
+    let (mut machine, store, model) = filled(7);
+    let sets = [vec![Matcher::equal("n", "1")]];
+    store.delete_series(&sets, range(3_000, 1_000_000)).unwrap();
+    let mut model = model;
+    delete(&mut model, &sets, range(3_000, 1_000_000));
+    let whole = store.snapshot("a/whole".as_ref(), false).unwrap();
+    let sealed = store.snapshot("a/sealed".as_ref(), true).unwrap();
+    assert_eq!(whole.segments, store.stats().segments);
+    assert_eq!((whole.segments, whole.bytes_copied, sealed.log_files), (sealed.segments, 0, 0));
+    assert!(whole.log_files >= 2 && sealed.bytes < whole.bytes);
+    let error = store.snapshot("a/whole".as_ref(), false).unwrap_err();
+    assert!(error.to_string().contains("a/whole is there already"), "{error}");
+    // What the store does later does not show.
+    let until_ms = store.stats().sealed_until_ms.unwrap();
+    store.delete_series(&[vec![all()]], TimeRange::ALL).unwrap();
+    store.clean_deleted().unwrap();
+    machine.tick(1);
+    append(&store, machine.now_ms(), &[(1, 1.0)]).unwrap();
+    for (folder, end_ms) in [("a/whole", i64::MAX), ("a/sealed", until_ms - 1)] {
+        machine.config.folder = folder.into();
+        let (copy, recovery) = machine.open().unwrap();
+        assert_eq!(recovery.notes, Vec::<String>::new());
+        let found = read(&copy, &everything()).unwrap();
+        assert_eq!(found, expected(&model, &[], TimeRange { start_ms: i64::MIN, end_ms }), "{folder}");
+        machine.tick(1);
+        assert_eq!(append(&copy, machine.now_ms(), &[(1, 5.0)]).unwrap().taken, 1);
+        drop(copy);
+        // A deletion from before does not reach into the log that begins anew.
+        let found = read(&machine.open().unwrap().0, &everything()).unwrap();
+        assert_eq!(found[&series_labels(1)].last_key_value(), Some((&machine.now_ms(), &5f64.to_bits())));
+    }
+}
+
+#[test]
+fn where_no_second_name_can_be_given_files_are_copied() {
+    let (mut copied, mut refused) = (0, 0);
+    for n in 1..40 {
+        let (mut machine, store, model) = filled(8);
+        let folder = std::path::Path::new("snapshots/one");
+        machine.fs.fail_at(machine.fs.operations() + n);
+        match store.snapshot(folder, false) {
+            Ok(made) => {
+                copied += u64::from(made.bytes_copied > 0);
+                machine.config.folder = folder.to_owned();
+                machine.fs.power_loss();
+                assert_eq!(read(&machine.open().unwrap().0, &everything()).unwrap(), model, "{n}");
+            }
+            Err(_) => {
+                refused += 1;
+                let left = machine.fs.list("snapshots".as_ref()).unwrap_or_default();
+                assert_eq!(left, Vec::<std::path::PathBuf>::new(), "{n}");
+                assert_eq!(read(&store, &everything()).unwrap(), model, "{n}");
+            }
+        }
+    }
+    assert!(copied >= 5 && refused >= 3, "{copied} {refused}");
+}
+
+#[test]
+fn a_crash_leaves_no_part_of_a_snapshot_under_its_name() {
+    let mut complete = 0;
+    for seed in 0..60 {
+        let (mut machine, store, model) = filled(seed);
+        let folder = std::path::Path::new("snapshots/one");
+        machine.fs.crash_at(machine.fs.operations() + 1 + seed);
+        let made = store.snapshot(folder, false);
+        assert!(machine.fs.crashed() || made.is_ok());
+        drop(store);
+        machine.fs.power_loss();
+        let there = machine.fs.exists(folder);
+        assert!(there || made.is_err(), "seed {seed}");
+        let original = machine.config.folder.clone();
+        if there {
+            machine.config.folder = folder.to_owned();
+            assert_eq!(read(&machine.open().unwrap().0, &everything()).unwrap(), model, "seed {seed}");
+            complete += 1;
+        } else {
+            // What was left half made is in nobody's way.
+            machine.config.folder = original;
+            let store = machine.open().unwrap().0;
+            store.snapshot(folder, false).unwrap();
+            assert_eq!(machine.fs.list("snapshots".as_ref()).unwrap(), [folder]);
+        }
+    }
+    assert!((10..50).contains(&complete), "{complete}");
 }
 
 #[test]
