@@ -434,7 +434,7 @@ impl Outcome {
     fn count(&mut self, appended: Appended) -> Vec<SeriesRef> {
         self.stored += appended.taken;
         self.duplicates += appended.duplicate;
-        self.refused[Reason::OutOfOrder as usize] += appended.out_of_order;
+        self.refused[Reason::OutOfOrder as usize] += appended.out_of_order + appended.conflicting;
         self.refused[Reason::TooOld as usize] += appended.too_old;
         self.refused[Reason::Future as usize] += appended.future;
         let mut retired = appended.unknown;
