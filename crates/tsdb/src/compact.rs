@@ -17,6 +17,7 @@ use crate::{
     maintain::{Maintenance, StepError},
     mask,
     overlay::{self, Part},
+    retention::Retention,
     segment::{Block, Segment, SegmentWriter, Walk},
     store::segments_folder,
 };
@@ -71,7 +72,8 @@ impl Tsdb {
         writer.set_rank(group.iter().map(|s| s.footer.rank).min().unwrap_or(id));
         let merged = self.write_segment(writer, id, (from_ms, until_ms), sources.clone(), |writer| {
             let deletions = Arc::clone(&self.deletions.read());
-            let (mut merge, texts) = Merge::new(group, &deletions);
+            let left_out = LeftOut { deletions: &deletions, retention: self.retention() };
+            let (mut merge, texts) = Merge::new(group, left_out);
             writer.set_symbols(texts);
             let mut done = 0;
             while merge.next()? {
@@ -134,7 +136,7 @@ fn is_worth_merging(group: &[Arc<Segment>]) -> bool {
 /// Goes through several segments series by series. Labels are compared as symbols of a table that
 /// all share, so that no text is looked at after the tables were joined.
 struct Merge<'a> {
-    deletions: &'a Deletions,
+    left_out: LeftOut<'a>,
     sources: Vec<Source<'a>>,
     parts: Vec<Part<'a>>,
     scratch: overlay::Scratch,
@@ -142,6 +144,12 @@ struct Merge<'a> {
     labels: Vec<(u32, u32)>,
     samples: SampleBuffer,
     exemplars: Vec<Exemplar>,
+}
+
+/// What is not merged.
+struct LeftOut<'a> {
+    deletions: &'a Deletions,
+    retention: Retention,
 }
 
 struct Source<'a> {
@@ -156,7 +164,7 @@ struct Source<'a> {
 
 impl<'a> Merge<'a> {
     /// Also gives the joined table of symbols.
-    fn new(segments: &'a [Arc<Segment>], deletions: &'a Deletions) -> (Self, Vec<Box<str>>) {
+    fn new(segments: &'a [Arc<Segment>], left_out: LeftOut<'a>) -> (Self, Vec<Box<str>>) {
         let (texts, tables) = join_symbols(segments);
         let sources = segments.iter().zip(tables).map(|(segment, symbols)| {
             let walk = segment.index().walk(0);
@@ -165,7 +173,7 @@ impl<'a> Merge<'a> {
             source
         });
         let merge = Self {
-            deletions,
+            left_out,
             sources: sources.collect(),
             parts: Vec::new(),
             scratch: overlay::Scratch::default(),
@@ -189,7 +197,7 @@ impl<'a> Merge<'a> {
             if let Some(block) = source.block
                 && source.labels == self.labels
             {
-                let mask = source.mask(self.deletions);
+                let mask = source.mask(&self.left_out);
                 self.parts.push(Part { segment: source.segment, block, mask });
                 source.advance();
             }
@@ -211,13 +219,12 @@ impl<'a> Merge<'a> {
 }
 
 impl Source<'_> {
-    /// What is deleted of the series that it stands at.
-    fn mask(&self, deletions: &Deletions) -> Vec<TimeRange> {
-        if deletions.is_empty() {
-            return Vec::new();
-        }
+    /// What is left out of the series that it stands at.
+    fn mask(&self, left_out: &LeftOut<'_>) -> Vec<TimeRange> {
         let value = |name: &str| self.walk.pairs().find(|(n, _)| *n == name).map_or("", |(_, value)| value);
-        deletions.mask(self.segment, value)
+        let mut mask = left_out.deletions.mask(self.segment, value);
+        left_out.retention.extend_mask(self.segment, value, &mut mask);
+        mask
     }
 
     fn advance(&mut self) {

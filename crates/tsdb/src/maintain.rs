@@ -1,12 +1,12 @@
 //! What happens to samples after they were stored: the log is synced, the head sealed into
-//! segments ([`crate::seal`]), small segments merged into larger ones ([`crate::compact`]), old
-//! ones removed. Whatever fails is tried again and leaves things as they were.
+//! segments ([`crate::seal`]), small segments merged into larger ones ([`crate::compact`]), deleted
+//! ([`crate::delete`]) and old samples ([`crate::retention`]) removed. Whatever fails is tried again and leaves things as they were.
 
 use std::{io, path::PathBuf, sync::Arc, sync::atomic::Ordering, time::Duration};
 
 use vedette_sys::MonotonicTime;
 
-use crate::{Error, Tsdb, delete::Cleaning, segment::Segment};
+use crate::{Error, Tsdb, delete::Cleaning, retention::Looked, segment::Segment};
 
 /// Series written between two looks at the flush timer.
 const SERIES_PER_TURN: usize = 256;
@@ -21,13 +21,20 @@ const SEGMENT_IDLE: Duration = Duration::from_secs(120);
 pub(crate) struct Maintenance {
     pub(crate) next_id: u64,
     pub(crate) cleaning: Cleaning,
+    pub(crate) looked: Looked,
     retry_at: Option<MonotonicTime>,
     segments_swept: MonotonicTime,
 }
 
 impl Maintenance {
     pub fn new(next_id: u64, cleaning: Cleaning) -> Self {
-        Self { next_id, cleaning, retry_at: None, segments_swept: MonotonicTime(0) }
+        Self {
+            next_id,
+            cleaning,
+            looked: Looked::default(),
+            retry_at: None,
+            segments_swept: MonotonicTime(0),
+        }
     }
 }
 
@@ -66,11 +73,12 @@ impl Tsdb {
         if maintenance.retry_at.is_some_and(|at| now < at && at.since(now) <= RETRY_AFTER) {
             return;
         }
+        self.note_damage();
         let steps = [
             ("seal", self.seal(&mut maintenance)),
             ("compact", self.compact(&mut maintenance)),
             ("clean", self.clean(&mut maintenance)),
-            ("retention", self.remove_old()),
+            ("retention", self.remove_old(&mut maintenance)),
         ];
         maintenance.retry_at = None;
         for (what, result) in steps {
@@ -112,7 +120,8 @@ impl Tsdb {
         }
     }
 
-    fn remove_old(&self) -> Result<(), StepError> {
+    /// Tells of segments that were found damaged since.
+    fn note_damage(&self) {
         let segments = Arc::clone(&self.segments.read());
         for damaged in segments.iter().filter(|s| s.damaged.load(Ordering::Relaxed)) {
             let what = format!("segment {}", damaged.id);
@@ -120,30 +129,6 @@ impl Tsdb {
                 self.metrics.segments_damaged.inc();
             }
         }
-        // A clock that runs ahead must not remove data: only later data make data old.
-        let newest =
-            self.head_last_ms.load(Ordering::Acquire).max(self.sealed_until_ms.load(Ordering::Acquire));
-        let oldest_ms = newest.min(self.clock.unix_ms()).saturating_sub(self.config.retention_ms);
-        let mut bytes = segments.iter().map(|s| s.bytes).sum::<u64>() + self.wal_bytes();
-        let limit = self.config.retention_bytes;
-        // Segments may overlap: what ends first goes first.
-        let mut by_end: Vec<&Arc<Segment>> = segments.iter().collect();
-        by_end.sort_by_key(|s| s.footer.until_ms);
-        let old: Vec<Arc<Segment>> = by_end
-            .into_iter()
-            .take_while(|s| {
-                let goes = s.footer.until_ms <= oldest_ms || (limit > 0 && bytes > limit);
-                bytes -= if goes { s.bytes } else { 0 };
-                goes
-            })
-            .cloned()
-            .collect();
-        if old.is_empty() {
-            return Ok(());
-        }
-        self.publish(|segments| segments.retain(|s| old.iter().all(|o| o.id != s.id)));
-        self.metrics.segments_removed.add(old.len() as u64);
-        self.remove_files(&old)
     }
 
     pub(crate) fn publish(&self, change: impl FnOnce(&mut Vec<Arc<Segment>>)) {

@@ -20,13 +20,15 @@ use crate::{
     mask,
     overlay::{self, Part},
     postings,
+    retention::Retention,
     segment::{Index, Segment, Walk},
     store::{SegmentList, Segments},
 };
 
 impl MetricReader for Tsdb {
     fn select(&self, select: &Select) -> Result<Box<dyn SeriesSet>, ReadError> {
-        let Found { deletions, listed, segments, series } = self.find(&select.matchers, select.range);
+        let Found { deletions, retention, listed, segments, series } =
+            self.find(&select.matchers, select.range);
         if select.series_max > 0 && series.len() > select.series_max {
             return Err(ReadError::TooManySeries { max: select.series_max });
         }
@@ -34,6 +36,7 @@ impl MetricReader for Tsdb {
             head: Arc::clone(&self.head),
             current: Arc::clone(&self.segments),
             deletions,
+            retention,
             listed,
             range: select.range,
             segments,
@@ -80,7 +83,7 @@ impl MetricReader for Tsdb {
     fn exemplars(&self, query: &LabelQuery) -> Result<Vec<(Labels, Vec<Exemplar>)>, ReadError> {
         let mut all: Vec<(Labels, Vec<Exemplar>)> = Vec::new();
         for matchers in sets(query) {
-            let Found { deletions, segments, series, .. } = self.find(matchers, query.range);
+            let Found { deletions, retention, segments, series, .. } = self.find(matchers, query.range);
             for Selected { labels, sealed, .. } in series {
                 let mut exemplars = Vec::new();
                 for (position, number) in sealed {
@@ -89,7 +92,9 @@ impl MetricReader for Tsdb {
                         let mut added = Vec::new();
                         segment.exemplars(block, &mut added)?;
                         let mask = deletions.mask_of(segment, &labels);
-                        exemplars.extend(added.into_iter().filter(|e| !mask::covers(&mask, e.time_ms)));
+                        let from_ms = retention.hidden_before_of(Some(segment), &labels);
+                        let shows = |e: &Exemplar| e.time_ms >= from_ms && !mask::covers(&mask, e.time_ms);
+                        exemplars.extend(added.into_iter().filter(shows));
                     }
                 }
                 exemplars.retain(|e| query.range.contains(e.time_ms));
@@ -165,6 +170,7 @@ impl Tsdb {
     ) -> Result<(), ReadError> {
         let sets = sets(query);
         let deletions = Arc::clone(&self.deletions.read());
+        let retention = self.retention();
         let mut visit = |source: &IndexSource<'_>, segment: Option<&Segment>| {
             let mut numbers = RoaringBitmap::new();
             for matchers in &sets {
@@ -172,6 +178,7 @@ impl Tsdb {
             }
             if let Some(segment) = segment {
                 deletions.hide(segment, &mut numbers);
+                retention.hide(segment, &mut numbers);
             }
             if !numbers.is_empty() {
                 each(source, &numbers);
@@ -190,6 +197,7 @@ impl Tsdb {
     /// The series that satisfy the matchers, in order of their labels.
     fn find(&self, matchers: &[Matcher], range: TimeRange) -> Found {
         let deletions = Arc::clone(&self.deletions.read());
+        let retention = self.retention();
         let mut series = Vec::new();
         for shard in self.head.shards() {
             let index = shard.index();
@@ -207,9 +215,10 @@ impl Tsdb {
         for (segment, position) in segments.iter().zip(0u32..) {
             let mut numbers = IndexSource::Segment(segment.index()).select(matchers, range);
             deletions.hide(segment, &mut numbers);
+            retention.hide(segment, &mut numbers);
             add_sealed(&mut series, segment.index(), position, &numbers);
         }
-        Found { deletions, listed, segments, series }
+        Found { deletions, retention, listed, segments, series }
     }
 }
 
@@ -221,6 +230,8 @@ fn segments_in(list: &[Arc<Segment>], range: TimeRange) -> impl Iterator<Item = 
 struct Found {
     /// What there was to be left out of the segments.
     deletions: Arc<Deletions>,
+    /// What was kept.
+    retention: Retention,
     /// All segments there were.
     listed: Segments,
     /// Those that were looked into.
@@ -279,6 +290,8 @@ struct Selection {
     current: Arc<SegmentList>,
     /// Those there were when selecting.
     deletions: Arc<Deletions>,
+    /// That when selecting.
+    retention: Retention,
     /// Those there were when selecting.
     listed: Segments,
     /// What was selected; nothing is read beyond it.
@@ -298,7 +311,9 @@ impl Selection {
         let sealed = self.series[series].sealed.iter();
         let part = |&(position, number): &(u32, u32)| {
             let segment = &*self.segments[position as usize];
-            let mask = self.deletions.mask_of(segment, &self.series[series].labels);
+            let labels = &self.series[series].labels;
+            let mut mask = self.deletions.mask_of(segment, labels);
+            self.retention.extend_mask(segment, |name| labels.get(name).unwrap_or(""), &mut mask);
             Some(Part { segment, block: segment.index().block(number)?, mask })
         };
         sealed.filter_map(part).collect()
@@ -372,7 +387,13 @@ impl SeriesSet for Selection {
     }
 
     fn read(&self, series: usize, range: TimeRange, out: &mut SampleBuffer) -> Result<(), ReadError> {
-        let range = self.clamp(range);
+        let mut range = self.clamp(range);
+        // Of the head, and of what was sealed since.
+        let kept_from = self.retention.hidden_before_of(None, &self.series[series].labels);
+        range.start_ms = range.start_ms.max(kept_from);
+        if range.start_ms > range.end_ms {
+            return Ok(());
+        }
         let mut unsealed = Snapshot::default();
         let Selected { labels, head, .. } = &self.series[series];
         if let Some(reference) = *head {

@@ -18,7 +18,7 @@ use vedette_model::{Labels, MetricMetadata};
 use vedette_sys::{Clock, Flush, Fs};
 
 use crate::{
-    Config, Error,
+    Config, Error, RetentionRule,
     append::{Appender, Batches},
     delete::Cleaning,
     deletions::{Deletions, Loaded},
@@ -134,6 +134,7 @@ pub struct Tsdb {
     pub(crate) segments: Arc<SegmentList>,
     /// Read before the segments, so that of both the newer does not miss what the older has not.
     pub(crate) deletions: RwLock<Arc<Deletions>>,
+    pub(crate) retention_rules: Arc<[RetentionRule]>,
     pub(crate) metadata: RwLock<BTreeMap<String, MetricMetadata>>,
     pub(crate) maintenance: Mutex<Maintenance>,
     pub(crate) problems: Mutex<BTreeMap<String, String>>,
@@ -193,6 +194,7 @@ impl Tsdb {
             sealed_until_ms: AtomicI64::new(sealed_until_ms),
             head_first_ms: AtomicI64::new(first_ms),
             head_last_ms: AtomicI64::new(last_ms.max(sealed_last_ms)),
+            retention_rules: config.retention_rules.clone().into(),
             metadata: RwLock::new(metadata),
             batches: Batches::default(),
             refusals: Refusals::default(),

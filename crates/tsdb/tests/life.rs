@@ -7,9 +7,9 @@ mod support;
 
 use proptest::prelude::*;
 use support::{Machine, Model, START_MS, append, everything, expected, flat, read, series_labels};
-use vedette_model::{LabelQuery, MatchOp, Matcher, MetricReader, Select, TimeRange};
+use vedette_model::{LabelQuery, Labels, MatchOp, Matcher, MetricReader, Select, TimeRange};
 use vedette_sys::Fs;
-use vedette_tsdb::Tsdb;
+use vedette_tsdb::{RetentionRule, Tsdb};
 
 #[derive(Debug, Clone)]
 enum Op {
@@ -100,8 +100,14 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn equals_a_sorted_map(ops in proptest::collection::vec(any_op(), 1..200)) {
+    fn equals_a_sorted_map(ops in proptest::collection::vec(any_op(), 1..200), has_rules in any::<bool>()) {
         let mut machine = Machine::new(1);
+        machine.config.retention_ms = 30 * 24 * 3_600_000;
+        if has_rules {
+            machine.config.retention_ms = 60_000;
+            machine.config.retention_rules = rules();
+        }
+        let mut newest_ms = i64::MIN;
         let mut store = machine.open().unwrap().0;
         let mut model = Model::new();
         let mut snapshots = Vec::new();
@@ -109,6 +115,7 @@ proptest! {
             match op {
                 Op::Append { offset_ms, samples } => {
                     put(&store, &mut model, machine.now_ms() + offset_ms, &samples)?;
+                    newest_ms = newest_ms.max(machine.now_ms() + offset_ms);
                 }
                 Op::Tick(seconds) => machine.tick(seconds),
                 Op::Maintain => store.maintain(),
@@ -116,11 +123,13 @@ proptest! {
                 Op::Delete { matcher_sets, start, length } => {
                     store.delete_series(&matcher_sets, range(start, length)).unwrap();
                     delete(&mut model, &matcher_sets, range(start, length));
-                    check(&store, &model, &[], TimeRange::ALL)?;
+                    check(&store, &model, &[], TimeRange::ALL, &kept(&machine, newest_ms))?;
                 }
                 Op::Clean => {
                     store.clean_deleted().unwrap();
-                    check_series(&store, &model)?;
+                    if !has_rules {
+                        check_series(&store, &model)?;
+                    }
                     prop_assert_eq!(store.clean_deleted().unwrap(), 0);
                 }
                 Op::Snapshot { skip_head } => {
@@ -137,14 +146,16 @@ proptest! {
                     store = opened;
                 }
                 Op::Read { matchers, start, length } => {
-                    check(&store, &model, &matchers, range(start, length))?;
+                    check(&store, &model, &matchers, range(start, length), &kept(&machine, newest_ms))?;
                 }
             }
         }
-        check(&store, &model, &[], TimeRange::ALL)?;
+        check(&store, &model, &[], TimeRange::ALL, &kept(&machine, newest_ms))?;
         store.clean_deleted().unwrap();
-        check(&store, &model, &[], TimeRange::ALL)?;
-        check_series(&store, &model)?;
+        check(&store, &model, &[], TimeRange::ALL, &kept(&machine, newest_ms))?;
+        if !has_rules {
+            check_series(&store, &model)?;
+        }
         prop_assert_eq!(store.stats().problems, Vec::<String>::new());
         for (folder, skip_head, model) in snapshots {
             machine.config.folder = folder.into();
@@ -155,13 +166,15 @@ proptest! {
                 let found = flat(&read(&store, &everything()).unwrap());
                 prop_assert!(found.is_subset(&flat(&model)));
             } else {
-                check(&store, &model, &[], TimeRange::ALL)?;
+                check(&store, &model, &[], TimeRange::ALL, &kept(&machine, newest_ms))?;
             }
             // It is a store like any other.
             let found = read(&store, &everything()).unwrap();
             store.clean_deleted().unwrap();
             store.maintain();
-            prop_assert_eq!(read(&store, &everything()).unwrap(), found);
+            if !has_rules {
+                prop_assert_eq!(read(&store, &everything()).unwrap(), found);
+            }
         }
     }
 }
@@ -192,9 +205,79 @@ fn put(store: &Tsdb, model: &mut Model, time_ms: i64, samples: &[(usize, u8)]) -
     Ok(())
 }
 
-fn check(store: &Tsdb, model: &Model, matchers: &[Matcher], range: TimeRange) -> Result<(), TestCaseError> {
+/// How long series are kept in the tests that have rules: the first that fits counts.
+fn rules() -> Vec<RetentionRule> {
+    let rule = |matchers, seconds: i64| RetentionRule { matchers, retention_ms: seconds * 1000 };
+    vec![
+        rule(vec![Matcher::equal("n", "4")], 1000),
+        rule(vec![Matcher::equal("group", "a")], 20),
+        rule(
+            vec![Matcher::equal("__name__", "odd"), Matcher::new(MatchOp::NotEqual, "n", "5").unwrap()],
+            300,
+        ),
+    ]
+}
+
+/// What retention leaves.
+struct Kept {
+    rules: Vec<RetentionRule>,
+    retention_ms: i64,
+    newest_ms: i64,
+    now_ms: i64,
+}
+
+fn kept(machine: &Machine, newest_ms: i64) -> Kept {
+    let config = &machine.config;
+    let (rules, retention_ms) = (config.retention_rules.clone(), config.retention_ms);
+    Kept { rules, retention_ms, newest_ms, now_ms: machine.now_ms() }
+}
+
+impl Kept {
+    fn rule(&self, labels: &Labels) -> Option<&RetentionRule> {
+        let fits = |m: &Matcher| m.matches(labels.get(&m.name).unwrap_or(""));
+        self.rules.iter().find(|r| r.matchers.iter().all(fits))
+    }
+
+    /// Samples from here on must be there.
+    fn must_from_ms(&self, labels: &Labels) -> i64 {
+        let retention_ms = self.rule(labels).map_or(self.retention_ms, |r| r.retention_ms);
+        self.newest_ms.min(self.now_ms).saturating_sub(retention_ms)
+    }
+
+    /// Samples before this must not be there; the newest one that is left is `last_ms`.
+    fn never_before_ms(&self, labels: &Labels, last_ms: i64) -> i64 {
+        self.rule(labels).map_or(i64::MIN, |r| last_ms.min(self.now_ms).saturating_sub(r.retention_ms))
+    }
+}
+
+fn check(
+    store: &Tsdb,
+    model: &Model,
+    matchers: &[Matcher],
+    range: TimeRange,
+    kept: &Kept,
+) -> Result<(), TestCaseError> {
     let found = read(store, &Select { matchers: matchers.to_vec(), range, ..everything() }).unwrap();
-    prop_assert_eq!(found, expected(model, matchers, range));
+    let wanted = expected(model, matchers, range);
+    if kept.rules.is_empty() {
+        prop_assert_eq!(found, wanted);
+        return Ok(());
+    }
+    prop_assert!(flat(&found).is_subset(&flat(&wanted)));
+    let last_ms = model.values().filter_map(|s| s.keys().next_back()).max().copied().unwrap_or(i64::MIN);
+    for (labels, samples) in &wanted {
+        let found = found.get(labels);
+        for (time, bits) in samples {
+            let there = found.and_then(|f| f.get(time));
+            prop_assert!(there.is_none_or(|b| b == bits));
+            if *time >= kept.must_from_ms(labels) {
+                prop_assert!(there.is_some(), "{labels:?} at {time} is gone too early");
+            }
+            if *time < kept.never_before_ms(labels, last_ms) {
+                prop_assert!(there.is_none(), "{labels:?} at {time} is too old");
+            }
+        }
+    }
     Ok(())
 }
 
@@ -332,6 +415,68 @@ fn a_full_disk_refuses_a_deletion_and_changes_nothing() {
     machine.fs.set_capacity(None);
     store.delete_series(&[vec![all()]], TimeRange::ALL).unwrap();
     assert_eq!(read(&store, &everything()).unwrap(), Model::new());
+}
+
+#[test]
+fn each_series_is_kept_as_long_as_its_rule_says() {
+    let mut machine = Machine::new(20);
+    machine.config.retention_ms = 60_000;
+    machine.config.retention_rules = rules();
+    let store = machine.open().unwrap().0;
+    for second in 0..400i64 {
+        machine.tick(1);
+        let row: Vec<(usize, f64)> = (0..6).map(|n| (n, second as f64)).collect();
+        append(&store, machine.now_ms(), &row).unwrap();
+        store.maintain();
+    }
+    let now = machine.now_ms();
+    let found = read(&store, &everything()).unwrap();
+    let first = |n: usize| (now - found[&series_labels(n)].first_key_value().unwrap().0) / 1000;
+    // Series 4 is of group `a` too, but its own rule comes first. Series 3 and 5 are odd.
+    assert_eq!([first(4), first(1), first(3)], [399, 20, 300]);
+    // Those without a rule go with their segments, of which the longest are of 64 seconds.
+    for n in [0, 2, 5] {
+        assert!((60..=60 + 64).contains(&first(n)), "{n}: {}", first(n));
+    }
+    // In what is old there is nothing but series 3 and 4, later only 4.
+    let count = |start: i64, end: i64| {
+        let range = TimeRange { start_ms: now - end * 1000, end_ms: now - start * 1000 };
+        let query = LabelQuery { matcher_sets: Vec::new(), range, limit: 0 };
+        MetricReader::series(&store, &query).unwrap().len()
+    };
+    assert_eq!([count(0, 10), count(140, 290), count(370, 400)], [6, 2, 1]);
+    // On the disk too, but for the segments of which a part is old.
+    let stats = store.stats();
+    let until_ms = stats.sealed_until_ms.unwrap() - 1;
+    let shown = flat(&expected(&found, &[], TimeRange { start_ms: i64::MIN, end_ms: until_ms })).len() as u64;
+    assert!(stats.segment_samples < shown + 2 * 64, "{} on the disk, {shown} shown", stats.segment_samples);
+    assert_eq!(stats.problems, Vec::<String>::new());
+    // At rest nothing is written again.
+    let done = store.metrics().compactions.get();
+    (0..20).for_each(|_| store.maintain());
+    assert_eq!(store.metrics().compactions.get(), done);
+    assert!(done < 250, "{done} merges in 50 spans");
+}
+
+#[test]
+fn rules_hold_after_a_restart_and_go_with_the_configuration() {
+    let mut machine = Machine::new(21);
+    let store = machine.open().unwrap().0;
+    for second in 0..120i64 {
+        machine.tick(1);
+        append(&store, machine.now_ms(), &[(0, second as f64), (1, second as f64)]).unwrap();
+        store.maintain();
+    }
+    drop(store);
+    machine.config.retention_rules =
+        vec![RetentionRule { matchers: vec![Matcher::equal("group", "a")], retention_ms: 30_000 }];
+    let store = machine.open().unwrap().0;
+    let count = |store: &Tsdb, n| read(store, &everything()).unwrap()[&series_labels(n)].len();
+    assert_eq!([count(&store, 0), count(&store, 1)], [120, 31]);
+    drop(store);
+    machine.config.retention_rules.clear();
+    let store = machine.open().unwrap().0;
+    assert_eq!(count(&store, 1), 120, "nothing was written anew yet");
 }
 
 #[test]

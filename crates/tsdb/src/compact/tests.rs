@@ -68,7 +68,7 @@ proptest! {
             }
         }
         let deletions = Deletions::default();
-        let (mut merge, texts) = Merge::new(&group, &deletions);
+        let (mut merge, texts) = Merge::new(&group, LeftOut { deletions: &deletions, retention: Retention::all() });
         let mut writer = SegmentWriter::create(&fs, Path::new("s"), 99, Effort::Small).unwrap();
         writer.set_symbols(texts);
         while merge.next().unwrap() {
@@ -114,7 +114,7 @@ fn what_is_deleted_of_a_segment_is_not_merged() {
     };
     // Both have an exemplar at the time that is their number.
     let group = [segment(10), segment(11)];
-    let (mut merge, _) = Merge::new(&group, &deletions);
+    let (mut merge, _) = Merge::new(&group, LeftOut { deletions: &deletions, retention: Retention::all() });
     let mut series = 0;
     while merge.next().unwrap() {
         let deleted = merge.exemplars[0].labels.get("group") == Some("a");
