@@ -6,7 +6,9 @@ use std::sync::{
 };
 
 use vedette_eventdb::EventDb;
-use vedette_model::{Container, Finding, Host, MetricReader, status::StatusBoard, telemetry::Telemetry};
+use vedette_model::{
+    Container, Finding, Host, Matcher, MetricReader, TimeRange, status::StatusBoard, telemetry::Telemetry,
+};
 use vedette_promql::Engine;
 use vedette_sys::Clock;
 use vedette_wire::prometheus::RuleGroup;
@@ -19,6 +21,8 @@ pub struct App {
     pub series: Arc<dyn MetricReader>,
     /// Takes samples that others send.
     pub writer: Arc<dyn RemoteWriter>,
+    /// Deletes series and makes snapshots; `None` unless the operator allows it.
+    pub admin: Option<Arc<dyn SeriesAdmin>>,
     /// The evaluator of queries.
     pub engine: Arc<Engine>,
     /// The store of events.
@@ -83,12 +87,26 @@ pub enum RemoteWritten {
     Retry(String),
 }
 
+/// Works on what the store of series keeps. Called on blocking threads, one at a time; errors are
+/// texts for the client.
+pub trait SeriesAdmin: Send + Sync {
+    /// Deletes the samples in `range` of the series that satisfy all matchers of any one set.
+    fn delete(&self, matcher_sets: &[Vec<Matcher>], range: TimeRange) -> Result<(), String>;
+
+    /// Frees the space of what was deleted.
+    fn clean(&self) -> Result<(), String>;
+
+    /// Makes a snapshot of this name; with `skip_head` without what is not sealed yet.
+    fn snapshot(&self, name: &str, skip_head: bool) -> Result<(), String>;
+}
+
 /// The application and what the server keeps beside it.
 pub struct Shared {
     pub app: App,
     pub config: Config,
     pub gate: Gate,
     pub writes: WriteGate,
+    pub admin_turn: Arc<tokio::sync::Mutex<()>>,
     pub metrics: Arc<Metrics>,
     pub started_ns: i64,
     /// Set when the server stops, for what would never end by itself.
@@ -102,6 +120,7 @@ impl Shared {
         Self {
             gate: Gate::new(&config, metrics.clone()),
             writes: WriteGate::new(&config),
+            admin_turn: Arc::default(),
             started_ns: app.clock.unix_ns(),
             stopping: tokio::sync::watch::Sender::new(false),
             metrics,

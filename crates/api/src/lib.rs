@@ -24,7 +24,7 @@ pub mod routes;
 mod server;
 mod time;
 
-pub use app::{App, BuildInfo, Judgement, RemoteWriter, RemoteWritten};
+pub use app::{App, BuildInfo, Judgement, RemoteWriter, RemoteWritten, SeriesAdmin};
 pub use config::{Config, ConfigError};
 pub use latest::{Latest, LatestSample, LatestSamples, Source};
 pub use server::{Error, Server};

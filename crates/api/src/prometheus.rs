@@ -1,6 +1,7 @@
 //! Prometheus' HTTP API: what Grafana's data source and `promtool query` need, with the same
 //! texts, statuses and order of checks, and what its remote write sends to.
 
+pub mod admin;
 pub mod query;
 pub mod rules;
 pub mod series;

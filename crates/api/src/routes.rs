@@ -41,6 +41,8 @@ pub enum Right {
     Read,
     /// Adding to what is stored.
     Write,
+    /// Removing what is stored, and copying it.
+    Admin,
 }
 
 impl Right {
@@ -50,6 +52,7 @@ impl Right {
             Self::Open => "open",
             Self::Read => "read",
             Self::Write => "write",
+            Self::Admin => "admin",
         }
     }
 }
@@ -60,6 +63,7 @@ type Handler = fn(Call) -> Handled;
 
 const GET: &[Method] = &[Method::GET];
 const POST: &[Method] = &[Method::POST];
+const POST_PUT: &[Method] = &[Method::POST, Method::PUT];
 const GET_POST: &[Method] = &[Method::GET, Method::POST];
 
 macro_rules! routes {
@@ -85,6 +89,9 @@ routes! {
     POST "/api/v1/write" Write "Takes samples by Prometheus' remote write 1.0." prometheus::write::write;
     GET "/api/v1/status/buildinfo" Read "Tells which Prometheus API is spoken, and which Vedette speaks it." prometheus::status::build_info;
     GET "/api/v1/status/runtimeinfo" Read "Tells how the server runs." prometheus::status::runtime_info;
+    POST_PUT "/api/v1/admin/tsdb/delete_series" Admin "Deletes the samples of series that match selectors." prometheus::admin::delete_series;
+    POST_PUT "/api/v1/admin/tsdb/clean_tombstones" Admin "Frees the space of what was deleted." prometheus::admin::clean_tombstones;
+    POST_PUT "/api/v1/admin/tsdb/snapshot" Admin "Makes a snapshot of the metric store and tells its name." prometheus::admin::snapshot;
     GET "/api/vedette/v1/status" Read "Tells what every part of Vedette says of itself." own::status::status;
     GET "/api/vedette/v1/events" Read "Searches events, newest first." own::events::search;
     GET "/api/vedette/v1/events/live" Read "Streams events as they come, as server-sent events." own::live::live;
@@ -136,7 +143,7 @@ async fn route(
         return (Some(place), method_not_allowed(route));
     }
     let mut params = Params::default();
-    let body = if *method == Method::POST && is_form(&head.headers) {
+    let body = if (*method == Method::POST || *method == Method::PUT) && is_form(&head.headers) {
         if let Err(refusal) = read_form(shared, body, &mut params).await {
             return (Some(place), refusal);
         }

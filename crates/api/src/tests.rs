@@ -1,6 +1,7 @@
 //! The real server with real stores on a port of its own, asked over TCP. Expected bodies are
 //! those of Prometheus' documentation and follow from its rules for numbers and text.
 
+mod admin;
 mod http;
 mod own_api;
 mod pages;
@@ -34,7 +35,7 @@ use vedette_wire::prometheus::{Alert, AlertState, AlertingRule, Rule, RuleGroup,
 
 use crate::{
     App, BuildInfo, Config, Judgement, Latest, LatestSample, LatestSamples, RemoteWriter, RemoteWritten,
-    Server, Source,
+    SeriesAdmin, Server, Source,
 };
 
 /// The clock of all tests: 2023-11-14T22:13:20Z.
@@ -98,6 +99,7 @@ fn test_app() -> (App, tempfile::TempDir) {
     status.post("tsdb", Part::ok().fact("series", 3));
     status.post("sensor", Part::new(Health::Off, "no rights", "run as root"));
     let app = App {
+        admin: Some(Arc::new(Admin(series.clone(), folder.path().join("snapshots")))),
         writer: Arc::new(Door(Ingest::new(
             vedette_ingest::Config::default(),
             series.clone(),
@@ -254,6 +256,23 @@ impl Judgement for FixedJudgement {
             finding(Severity::Warning, FindingState::Firing),
             finding(Severity::Critical, FindingState::Firing),
         ]
+    }
+}
+
+/// The real store.
+struct Admin(Arc<Tsdb>, std::path::PathBuf);
+
+impl SeriesAdmin for Admin {
+    fn delete(&self, matcher_sets: &[Vec<Matcher>], range: TimeRange) -> Result<(), String> {
+        self.0.delete_series(matcher_sets, range).map(drop).map_err(|e| e.to_string())
+    }
+
+    fn clean(&self) -> Result<(), String> {
+        self.0.clean_deleted().map(drop).map_err(|e| e.to_string())
+    }
+
+    fn snapshot(&self, name: &str, skip_head: bool) -> Result<(), String> {
+        self.0.snapshot(&self.1.join(name), skip_head).map(drop).map_err(|e| e.to_string())
     }
 }
 

@@ -61,11 +61,19 @@ pub trait Fs: Send + Sync {
         Ok(Arc::new(self.read(path)?))
     }
 
-    /// Moves a file over another, at once, and syncs the folder.
+    /// Moves a file over another, at once, and syncs the folder. A folder may be moved too, to a
+    /// name that is free.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Gives a file another name beside the one that it has, of which it is the same file. Fails
+    /// where the file system cannot do that; folders are not synced.
+    fn link(&self, path: &Path, other: &Path) -> io::Result<()>;
 
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes a folder and all below it.
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()>;
 
     /// Makes a folder and those above it; those it makes survive a loss of power.
     fn create_dir_all(&self, path: &Path) -> io::Result<()>;
@@ -131,8 +139,16 @@ impl Fs for RealFs {
         to.parent().map_or(Ok(()), |folder| self.sync_dir(folder))
     }
 
+    fn link(&self, path: &Path, other: &Path) -> io::Result<()> {
+        std::fs::hard_link(path, other)
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         std::fs::remove_file(path)
+    }
+
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_dir_all(path)
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {

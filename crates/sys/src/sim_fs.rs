@@ -125,7 +125,7 @@ impl SimFs {
         Self(Arc::new(Mutex::new(Disk { random: Random::new(seed), ..disk.clone() })))
     }
 
-    /// How many changing operations (append, truncate, sync, create, rename, remove) there were.
+    /// How many changing operations (append, truncate, sync, create, link, rename, remove) there were.
     pub fn operations(&self) -> u64 {
         self.0.lock().operations
     }
@@ -364,7 +364,25 @@ impl Disk {
     }
 
     fn used(&self) -> u64 {
-        self.names.values().map(|n| self.files[*n].data.len() as u64).sum()
+        // A file with several names counts once.
+        let files: BTreeSet<usize> = self.names.values().copied().collect();
+        files.into_iter().map(|n| self.files[n].data.len() as u64).sum()
+    }
+
+    /// Names below move with the folder; whether they survive a loss of power stays as it was.
+    fn rename_folder(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        if self.names.contains_key(to) || self.folders.contains(to) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let moved = |path: &Path| path.strip_prefix(from).map(|below| to.join(below)).ok();
+        for names in [&mut self.names, &mut self.durable_names] {
+            *names = std::mem::take(names).into_iter().map(|(p, f)| (moved(&p).unwrap_or(p), f)).collect();
+        }
+        let folders = std::mem::take(&mut self.folders).into_iter();
+        // A path joined with nothing would end with a slash.
+        self.folders =
+            folders.map(|p| if p == from { to.to_owned() } else { moved(&p).unwrap_or(p) }).collect();
+        Ok(())
     }
 
     fn change(&mut self, change: Change) {
@@ -483,6 +501,9 @@ impl Fs for SimFs {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut disk = self.live()?;
+        if disk.folders.contains(from) {
+            return disk.whole(|disk| disk.rename_folder(from, to));
+        }
         let file = disk.file(from)?;
         disk.whole(|disk| {
             disk.change(Change::Rename { from: from.to_owned(), to: to.to_owned(), file });
@@ -490,6 +511,33 @@ impl Fs for SimFs {
         })?;
         drop(disk);
         to.parent().map_or(Ok(()), |folder| self.sync_dir(folder))
+    }
+
+    fn link(&self, path: &Path, other: &Path) -> io::Result<()> {
+        let mut disk = self.live()?;
+        let file = disk.file(path)?;
+        if !other.parent().is_some_and(|folder| disk.folders.contains(folder)) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        if disk.names.contains_key(other) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        disk.whole(|disk| {
+            disk.names.insert(other.to_owned(), file);
+            Ok(())
+        })
+    }
+
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        let mut disk = self.live()?;
+        if !disk.folders.contains(path) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        disk.whole(|disk| {
+            disk.names.retain(|name, _| !name.starts_with(path));
+            disk.folders.retain(|name| !name.starts_with(path));
+            Ok(())
+        })
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

@@ -13,8 +13,11 @@ use vedette_model::{Exemplar, ReadError, SampleBuffer, TimeRange};
 use crate::{
     Tsdb,
     chunk::Effort,
+    deletions::Deletions,
     maintain::{Maintenance, StepError},
+    mask,
     overlay::{self, Part},
+    retention::Retention,
     segment::{Block, Segment, SegmentWriter, Walk},
     store::segments_folder,
 };
@@ -51,7 +54,13 @@ impl Tsdb {
         Ok(())
     }
 
-    fn merge(&self, maintenance: &mut Maintenance, group: &[Arc<Segment>]) -> Result<(), StepError> {
+    /// Writes a segment of what these hold and nobody deleted, in their place; none where nothing
+    /// is left.
+    pub(crate) fn merge(
+        &self,
+        maintenance: &mut Maintenance,
+        group: &[Arc<Segment>],
+    ) -> Result<(), StepError> {
         let from_ms = group.iter().map(|s| s.footer.from_ms).min().unwrap_or(i64::MIN);
         let until_ms = group.iter().map(|s| s.footer.until_ms).max().unwrap_or(i64::MAX);
         let sources: Vec<u64> = group.iter().map(|s| s.id).collect();
@@ -62,7 +71,9 @@ impl Tsdb {
         let mut writer = SegmentWriter::create(&*self.fs, &folder, id, Effort::Small).map_err(write_error)?;
         writer.set_rank(group.iter().map(|s| s.footer.rank).min().unwrap_or(id));
         let merged = self.write_segment(writer, id, (from_ms, until_ms), sources.clone(), |writer| {
-            let (mut merge, texts) = Merge::new(group);
+            let deletions = Arc::clone(&self.deletions.read());
+            let left_out = LeftOut { deletions: &deletions, retention: self.retention() };
+            let (mut merge, texts) = Merge::new(group, left_out);
             writer.set_symbols(texts);
             writer.expect_series(group.iter().map(|s| s.footer.series).max().unwrap_or(0) as usize);
             let mut done = 0;
@@ -129,6 +140,7 @@ fn is_worth_merging(group: &[Arc<Segment>]) -> bool {
 /// Goes through several segments series by series. Labels are compared as symbols of a table that
 /// all share, so that no text is looked at after the tables were joined.
 struct Merge<'a> {
+    left_out: LeftOut<'a>,
     sources: Vec<Source<'a>>,
     parts: Vec<Part<'a>>,
     scratch: overlay::Scratch,
@@ -136,6 +148,12 @@ struct Merge<'a> {
     labels: Vec<(u32, u32)>,
     samples: SampleBuffer,
     exemplars: Vec<Exemplar>,
+}
+
+/// What is not merged.
+struct LeftOut<'a> {
+    deletions: &'a Deletions,
+    retention: Retention,
 }
 
 struct Source<'a> {
@@ -150,7 +168,7 @@ struct Source<'a> {
 
 impl<'a> Merge<'a> {
     /// Also gives the joined table of symbols.
-    fn new(segments: &'a [Arc<Segment>]) -> (Self, Vec<Box<str>>) {
+    fn new(segments: &'a [Arc<Segment>], left_out: LeftOut<'a>) -> (Self, Vec<Box<str>>) {
         let (texts, tables) = join_symbols(segments);
         let sources = segments.iter().zip(tables).map(|(segment, symbols)| {
             let walk = segment.index().walk(0);
@@ -159,6 +177,7 @@ impl<'a> Merge<'a> {
             source
         });
         let merge = Self {
+            left_out,
             sources: sources.collect(),
             parts: Vec::new(),
             scratch: overlay::Scratch::default(),
@@ -182,12 +201,19 @@ impl<'a> Merge<'a> {
             if let Some(block) = source.block
                 && source.labels == self.labels
             {
-                self.parts.push(Part { segment: source.segment, block });
+                let mask = source.mask(&self.left_out);
+                self.parts.push(Part { segment: source.segment, block, mask });
                 source.advance();
             }
         }
         for part in &self.parts {
+            let start = self.exemplars.len();
             part.segment.exemplars(part.block, &mut self.exemplars)?;
+            let mut deleted = self.exemplars[start..].iter().map(|e| mask::covers(&part.mask, e.time_ms));
+            if deleted.any(|deleted| deleted) {
+                let added = self.exemplars.split_off(start);
+                self.exemplars.extend(added.into_iter().filter(|e| !mask::covers(&part.mask, e.time_ms)));
+            }
         }
         self.exemplars.sort_by_key(|e| e.time_ms);
         self.exemplars.dedup();
@@ -197,6 +223,14 @@ impl<'a> Merge<'a> {
 }
 
 impl Source<'_> {
+    /// What is left out of the series that it stands at.
+    fn mask(&self, left_out: &LeftOut<'_>) -> Vec<TimeRange> {
+        let value = |name: &str| self.walk.pairs().find(|(n, _)| *n == name).map_or("", |(_, value)| value);
+        let mut mask = left_out.deletions.mask(self.segment, value);
+        left_out.retention.extend_mask(self.segment, value, &mut mask);
+        mask
+    }
+
     fn advance(&mut self) {
         self.block = self.walk.advance().map(|_| self.walk.block);
         let table = &self.symbols;

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 pub use vedette_sys::Flush;
 
-use crate::{Error, head::SHARDS_MAX};
+use crate::{Error, RetentionRule, head::SHARDS_MAX, retention::RULES_MAX};
 
 /// Settings of the store; [`Config::new`] gives working defaults.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +17,8 @@ pub struct Config {
     pub flush: Flush,
     /// Samples older than this are removed. Default 15 days.
     pub retention_ms: i64,
+    /// Series whose samples are removed earlier or later; the first rule that fits a series counts.
+    pub retention_rules: Vec<RetentionRule>,
     /// The store removes its oldest samples when it is larger than this; 0 means no limit.
     pub retention_bytes: u64,
     /// Samples in the head are sealed in stretches of this length. Default 10 minutes.
@@ -58,6 +60,7 @@ impl Config {
             folder: folder.into(),
             flush: Flush::Interval(Duration::from_secs(1)),
             retention_ms: 15 * 24 * 3_600_000,
+            retention_rules: Vec::new(),
             retention_bytes: 0,
             segment_span_ms: 600_000,
             compaction_spans_ms: vec![2 * 3_600_000, 24 * 3_600_000],
@@ -85,6 +88,23 @@ impl Config {
                 "retention of {} ms is shorter than the segment span of {} ms",
                 self.retention_ms, self.segment_span_ms
             ));
+        }
+        if self.retention_rules.len() > RULES_MAX {
+            return refuse(format!(
+                "{} retention rules; give at most {RULES_MAX}",
+                self.retention_rules.len()
+            ));
+        }
+        for RetentionRule { matchers, retention_ms } in &self.retention_rules {
+            if matchers.is_empty() {
+                return refuse("a retention rule names no series; give a selector".to_owned());
+            }
+            if *retention_ms < self.segment_span_ms {
+                return refuse(format!(
+                    "a retention rule of {retention_ms} ms is shorter than the segment span of {} ms",
+                    self.segment_span_ms
+                ));
+            }
         }
         let mut shorter = self.segment_span_ms;
         for &span in &self.compaction_spans_ms {
@@ -119,6 +139,23 @@ mod tests {
             (Config { retention_ms: 10, ..good.clone() }, "retention"),
             (Config { compaction_spans_ms: vec![700_000], ..good.clone() }, "compaction"),
             (Config { compaction_spans_ms: vec![1_200_000, 600_000], ..good.clone() }, "compaction"),
+            (
+                Config {
+                    retention_rules: vec![RetentionRule { matchers: Vec::new(), retention_ms: 1 << 40 }],
+                    ..good.clone()
+                },
+                "names no series",
+            ),
+            (
+                Config {
+                    retention_rules: vec![RetentionRule {
+                        matchers: vec![vedette_model::Matcher::equal("a", "b")],
+                        retention_ms: 1000,
+                    }],
+                    ..good.clone()
+                },
+                "retention rule of 1000 ms",
+            ),
             (Config { series_max: 0, ..good.clone() }, "series"),
             (Config { shards: 0, ..good.clone() }, "shards"),
             (Config { out_of_order_ms: -1, ..good.clone() }, "out of range"),

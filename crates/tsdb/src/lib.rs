@@ -3,7 +3,8 @@
 //! Samples are written to a write-ahead log ([`wal`]) and then to the head ([`head`]), where the
 //! series of the last minutes stand compressed in memory. Every ten minutes what is older is
 //! sealed into an immutable file ([`segment`]); files are merged into longer ones and removed
-//! when they are too old ([`maintain`]). Readers see head and segments as one ([`reader`]).
+//! when they are too old ([`maintain`]). What is deleted ([`delete`]) leaves the head at once and
+//! segments when these are written anew. Readers see head and segments as one ([`reader`]).
 //!
 //! Acknowledged means written with write(2). This crate knows no query language, no HTTP and no
 //! async; time and files come from `sys`, so all of it runs in simulation.
@@ -13,6 +14,8 @@ mod bytes;
 mod chunk;
 mod compact;
 mod config;
+mod delete;
+mod deletions;
 mod error;
 mod exemplars;
 #[cfg(fuzzing)]
@@ -21,21 +24,29 @@ mod head;
 mod histograms;
 mod limits;
 mod maintain;
+mod mask;
 mod metrics;
 mod overlay;
 mod postings;
 pub mod prometheus;
 mod reader;
 mod recover;
+mod repair;
+mod retention;
 mod seal;
 mod segment;
+mod snapshot;
 mod stats;
 mod store;
 mod wal;
 
 pub use config::{Config, Flush};
+pub use delete::Deleted;
 pub use error::Error;
 pub use limits::{RefusedMetric, SeriesLimit};
 pub use metrics::Metrics;
+pub use repair::{Lost, Outcome, Repaired, Verified, repair, verify_segments};
+pub use retention::RetentionRule;
+pub use snapshot::Snapshotted;
 pub use stats::Stats;
 pub use store::{Appended, ExemplarSample, HistogramSample, Recovery, RefRow, SeriesRef, Tsdb};

@@ -1,6 +1,6 @@
 //! What happens to samples after they were stored: the log is synced, the head sealed into
-//! segments ([`crate::seal`]), small segments merged into larger ones ([`crate::compact`]), old
-//! ones removed. Whatever fails is tried again and leaves things as they were.
+//! segments ([`crate::seal`]), small segments merged into larger ones ([`crate::compact`]), deleted
+//! ([`crate::delete`]) and old samples ([`crate::retention`]) removed. Whatever fails is tried again and leaves things as they were.
 
 use std::{
     io,
@@ -14,6 +14,8 @@ use vedette_sys::MonotonicTime;
 
 use crate::{
     Error, Tsdb,
+    delete::Cleaning,
+    retention::Looked,
     segment::{self, Segment},
 };
 
@@ -31,13 +33,22 @@ pub(crate) struct Maintenance {
     pub(crate) next_id: u64,
     /// Files of segments that are in use no more and could not be removed yet.
     unremoved: Vec<PathBuf>,
+    pub(crate) cleaning: Cleaning,
+    pub(crate) looked: Looked,
     retry_at: Option<MonotonicTime>,
     segments_swept: MonotonicTime,
 }
 
 impl Maintenance {
-    pub fn new(next_id: u64) -> Self {
-        Self { next_id, unremoved: Vec::new(), retry_at: None, segments_swept: MonotonicTime(0) }
+    pub fn new(next_id: u64, cleaning: Cleaning) -> Self {
+        Self {
+            next_id,
+            unremoved: Vec::new(),
+            cleaning,
+            looked: Looked::default(),
+            retry_at: None,
+            segments_swept: MonotonicTime(0),
+        }
     }
 
     /// Sees to it that nothing stays of a segment that could not be written. Whoever wrote it has
@@ -67,6 +78,8 @@ pub(crate) enum StepError {
         #[source]
         source: io::Error,
     },
+    #[error("cannot take deletions that are carried out off the list")]
+    Deletions(#[source] Box<Error>),
     #[error("cannot remove sealed parts of the write-ahead log")]
     Wal(#[source] vedette_sys::LogError),
 }
@@ -81,9 +94,11 @@ impl Tsdb {
         if maintenance.retry_at.is_some_and(|at| now < at && at.since(now) <= RETRY_AFTER) {
             return;
         }
+        self.note_damage();
         let steps = [
             ("seal", self.seal(&mut maintenance)),
             ("compact", self.compact(&mut maintenance)),
+            ("clean", self.clean(&mut maintenance)),
             ("retention", self.remove_old(&mut maintenance)),
             ("remove", self.remove_files(&mut maintenance, &[])),
         ];
@@ -127,7 +142,8 @@ impl Tsdb {
         }
     }
 
-    fn remove_old(&self, maintenance: &mut Maintenance) -> Result<(), StepError> {
+    /// Tells of segments that were found damaged since.
+    fn note_damage(&self) {
         let segments = Arc::clone(&self.segments.read());
         for damaged in segments.iter().filter(|s| s.damaged.load(Ordering::Relaxed)) {
             let what = format!("segment {}", damaged.id);
@@ -135,30 +151,6 @@ impl Tsdb {
                 self.metrics.segments_damaged.inc();
             }
         }
-        // A clock that runs ahead must not remove data: only later data make data old.
-        let newest =
-            self.head_last_ms.load(Ordering::Acquire).max(self.sealed_until_ms.load(Ordering::Acquire));
-        let oldest_ms = newest.min(self.clock.unix_ms()).saturating_sub(self.config.retention_ms);
-        let mut bytes = segments.iter().map(|s| s.bytes).sum::<u64>() + self.wal_bytes();
-        let limit = self.config.retention_bytes;
-        // Segments may overlap: what ends first goes first.
-        let mut by_end: Vec<&Arc<Segment>> = segments.iter().collect();
-        by_end.sort_by_key(|s| s.footer.until_ms);
-        let old: Vec<Arc<Segment>> = by_end
-            .into_iter()
-            .take_while(|s| {
-                let goes = s.footer.until_ms <= oldest_ms || (limit > 0 && bytes > limit);
-                bytes -= if goes { s.bytes } else { 0 };
-                goes
-            })
-            .cloned()
-            .collect();
-        if old.is_empty() {
-            return Ok(());
-        }
-        self.publish(|segments| segments.retain(|s| old.iter().all(|o| o.id != s.id)));
-        self.metrics.segments_removed.add(old.len() as u64);
-        self.remove_files(maintenance, &old)
     }
 
     pub(crate) fn publish(&self, change: impl FnOnce(&mut Vec<Arc<Segment>>)) {

@@ -30,6 +30,7 @@ pub struct Metrics {
     pub maintenance_failures: Counter,
     pub segments_removed: Counter,
     pub segments_damaged: Counter,
+    pub deletions: Counter,
     pub head_series: Gauge,
     pub head_bytes: Gauge,
     pub segments: Gauge,
@@ -117,6 +118,12 @@ impl MetricSource for Metrics {
             C,
             "Segments found damaged.",
             count(&self.segments_damaged),
+        );
+        one(
+            "vedette_tsdb_deletions_total",
+            C,
+            "Requests by which series were deleted.",
+            count(&self.deletions),
         );
         one("vedette_tsdb_head_series", G, "Series in the head.", self.head_series.get());
         one("vedette_tsdb_segments", G, "Segments.", self.segments.get());

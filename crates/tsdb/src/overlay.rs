@@ -6,13 +6,27 @@ use std::sync::Arc;
 
 use vedette_model::{ReadError, SampleBuffer, TimeRange};
 
-use crate::segment::{Block, Segment};
+use crate::{
+    mask,
+    segment::{Block, Segment},
+};
 
 /// The part of a series that stands in one segment.
-#[derive(Clone, Copy)]
 pub struct Part<'a> {
     pub segment: &'a Segment,
     pub block: Block,
+    /// What is left out of it, see [`crate::mask`].
+    pub mask: Vec<TimeRange>,
+}
+
+impl Part<'_> {
+    /// Appends its samples in `range`.
+    fn read(&self, range: TimeRange, out: &mut SampleBuffer) -> Result<(), ReadError> {
+        let start = out.len();
+        self.segment.read(self.block, range, out)?;
+        mask::cut_out(&self.mask, start, out);
+        Ok(())
+    }
 }
 
 /// Memory that is used again and again.
@@ -33,13 +47,13 @@ pub fn read(
     for cluster in clusters(parts) {
         let start = out.len();
         if let [only] = cluster {
-            only.segment.read(only.block, range, out)?;
+            only.read(range, out)?;
             continue;
         }
         cluster.sort_unstable_by_key(|p| p.segment.footer.rank);
         for part in cluster {
             scratch.part.clear();
-            part.segment.read(part.block, range, &mut scratch.part)?;
+            part.read(range, &mut scratch.part)?;
             merge(out, start, &scratch.part, &mut scratch.merged);
         }
     }

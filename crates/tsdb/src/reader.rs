@@ -19,23 +19,30 @@ use vedette_model::{
 };
 
 use crate::{
-    SeriesRef, Tsdb, exemplars,
+    SeriesRef, Tsdb,
+    deletions::Deletions,
+    exemplars,
     head::{Head, ShardIndex, Snapshot},
+    mask,
     overlay::{self, Part},
     postings,
+    retention::Retention,
     segment::{Index, Segment, Walk},
     store::{SegmentList, Segments},
 };
 
 impl MetricReader for Tsdb {
     fn select(&self, select: &Select) -> Result<Box<dyn SeriesSet>, ReadError> {
-        let Found { listed, segments, series } = self.find(&select.matchers, select.range);
+        let Found { deletions, retention, listed, segments, series } =
+            self.find(&select.matchers, select.range);
         if select.series_max > 0 && series.len() > select.series_max {
             return Err(ReadError::TooManySeries { max: select.series_max });
         }
         Ok(Box::new(Selection {
             head: Arc::clone(&self.head),
             current: Arc::clone(&self.segments),
+            deletions,
+            retention,
             listed,
             range: select.range,
             segments,
@@ -80,6 +87,8 @@ impl MetricReader for Tsdb {
     }
 
     fn exemplars(&self, query: &LabelQuery) -> Result<Vec<(Labels, Vec<Exemplar>)>, ReadError> {
+        let deletions = Arc::clone(&self.deletions.read());
+        let retention = self.retention();
         let mut all = BTreeMap::<Labels, Vec<Exemplar>>::new();
         for matchers in sets(query) {
             // The head first, so that what is sealed in between is found in a segment.
@@ -89,7 +98,10 @@ impl MetricReader for Tsdb {
                 for slot in postings::select(&index, matchers) {
                     index.exemplars(slot, query.range, &mut exemplars);
                     if !exemplars.is_empty() {
-                        all.entry(index.labels(slot)).or_default().append(&mut exemplars);
+                        let labels = index.labels(slot);
+                        let from_ms = retention.hidden_before_of(None, &labels);
+                        exemplars.retain(|e| e.time_ms >= from_ms);
+                        all.entry(labels).or_default().append(&mut exemplars);
                     }
                 }
             }
@@ -105,13 +117,18 @@ impl MetricReader for Tsdb {
                     segment.exemplars(walk.block, &mut exemplars)?;
                     exemplars.retain(|e| query.range.contains(e.time_ms));
                     if !exemplars.is_empty() {
-                        all.entry(walk.labels()).or_default().append(&mut exemplars);
+                        let labels = walk.labels();
+                        let mask = deletions.mask_of(segment, &labels);
+                        let from_ms = retention.hidden_before_of(Some(segment), &labels);
+                        exemplars.retain(|e| e.time_ms >= from_ms && !mask::covers(&mask, e.time_ms));
+                        all.entry(labels).or_default().append(&mut exemplars);
                     }
                 }
             }
         }
         // A series may satisfy more than one set, and an exemplar be in more than one place.
         all.values_mut().for_each(exemplars::sort);
+        all.retain(|_, exemplars| !exemplars.is_empty());
         Ok(limited(all, query.limit))
     }
 
@@ -173,27 +190,35 @@ impl Tsdb {
         each: &mut dyn FnMut(&IndexSource<'_>, &RoaringBitmap),
     ) -> Result<(), ReadError> {
         let sets = sets(query);
-        let mut visit = |source: &IndexSource<'_>| {
+        let deletions = Arc::clone(&self.deletions.read());
+        let retention = self.retention();
+        let mut visit = |source: &IndexSource<'_>, segment: Option<&Segment>| {
             let mut numbers = RoaringBitmap::new();
             for matchers in &sets {
                 numbers |= source.select(matchers, query.range);
+            }
+            if let Some(segment) = segment {
+                deletions.hide(segment, &mut numbers);
+                retention.hide(segment, &mut numbers);
             }
             if !numbers.is_empty() {
                 each(source, &numbers);
             }
         };
         for shard in self.head.shards() {
-            visit(&IndexSource::Head(&shard.index()));
+            visit(&IndexSource::Head(&shard.index()), None);
         }
         let listed = Arc::clone(&self.segments.read());
         for segment in segments_in(&listed, query.range) {
-            visit(&IndexSource::Segment(segment.index()));
+            visit(&IndexSource::Segment(segment.index()), Some(segment));
         }
         Ok(())
     }
 
     /// The series that satisfy the matchers, in order of their labels.
     fn find(&self, matchers: &[Matcher], range: TimeRange) -> Found {
+        let deletions = Arc::clone(&self.deletions.read());
+        let retention = self.retention();
         let mut series = Vec::new();
         for shard in self.head.shards() {
             let index = shard.index();
@@ -209,10 +234,12 @@ impl Tsdb {
         let listed = Arc::clone(&self.segments.read());
         let segments: Vec<Arc<Segment>> = segments_in(&listed, range).cloned().collect();
         for (segment, position) in segments.iter().zip(0u32..) {
-            let numbers = IndexSource::Segment(segment.index()).select(matchers, range);
+            let mut numbers = IndexSource::Segment(segment.index()).select(matchers, range);
+            deletions.hide(segment, &mut numbers);
+            retention.hide(segment, &mut numbers);
             add_sealed(&mut series, segment.index(), position, &numbers);
         }
-        Found { listed, segments, series }
+        Found { deletions, retention, listed, segments, series }
     }
 }
 
@@ -222,6 +249,10 @@ fn segments_in(list: &[Arc<Segment>], range: TimeRange) -> impl Iterator<Item = 
 
 /// What a selection found.
 struct Found {
+    /// What there was to be left out of the segments.
+    deletions: Arc<Deletions>,
+    /// What was kept.
+    retention: Retention,
     /// All segments there were.
     listed: Segments,
     /// Those that were looked into.
@@ -279,6 +310,10 @@ struct Selection {
     /// Those there are now.
     current: Arc<SegmentList>,
     /// Those there were when selecting.
+    deletions: Arc<Deletions>,
+    /// That when selecting.
+    retention: Retention,
+    /// Those there were when selecting.
     listed: Segments,
     /// What was selected; nothing is read beyond it.
     range: TimeRange,
@@ -297,7 +332,10 @@ impl Selection {
         let sealed = self.series[series].sealed.iter();
         let part = |&(position, number): &(u32, u32)| {
             let segment = &*self.segments[position as usize];
-            Some(Part { segment, block: segment.index().block(number)? })
+            let labels = &self.series[series].labels;
+            let mut mask = self.deletions.mask_of(segment, labels);
+            self.retention.extend_mask(segment, |name| labels.get(name).unwrap_or(""), &mut mask);
+            Some(Part { segment, block: segment.index().block(number)?, mask })
         };
         sealed.filter_map(part).collect()
     }
@@ -341,12 +379,16 @@ impl SeriesSet for Selection {
         let mut parts = self.parts(series);
         for cluster in overlay::clusters(&mut parts) {
             // Of samples that several segments have, only reading tells which count.
-            if let [only] = cluster
-                && only.segment.summaries(only.block, range, out).is_err()
-            {
+            let [only] = cluster else { continue };
+            let before = out.len();
+            if only.segment.summaries(only.block, range, out).is_err() {
                 // Without summaries the reader decodes, and is told of the damage.
                 out.truncate(start);
                 return;
+            }
+            if !only.mask.is_empty() {
+                let whole = out.split_off(before).into_iter();
+                out.extend(whole.filter(|summary| !mask::overlaps(&only.mask, summary.range)));
             }
         }
         if let Some(head) = self.series[series].head {
@@ -366,7 +408,13 @@ impl SeriesSet for Selection {
     }
 
     fn read(&self, series: usize, range: TimeRange, out: &mut SampleBuffer) -> Result<(), ReadError> {
-        let range = self.clamp(range);
+        let mut range = self.clamp(range);
+        // Of the head, and of what was sealed since.
+        let kept_from = self.retention.hidden_before_of(None, &self.series[series].labels);
+        range.start_ms = range.start_ms.max(kept_from);
+        if range.start_ms > range.end_ms {
+            return Ok(());
+        }
         let mut unsealed = Snapshot::default();
         let Selected { labels, head, .. } = &self.series[series];
         if let Some(reference) = *head {
@@ -376,7 +424,8 @@ impl SeriesSet for Selection {
         let mut parts = self.parts(series);
         for segment in &since {
             if let Some(block) = segment.index().find(labels).and_then(|n| segment.index().block(n)) {
-                parts.push(Part { segment, block });
+                // What was written since selecting holds nothing that was deleted before.
+                parts.push(Part { segment, block, mask: Vec::new() });
             }
         }
         let start = out.len();

@@ -15,7 +15,8 @@ use vedette_sys::Fs;
 
 use crate::{
     Config, Error, SeriesRef,
-    head::{Head, LateSample, LateValue, PairId, Rules},
+    deletions::{Deletions, ReplayMask},
+    head::{Head, LateSample, LateValue, PairId, Rules, Shard},
     store::io_error,
     wal::{Defined, Replay, Replayed, Told, Wal, WholeSample},
 };
@@ -40,6 +41,7 @@ pub(crate) fn recover(
     fs: &Arc<dyn Fs>,
     head: &Head,
     sealed_until_ms: i64,
+    deletions: &Deletions,
 ) -> Result<Recovered, Error> {
     let folders = log_folders(config, fs)?;
     let replay_one = |number: usize| {
@@ -53,6 +55,8 @@ pub(crate) fn recover(
             first_ms: i64::MAX,
             last_ms: i64::MIN,
             samples: 0,
+            deleted: ReplayMask::new(deletions, number as u32),
+            kept: Vec::new(),
         };
         let folder = config.folder.join("wal").join(number.to_string());
         let (wal, replayed) = Wal::open(Arc::clone(fs), &folder, config.flush, &mut replay)?;
@@ -121,15 +125,23 @@ struct HeadReplay<'a> {
     first_ms: i64,
     last_ms: i64,
     samples: u64,
+    deleted: ReplayMask<'a>,
+    /// Those samples of a row that were not deleted.
+    kept: Vec<Told>,
 }
 
-impl HeadReplay<'_> {
+impl<'a> HeadReplay<'a> {
     /// Notes a time of samples in the head.
     fn note(&mut self, time_ms: i64) {
         if time_ms >= self.sealed_until_ms {
             self.first_ms = self.first_ms.min(time_ms);
             self.last_ms = self.last_ms.max(time_ms);
         }
+    }
+
+    /// The shard of a series, if what it has at a time was not deleted.
+    fn shard(&self, series: SeriesRef, time_ms: i64) -> Option<&'a Shard> {
+        self.head.shard(series).filter(|_| !self.deleted.covers(series, time_ms))
     }
 
     fn rules(&self, time_ms: i64) -> Rules {
@@ -143,16 +155,30 @@ impl HeadReplay<'_> {
 }
 
 impl Replay for HeadReplay<'_> {
+    fn begin_segment(&mut self, number: u64) {
+        self.deleted.begin_segment(number);
+    }
+
     fn series(&mut self, defined: &Defined<'_>) -> Option<SeriesRef> {
         // Every series in the log was within the limit when it was written.
         let shard = self.head.shard_of(defined.hash);
         if self.pairs.len() <= shard.number() {
             self.pairs.resize_with(shard.number() + 1, Vec::new);
         }
-        Some(shard.find_or_create(defined, &mut self.pairs[shard.number()]))
+        let reference = shard.find_or_create(defined, &mut self.pairs[shard.number()]);
+        self.deleted.define(reference, defined);
+        Some(reference)
     }
 
     fn row(&mut self, time_ms: i64, samples: &[Told]) {
+        let mut kept = std::mem::take(&mut self.kept);
+        let samples = if self.deleted.is_empty() {
+            samples
+        } else {
+            kept.clear();
+            kept.extend(samples.iter().filter(|told| !self.deleted.covers(told.series, time_ms)));
+            &kept
+        };
         let rules = self.rules(time_ms);
         for of_shard in samples.chunk_by(|a, b| a.series.shard() == b.series.shard()) {
             let Some(shard) = self.head.shard(of_shard[0].series) else { continue };
@@ -160,25 +186,26 @@ impl Replay for HeadReplay<'_> {
             self.samples +=
                 of_shard.iter().filter(|told| samples.replay(time_ms, told, &rules)).count() as u64;
         }
+        self.kept = kept;
         self.note(time_ms);
     }
 
     fn late(&mut self, series: SeriesRef, time_ms: i64, bits: u64) {
-        let Some(shard) = self.head.shard(series) else { return };
+        let Some(shard) = self.shard(series, time_ms) else { return };
         let sample = LateSample { slot: series.slot(), time_ms, value: LateValue::float(bits, 0) };
         self.samples += u64::from(shard.samples.write().replay_late(sample));
         self.note(time_ms);
     }
 
     fn whole(&mut self, series: SeriesRef, sample: WholeSample) {
-        let Some(shard) = self.head.shard(series) else { return };
+        let Some(shard) = self.shard(series, sample.time_ms) else { return };
         let rules = self.rules(sample.time_ms);
         self.samples += u64::from(shard.samples.write().replay_whole(series.slot(), &sample, &rules));
         self.note(sample.time_ms);
     }
 
     fn exemplar(&mut self, series: SeriesRef, exemplar: Exemplar) {
-        let Some(shard) = self.head.shard(series) else { return };
+        let Some(shard) = self.shard(series, exemplar.time_ms) else { return };
         // One that is sealed already is sealed once more: that cannot be told of one that came late.
         shard.samples.write().exemplars.insert(series.slot(), exemplar);
     }

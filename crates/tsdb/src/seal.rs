@@ -44,6 +44,7 @@ impl Tsdb {
     /// Seals the spans that are over. A tenth of a span is left for samples that come late.
     pub(crate) fn seal(&self, maintenance: &mut Maintenance) -> Result<(), StepError> {
         let Some(cut) = self.cut() else { return Ok(()) };
+        maintenance.cleaning.sealed();
         let written = self.write_sealed(maintenance, &cut);
         for shard in self.head.shards() {
             let exemplars_sealed = matches!(written, Ok(Sealed { exemplars: true }));
@@ -81,7 +82,7 @@ impl Tsdb {
         })
     }
 
-    fn lock_appenders(&self) -> Vec<MutexGuard<'_, Appender>> {
+    pub(crate) fn lock_appenders(&self) -> Vec<MutexGuard<'_, Appender>> {
         self.appenders.iter().map(|appender| appender.lock()).collect()
     }
 

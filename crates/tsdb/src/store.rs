@@ -1,8 +1,8 @@
 //! The store as its owner sees it: open, append, stats. What happens to samples later is in
 //! [`crate::maintain`], how they are read in [`crate::reader`].
 //!
-//! Locks are taken in this order: maintenance, appenders by number, registry of a shard, its
-//! samples.
+//! Locks are taken in this order: maintenance, appenders by number, logs left over, registry of a
+//! shard, its samples.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -18,8 +18,10 @@ use vedette_model::{Exemplar, Labels, MetricMetadata, NativeHistogram};
 use vedette_sys::{Clock, Flush, Fs, LogError};
 
 use crate::{
-    Config, Error,
+    Config, Error, RetentionRule,
     append::{Appender, Batches},
+    delete::Cleaning,
+    deletions::{Deletions, Loaded},
     head::{Head, Shard},
     limits::Refusals,
     maintain::Maintenance,
@@ -164,6 +166,9 @@ pub struct Tsdb {
     pub(crate) head_last_ms: AtomicI64,
     /// In order of time.
     pub(crate) segments: Arc<SegmentList>,
+    /// Read before the segments, so that of both the newer does not miss what the older has not.
+    pub(crate) deletions: RwLock<Arc<Deletions>>,
+    pub(crate) retention_rules: Arc<[RetentionRule]>,
     pub(crate) metadata: RwLock<BTreeMap<String, MetricMetadata>>,
     pub(crate) maintenance: Mutex<Maintenance>,
     pub(crate) problems: Mutex<BTreeMap<String, String>>,
@@ -185,13 +190,15 @@ impl Tsdb {
         config.validate()?;
         let folder = segments_folder(&config);
         fs.create_dir_all(&folder).map_err(|source| io_error("make", &folder, source))?;
+        let Loaded { deletions, note } = Deletions::load(&*fs, &config.folder)?;
         let opened = open_segments(&*fs, &folder)?;
         let sealed_until_ms = opened.segments.iter().map(|s| s.footer.until_ms).max().unwrap_or(i64::MIN);
         let head = Arc::new(Head::new(config.shards));
         let Recovered { logs, left_logs, metadata, first_ms, last_ms, samples, wal, dropped_records } =
-            recover::recover(&config, &fs, &head, sealed_until_ms)?;
+            recover::recover(&config, &fs, &head, sealed_until_ms, &deletions)?;
         let sealed_last_ms = opened.segments.iter().map(|s| s.footer.range.end_ms).max().unwrap_or(i64::MIN);
         let mut notes = opened.notes;
+        notes.extend(note);
         notes.extend(wal.damage.clone());
         let series = head.len();
         let recovery = Recovery {
@@ -212,11 +219,16 @@ impl Tsdb {
             appenders: logs.into_iter().map(|wal| Mutex::new(Appender::new(wal, now))).collect(),
             left_logs: Mutex::new(left_logs),
             series_count: AtomicUsize::new(series),
-            maintenance: Mutex::new(Maintenance::new(opened.next_id)),
+            maintenance: Mutex::new(Maintenance::new(
+                opened.next_id.max(deletions.next_segment()),
+                Cleaning::new(now, &deletions),
+            )),
+            deletions: RwLock::new(Arc::new(deletions)),
             segments: Arc::new(RwLock::new(Arc::new(opened.segments))),
             sealed_until_ms: AtomicI64::new(sealed_until_ms),
             head_first_ms: AtomicI64::new(first_ms),
             head_last_ms: AtomicI64::new(last_ms.max(sealed_last_ms)),
+            retention_rules: config.retention_rules.clone().into(),
             metadata: RwLock::new(metadata),
             batches: Batches::default(),
             refusals: Refusals::default(),

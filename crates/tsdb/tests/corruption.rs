@@ -10,8 +10,9 @@ use support::{
     Machine, Model, append, append_histograms, everything, flat, histogram, more, read, read_more,
     series_labels,
 };
-use vedette_model::{ReadError, Select, TimeRange};
+use vedette_model::{MetricReader, ReadError, Select, TimeRange};
 use vedette_sys::{Fs, Random};
+use vedette_tsdb::{Outcome, Repaired, repair, verify_segments};
 
 const ROUNDS: u64 = 200;
 
@@ -185,4 +186,219 @@ fn a_later_format_is_refused_by_name_and_left_alone() {
     let error = machine.open().map(drop).unwrap_err();
     assert!(error.to_string().contains("format version 3"), "{error}");
     assert!(machine.fs.exists(&first));
+}
+
+/// A store of segments that are many pages long.
+fn large(seed: u64) -> (Machine, Model) {
+    let machine = Machine::new(seed);
+    let store = machine.open().unwrap().0;
+    let mut model = Model::new();
+    for second in 0..45i64 {
+        machine.tick(1);
+        // Values that take all of their eight bytes.
+        let row: Vec<(usize, f64)> =
+            (0..160).map(|n| (n, ((second * 160 + n as i64) as f64).sin())).collect();
+        append(&store, machine.now_ms(), &row).unwrap();
+        for (n, v) in row {
+            model.entry(series_labels(n)).or_default().insert(machine.now_ms(), v.to_bits());
+        }
+        store.maintain();
+    }
+    for segment in files(&machine, "data/segments") {
+        assert!(machine.fs.read(&segment).unwrap().len() > 5 * 4096);
+    }
+    (machine, model)
+}
+
+fn repair_all(machine: &Machine, discard: bool) -> (u64, Vec<Repaired>) {
+    let mut all = Vec::new();
+    let sound = repair(&machine.fs, Path::new("data"), discard, &mut |r| all.push(r)).unwrap();
+    (sound, all)
+}
+
+fn problems(machine: &Machine) -> Vec<String> {
+    let mut all = Vec::new();
+    verify_segments(&machine.fs, Path::new("data"), &mut |v| all.extend(v.problems)).unwrap();
+    all
+}
+
+/// A copy of a machine's files.
+fn copy_of(original: &Machine, seed: u64) -> Machine {
+    let fs = vedette_sys::SimFs::new(seed);
+    for folder in ["data/segments", "data/wal/0", "data/wal/1"] {
+        fs.create_dir_all(Path::new(folder)).unwrap();
+        for path in files(original, folder) {
+            fs.put(&path, original.fs.read(&path).unwrap());
+        }
+    }
+    Machine { seed, fs, clock: original.clock.clone(), config: original.config.clone() }
+}
+
+#[test]
+fn what_is_sound_verifies_and_needs_no_repair() {
+    let (machine, model) = large(10);
+    assert_eq!(problems(&machine), Vec::<String>::new());
+    let segments = files(&machine, "data/segments");
+    assert_eq!(repair_all(&machine, true), (segments.len() as u64, Vec::new()));
+    assert_eq!(files(&machine, "data/segments"), segments);
+    assert_eq!(read(&machine.open().unwrap().0, &everything()).unwrap(), model);
+}
+
+#[test]
+fn a_flipped_bit_costs_nothing_wherever_it_is() {
+    let (original, model) = large(11);
+    let segments = files(&original, "data/segments");
+    let length = original.fs.read(&segments[0]).unwrap().len();
+    let ends = (0..32).step_by(3).chain((length - 110..length).step_by(4));
+    let spread = (0..12).map(|i| 40 + i * (length - 200) / 12);
+    for (at, seed) in ends.chain(spread).zip(0..) {
+        let machine = copy_of(&original, seed);
+        machine.fs.flip_bit(&segments[0], at, (seed % 8) as u8).unwrap();
+        assert!(!problems(&machine).is_empty(), "byte {at} is checked by nobody");
+        if seed % 3 == 0 {
+            // Opening sets some aside.
+            drop(machine.open().unwrap());
+        }
+        let (_, all) = repair_all(&machine, seed % 2 == 0);
+        assert_eq!(all.len(), 1, "byte {at}");
+        assert!(
+            matches!(&all[0].outcome, Outcome::Saved { new: Some(_), flipped: 1, .. }),
+            "byte {at}: {:?}",
+            all[0].outcome
+        );
+        assert_eq!((&all[0].lost, all[0].lost_more), (&Vec::new(), 0), "byte {at}");
+        assert_eq!(all[0].kept.as_ref().is_some_and(|k| machine.fs.exists(k)), seed % 2 == 1);
+        assert_eq!(problems(&machine), Vec::<String>::new());
+        let (store, recovery) = machine.open().unwrap();
+        assert_eq!(recovery.notes, Vec::<String>::new());
+        assert!(read(&store, &everything()).unwrap() == model, "byte {at}");
+        assert_eq!(repair_all(&machine, false).1, []);
+    }
+}
+
+#[test]
+fn what_is_not_hit_is_saved_and_the_rest_is_told() {
+    let (original, model) = large(12);
+    let segments = files(&original, "data/segments");
+    let mut saved_in_part = 0;
+    for seed in 0..24u64 {
+        let mut random = Random::new(seed);
+        let machine = copy_of(&original, seed);
+        let victim = &segments[random.below(segments.len() as u64) as usize];
+        let mut bytes = machine.fs.read(victim).unwrap();
+        // Within the data: a page loses more than any checksum can tell.
+        let at = random.below(bytes.len() as u64 * 7 / 10) as usize;
+        let end = bytes.len().min(at + 1 + random.below(6000) as usize);
+        bytes[at..end].iter_mut().for_each(|b| *b = b.wrapping_mul(17).wrapping_add(91));
+        machine.fs.put(victim, bytes);
+        let told = problems(&machine);
+        let (_, all) = repair_all(&machine, false);
+        assert_eq!((told.is_empty(), all.len()), (false, 1), "seed {seed}");
+        let (store, recovery) = machine.open().unwrap();
+        assert_eq!(recovery.notes, Vec::<String>::new());
+        assert_eq!(problems(&machine), Vec::<String>::new());
+        let found = read(&store, &everything()).unwrap();
+        let missing: Vec<_> = flat(&model).difference(&flat(&found)).cloned().collect();
+        assert!(flat(&found).is_subset(&flat(&model)), "seed {seed}: samples that were never stored");
+        if let Outcome::Saved { samples, .. } = all[0].outcome {
+            saved_in_part += u64::from(samples > 0 && !missing.is_empty());
+        }
+        // Whatever is missing was told.
+        for (labels, time, _) in &missing {
+            let is_told = all[0].lost.iter().any(|lost| {
+                lost.labels.as_ref().is_none_or(|l| l == labels)
+                    && lost.range.is_none_or(|r| r.contains(*time))
+            });
+            assert!(is_told, "seed {seed}: {labels:?} at {time} is missing, and nobody said so");
+        }
+        // What lies on other pages is there: two pages at most, and what shares them, were hit.
+        if all[0].lost.iter().all(|lost| lost.labels.is_some()) {
+            let series: std::collections::BTreeSet<_> = missing.iter().map(|(l, ..)| l).collect();
+            assert!(series.len() < 100, "seed {seed}: {} series", series.len());
+        }
+        assert!(machine.fs.exists(all[0].kept.as_ref().unwrap()));
+    }
+    assert!(saved_in_part > 15, "{saved_in_part}");
+}
+
+#[test]
+fn a_segment_cut_short_is_kept_and_told_of() {
+    let (machine, model) = large(13);
+    let victim = files(&machine, "data/segments")[0].clone();
+    let mut bytes = machine.fs.read(&victim).unwrap();
+    bytes.truncate(bytes.len() / 2);
+    machine.fs.put(&victim, bytes.clone());
+    drop(machine.open().unwrap());
+    let (sound, all) = repair_all(&machine, false);
+    assert_eq!(sound as usize + 1, files(&machine, "data/segments").len());
+    assert!(matches!(all[0].outcome, Outcome::Hopeless(reason) if reason.contains("damaged or missing")));
+    assert_eq!(all[0].lost, [vedette_tsdb::Lost { labels: None, range: None, samples: None }]);
+    assert_eq!(machine.fs.read(all[0].kept.as_ref().unwrap()).unwrap(), bytes);
+    let found = read(&machine.open().unwrap().0, &everything()).unwrap();
+    assert!(flat(&found).is_subset(&flat(&model)) && !found.is_empty());
+    assert_eq!(repair_all(&machine, true).1[0].kept, None);
+    assert_eq!(repair_all(&machine, true).1, []);
+}
+
+#[test]
+fn a_crash_while_repairing_loses_nothing() {
+    let (original, model) = large(14);
+    let victim = files(&original, "data/segments")[0].clone();
+    let segments = files(&original, "data/segments").len();
+    for seed in 0..14 {
+        let machine = copy_of(&original, seed);
+        machine.fs.flip_bit(&victim, 5000, 1).unwrap();
+        machine.fs.crash_at(machine.fs.operations() + 1 + seed / 2);
+        let repaired = repair(&machine.fs, Path::new("data"), seed % 2 == 0, &mut |_| {});
+        assert!(machine.fs.crashed() || repaired.is_ok());
+        machine.fs.power_loss();
+        let opened = seed % 3 == 0;
+        if opened {
+            drop(machine.open().unwrap());
+        }
+        repair_all(&machine, false);
+        let (store, _) = machine.open().unwrap();
+        assert!(read(&store, &everything()).unwrap() == model, "seed {seed}");
+        assert_eq!(store.stats().segments, segments as u64, "seed {seed}");
+        assert_eq!(problems(&machine), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn repair_does_not_bring_back_what_was_deleted() {
+    let (machine, mut model) = large(15);
+    let (store, _) = machine.open().unwrap();
+    let matchers = vec![vedette_model::Matcher::equal("group", "a")];
+    store.delete_series(std::slice::from_ref(&matchers), TimeRange::ALL).unwrap();
+    drop(store);
+    model.retain(|labels, _| labels.get("group") != Some("a"));
+    let victim = files(&machine, "data/segments")[0].clone();
+    let length = machine.fs.read(&victim).unwrap().len();
+    machine.fs.flip_bit(&victim, length - 100, 3).unwrap();
+    let (store, recovery) = machine.open().unwrap();
+    assert_eq!(recovery.notes.len(), 1);
+    // What waits set aside keeps the deletion on the list.
+    store.clean_deleted().unwrap();
+    assert!(machine.fs.exists(Path::new("data/deletions")));
+    drop(store);
+    repair_all(&machine, true);
+    let (store, recovery) = machine.open().unwrap();
+    assert_eq!(recovery.notes, Vec::<String>::new());
+    assert!(read(&store, &everything()).unwrap() == model);
+}
+
+#[test]
+fn the_time_that_others_count_from_is_checked() {
+    let (machine, model) = large(16);
+    let first = files(&machine, "data/segments")[0].clone();
+    machine.fs.flip_bit(&first, 17, 3).unwrap();
+    let (store, _) = machine.open().unwrap();
+    let set = store.select(&everything()).unwrap();
+    for series in 0..set.len() {
+        let mut out = vedette_model::SampleBuffer::default();
+        if set.read(series, TimeRange::ALL, &mut out).is_ok() {
+            let all = &model[&set.labels(series)];
+            assert!(out.times_ms.iter().all(|t| all.contains_key(t)), "samples of another time");
+        }
+    }
 }

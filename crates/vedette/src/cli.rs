@@ -36,7 +36,7 @@ pub enum Command {
         #[command(subcommand)]
         what: Rules,
     },
-    /// Work with the metric store of a data folder on which no Vedette runs
+    /// Work with the metric store of a data folder
     Tsdb {
         /// What to do with it
         #[command(subcommand)]
@@ -237,6 +237,31 @@ pub enum TsdbCommand {
         /// Where the store is
         #[command(flatten)]
         store: Store,
+    },
+    /// Save what still reads of damaged segments, and say what does not
+    #[command(after_help = "Bits that flipped are set right. Damaged files are kept under another name.\n\n\
+                      Exit status: 0 all was saved, 1 something is lost, 2 the store could not be repaired.")]
+    Repair {
+        /// Where the store is
+        #[command(flatten)]
+        store: Store,
+        /// Remove damaged files once what can be saved is
+        #[arg(long)]
+        discard: bool,
+    },
+    /// Let a running Vedette make a snapshot of its metric store
+    #[command(
+        after_help = "The snapshot is a data folder of its own, below `snapshots` in that of the server. The server must \
+                      have metrics.admin_api: true in its configuration.\n\nExample, a backup:\n  \
+                      vedette tsdb snapshot\n  tar -cf backup.tar -C /var/lib/vedette/snapshots ."
+    )]
+    Snapshot {
+        /// Where the running Vedette is
+        #[command(flatten)]
+        server: Server,
+        /// Leave out what is not sealed yet: the last ten minutes or so
+        #[arg(long)]
+        skip_head: bool,
     },
 }
 

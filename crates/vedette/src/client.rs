@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::{
-    cli::{Events, Output, Query},
+    cli::{Events, Output, Query, Server},
     config::parse_duration,
     print,
 };
@@ -78,6 +78,27 @@ pub async fn events(args: &Events, now_ms: i64) -> Result<()> {
         eprintln!("nothing found; widen --since, or look at http://…/status for what is switched off");
     } else if !answer["next"].is_null() {
         eprintln!("there are more; raise --limit or narrow the search");
+    }
+    Ok(())
+}
+
+/// `vedette tsdb snapshot`
+pub async fn snapshot(server: &Server, skip_head: bool) -> Result<()> {
+    let client = client(&server.url)?.timeout(ANSWER_TIMEOUT).build()?;
+    let request = client.post(url(&server.url, "/api/v1/admin/tsdb/snapshot"));
+    let answer = ask(request.form(&[("skip_head", skip_head.to_string())]), &server.url).await;
+    let answer = answer.map_err(|error| match error.to_string().as_str() {
+        "admin APIs disabled" => {
+            anyhow::anyhow!(
+                "{} makes no snapshots; set metrics.admin_api to true in its configuration",
+                server.url
+            )
+        }
+        _ => error,
+    })?;
+    match answer["data"]["name"].as_str() {
+        Some(name) => println!("snapshots/{} below the data folder", name.escape_default()),
+        None => bail!("unexpected answer: {answer}"),
     }
     Ok(())
 }

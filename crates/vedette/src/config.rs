@@ -24,7 +24,7 @@ pub struct File {
     /// How facts are gathered.
     pub collect: Collect,
     /// How metrics are kept.
-    pub metrics: Keep,
+    pub metrics: KeepMetrics,
     /// How events are kept.
     pub events: Keep,
     /// Recording and alerting rules.
@@ -50,13 +50,40 @@ pub struct Collect {
     pub sensor: Option<String>,
 }
 
+/// How long and how many metrics are kept, when they are safe from a power failure, and who may
+/// remove them.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeepMetrics {
+    /// Age after which samples are removed. Default `15d`.
+    pub retention: Option<String>,
+    /// Size above which the oldest samples are removed. Default `10GiB`.
+    pub retention_size: Option<String>,
+    /// What a power failure may cost at most; `always` syncs before anything is acknowledged. Default `1s`.
+    pub flush_interval: Option<String>,
+    /// Whether series can be deleted and snapshots made over HTTP, as with Prometheus'
+    /// `--web.enable-admin-api`. Default false.
+    pub admin_api: bool,
+}
+
+impl KeepMetrics {
+    /// What every store is told.
+    fn keep(&self) -> Keep {
+        Keep {
+            retention: self.retention.clone(),
+            retention_size: self.retention_size.clone(),
+            flush_interval: self.flush_interval.clone(),
+        }
+    }
+}
+
 /// How long and how much is kept, and when it is safe from a power failure.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Keep {
-    /// Age after which data is removed. Default: metrics `15d`, events `7d`.
+    /// Age after which data is removed. Default `7d`.
     pub retention: Option<String>,
-    /// Size above which the oldest data is removed. Default: metrics `10GiB`, events `2GiB`.
+    /// Size above which the oldest data is removed. Default `2GiB`.
     pub retention_size: Option<String>,
     /// What a power failure may cost at most; `always` syncs before anything is acknowledged. Default `1s`.
     pub flush_interval: Option<String>,
@@ -233,6 +260,8 @@ pub struct Settings {
     pub sensor: bool,
     /// Metrics.
     pub metrics: KeepSettings,
+    /// Whether series can be deleted and snapshots made over HTTP.
+    pub admin_api: bool,
     /// Events.
     pub events: KeepSettings,
     /// Own rules.
@@ -320,7 +349,8 @@ fn resolve(name: &str, folder: &Path, file: File, overrides: Overrides) -> Resul
         runtime_sockets: file.collect.runtime_sockets,
         figures: auto_or_off(&at("collect.figures"), file.collect.figures.as_deref())?,
         sensor: auto_or_off(&at("collect.sensor"), file.collect.sensor.as_deref())?,
-        metrics: keep(&at("metrics"), &file.metrics, "15d", "10GiB")?,
+        metrics: keep(&at("metrics"), &file.metrics.keep(), "15d", "10GiB")?,
+        admin_api: file.metrics.admin_api,
         events: keep(&at("events"), &file.events, "7d", "2GiB")?,
         builtin_rules: file.rules.builtin,
         rule_files: file.rules.files.iter().map(below).collect(),

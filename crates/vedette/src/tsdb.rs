@@ -1,8 +1,10 @@
-//! `vedette tsdb`: works on the metric store of a data folder that no Vedette runs on.
+//! `vedette tsdb`: works on the metric store of a data folder that no Vedette runs on. Only a
+//! snapshot is asked of one that runs.
 
 mod analyze;
 mod dump;
 mod progress;
+mod repair;
 mod text;
 mod verify;
 
@@ -19,7 +21,7 @@ use vedette_tsdb::{Tsdb, prometheus};
 use crate::{
     CLEAN,
     cli::{Part, Store, TsdbCommand},
-    client::parse_time_ms,
+    client::{self, parse_time_ms},
     config::{default_data_dir, parse_duration},
     print,
 };
@@ -41,6 +43,8 @@ pub fn run(command: TsdbCommand) -> Result<u8> {
             analyze::print(&store, limit, output)?;
         }
         TsdbCommand::Verify { store } => return verify::run(&folder(&store)),
+        TsdbCommand::Repair { store, discard } => return repair::run(&folder(&store), discard),
+        TsdbCommand::Snapshot { server, skip_head } => crate::wait(client::snapshot(&server, skip_head))?,
     }
     Ok(CLEAN)
 }

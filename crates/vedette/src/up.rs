@@ -2,6 +2,7 @@
 //! knows what the program is made of.
 
 use std::{
+    path::PathBuf,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
@@ -9,14 +10,16 @@ use std::{
 use anyhow::{Context, Result};
 use tokio::sync::watch;
 use vedette_alerting::Alerting;
-use vedette_api::{App, BuildInfo, LatestSample, LatestSamples, RemoteWriter, RemoteWritten, Server, Source};
+use vedette_api::{
+    App, BuildInfo, LatestSample, LatestSamples, RemoteWriter, RemoteWritten, SeriesAdmin, Server, Source,
+};
 use vedette_collector::{Collector, Latest, Surroundings};
 use vedette_detection::Detector;
 use vedette_eventdb::EventDb;
 use vedette_host::Identity;
 use vedette_ingest::{Ingest, WriteError};
 use vedette_model::{
-    Event, Finding, Host, Labels, Origin, Severity,
+    Event, Finding, Host, Labels, Matcher, Origin, Severity, TimeRange,
     status::{Health, Part, StatusBoard},
     telemetry::Telemetry,
 };
@@ -322,6 +325,10 @@ fn bind_server(
     let app = App {
         series: stores.series.clone(),
         writer: Arc::new(RemoteDoor(stores.ingest.clone())),
+        admin: settings.admin_api.then(|| {
+            let folder = settings.data_dir.join("snapshots");
+            Arc::new(StoreAdmin { series: stores.series.clone(), fs: house.fs.clone(), folder }) as _
+        }),
         engine: Arc::new(Engine::default()),
         events: stores.events.clone(),
         judgement: Arc::new(RulerJudgement(ruler.handle())),
@@ -351,6 +358,51 @@ impl RemoteWriter for RemoteDoor {
             Err(WriteError::Retry(text)) => RemoteWritten::Retry(text),
         }
     }
+}
+
+/// The metric store, as an administrator works on it.
+struct StoreAdmin {
+    series: Arc<Tsdb>,
+    fs: Arc<dyn Fs>,
+    /// Where snapshots are made: each is a data folder of its own.
+    folder: PathBuf,
+}
+
+impl SeriesAdmin for StoreAdmin {
+    fn delete(&self, matcher_sets: &[Vec<Matcher>], range: TimeRange) -> Result<(), String> {
+        let deleted = self.series.delete_series(matcher_sets, range).map_err(|e| with_causes(&e))?;
+        let selectors: Vec<String> = matcher_sets.iter().flatten().map(ToString::to_string).collect();
+        tracing::info!(
+            selectors = selectors.join(","),
+            start_ms = range.start_ms,
+            end_ms = range.end_ms,
+            segments = deleted.segments,
+            "series were deleted"
+        );
+        Ok(())
+    }
+
+    fn clean(&self) -> Result<(), String> {
+        self.series.clean_deleted().map(drop).map_err(|e| with_causes(&e))
+    }
+
+    fn snapshot(&self, name: &str, skip_head: bool) -> Result<(), String> {
+        let data = self.folder.join(name);
+        let made = self.series.snapshot(&data.join("metrics"), skip_head);
+        if made.is_err() {
+            // A folder without a store in it would look like a snapshot.
+            let _ = self.fs.remove_dir_all(&data);
+        }
+        let made = made.map_err(|e| with_causes(&e))?;
+        tracing::info!(name, segments = made.segments, bytes = made.bytes, "a snapshot was made");
+        Ok(())
+    }
+}
+
+/// An error with its causes in one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |e| e.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// The collector's newest figures, for `/metrics/node` and `/metrics/cadvisor`.

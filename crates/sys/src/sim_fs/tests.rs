@@ -39,12 +39,28 @@ fn behaves_like_the_real_file_system() {
         assert_eq!(fs.read(&root.join("b")).unwrap(), b"hello!");
         assert_eq!(fs.open_read(&root.join("b")).unwrap().len().unwrap(), 6);
         assert!(fs.exists(&root.join("b")) && !fs.exists(&root.join("a")));
+        fs.link(&root.join("b"), &root.join("c")).unwrap();
+        let taken = fs.link(&root.join("b"), &root.join("c")).unwrap_err();
+        assert_eq!(taken.kind(), io::ErrorKind::AlreadyExists);
         fs.remove(&root.join("b")).unwrap();
+        assert_eq!(fs.read(&root.join("c")).unwrap(), b"hello!");
+        fs.create_dir_all(&root.join("tmp/below")).unwrap();
+        fs.link(&root.join("c"), &root.join("tmp/below/c")).unwrap();
+        fs.sync_dir(&root.join("tmp/below")).unwrap();
+        fs.rename(&root.join("tmp"), &root.join("final")).unwrap();
+        assert_eq!(fs.list(&root).unwrap(), [root.join("c"), root.join("final")]);
+        assert_eq!(fs.list(&root.join("final")).unwrap(), [root.join("final/below")]);
+        assert_eq!(fs.read(&root.join("final/below/c")).unwrap(), b"hello!");
+        assert!(!fs.exists(&root.join("tmp")));
+        fs.remove_dir_all(&root.join("final")).unwrap();
+        assert_eq!(fs.list(&root).unwrap(), [root.join("c")]);
         for missing in [
             fs.remove(&root.join("b")),
             fs.read(&root.join("b")).map(drop),
             fs.open_read(&root.join("b")).map(drop),
             fs.rename(&root.join("b"), &root.join("a")),
+            fs.link(&root.join("b"), &root.join("a")),
+            fs.remove_dir_all(&root.join("final")),
             fs.list(&root.join("none")).map(drop),
         ] {
             assert_eq!(missing.unwrap_err().kind(), io::ErrorKind::NotFound);

@@ -1,10 +1,11 @@
 use std::path::Path;
 
 use proptest::prelude::*;
-use vedette_model::Labels;
+use vedette_model::{Labels, Matcher};
 use vedette_sys::{Fs, SimFs};
 
 use super::*;
+use crate::deletions::Deletion;
 
 /// Samples of each series: what counts for each time.
 type Model = BTreeMap<Labels, BTreeMap<i64, f64>>;
@@ -66,7 +67,8 @@ proptest! {
                 model.entry(labels.clone()).or_default().extend(samples);
             }
         }
-        let (mut merge, texts) = Merge::new(&group);
+        let deletions = Deletions::default();
+        let (mut merge, texts) = Merge::new(&group, LeftOut { deletions: &deletions, retention: Retention::all() });
         let mut writer = SegmentWriter::create(&fs, Path::new("s"), 99, Effort::Small).unwrap();
         writer.set_symbols(texts);
         while merge.next().unwrap() {
@@ -92,6 +94,40 @@ proptest! {
             prop_assert!(!exemplars.is_empty());
         }
     }
+}
+
+#[test]
+fn what_is_deleted_of_a_segment_is_not_merged() {
+    let fs = SimFs::new(1);
+    fs.create_dir_all(Path::new("s")).unwrap();
+    let segment = |id: u64| {
+        let samples: BTreeMap<i64, f64> = (0..20).map(|t| (t, (id * 100) as f64 + t as f64)).collect();
+        write(&fs, id, id, &(0..6).map(|n| (labels(n), samples.clone())).collect())
+    };
+    let deletions = Deletions {
+        list: vec![Deletion {
+            matchers: vec![Matcher::equal("group", "a")],
+            range: TimeRange { start_ms: 5, end_ms: 10 },
+            segments_before: 11,
+            logs: Vec::new(),
+        }],
+    };
+    // Both have an exemplar at the time that is their number.
+    let group = [segment(10), segment(11)];
+    let (mut merge, _) = Merge::new(&group, LeftOut { deletions: &deletions, retention: Retention::all() });
+    let mut series = 0;
+    while merge.next().unwrap() {
+        let deleted = merge.exemplars[0].labels.get("group") == Some("a");
+        let times: Vec<i64> = merge.exemplars.iter().map(|e| e.time_ms).collect();
+        assert_eq!(times, if deleted { vec![11] } else { vec![10, 11] });
+        for (&time, &value) in merge.samples.times_ms.iter().zip(&merge.samples.values) {
+            let from = if deleted && (5..=10).contains(&time) { 1100 } else { 1000 };
+            assert_eq!(value, (from + time) as f64);
+        }
+        assert_eq!(merge.samples.len(), 20);
+        series += u64::from(deleted);
+    }
+    assert_eq!(series, 2);
 }
 
 #[test]

@@ -115,6 +115,26 @@ impl Exemplars {
         true
     }
 
+    /// Removes the exemplars of a series in `range`, none of which is being sealed. Says whether there
+    /// were any.
+    pub fn delete(&mut self, slot: u32, range: TimeRange) -> bool {
+        let Some(kept) = self.series.get_mut(&slot) else { return false };
+        let before = kept.exemplars.len();
+        let gone = kept.exemplars.extract_if(.., |e| range.contains(e.time_ms));
+        self.heap_bytes -= gone.map(|e| heap_bytes(&e)).sum::<usize>();
+        let count = before - kept.exemplars.len();
+        self.len -= count;
+        if range.contains(kept.newest.time_ms) {
+            match kept.exemplars.last() {
+                Some(last) => kept.newest = last.clone(),
+                None => {
+                    self.series.remove(&slot);
+                }
+            }
+        }
+        count > 0
+    }
+
     /// Forgets a series.
     pub fn remove_series(&mut self, slot: u32) {
         if let Some(kept) = self.series.remove(&slot) {

@@ -151,6 +151,16 @@ impl Histograms {
         }
     }
 
+    /// Removes the histograms of a series in `range`.
+    pub fn delete(&mut self, slot: u32, range: TimeRange, blocks: &mut Blocks) {
+        let last = self.series.get(&slot).map(|series| (series.last_ms, Arc::clone(&series.last)));
+        self.retain(slot, blocks, |time_ms| !range.contains(time_ms));
+        // It may be sealed, and stays known.
+        if let Some((last_ms, last)) = last.filter(|(last_ms, _)| !range.contains(*last_ms)) {
+            self.remember(slot, last_ms, &last);
+        }
+    }
+
     fn retain(&mut self, slot: u32, blocks: &mut Blocks, keep: impl Fn(i64) -> bool) {
         let mut copy = HistogramCopy::default();
         self.copy(slot, TimeRange::ALL, blocks, &mut copy);

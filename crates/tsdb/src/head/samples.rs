@@ -9,6 +9,8 @@
 //! Histograms, start timestamps and exemplars stand in tables of their own, so that series which
 //! have none pay for none.
 
+mod delete;
+
 use vedette_model::{Exemplar, STALE_NAN_BITS, TimeRange};
 
 use super::{

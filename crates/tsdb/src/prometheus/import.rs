@@ -24,6 +24,7 @@ use super::{
 use crate::{
     Config, Tsdb,
     chunk::Effort,
+    deletions::Deletions,
     segment::{self, SegmentWriter},
 };
 
@@ -69,7 +70,7 @@ pub fn import(
     let segments = folder.join("segments");
     RealFs.create_dir_all(&segments).map_err(BlockError::io("make", &segments))?;
     let mut import = Import {
-        next_id: next_id(&segments)?,
+        next_id: next_id(folder, &segments)?,
         segments,
         report: ImportReport { blocks: blocks.len() as u64, ..ImportReport::default() },
         done: 0,
@@ -116,10 +117,13 @@ fn check_end(path: &Path, meta: &Meta, now_ms: i64, unsealed_ms: Option<i64>) ->
     Ok(())
 }
 
-fn next_id(segments: &Path) -> Result<u64, BlockError> {
+fn next_id(folder: &Path, segments: &Path) -> Result<u64, BlockError> {
+    // A deletion that is still to be carried out must not concern what is imported after it.
+    let deletions = Deletions::load(&RealFs, folder)
+        .map_err(|error| BlockError::Invalid { reason: error.to_string() })?;
     let list = RealFs.list(segments).map_err(BlockError::io("list", segments))?;
     let last = list.iter().filter_map(|path| segment::file_id(path)).max().unwrap_or(0);
-    Ok(last + 1)
+    Ok((last + 1).max(deletions.deletions.next_segment()))
 }
 
 struct Import<'a> {

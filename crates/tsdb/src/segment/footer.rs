@@ -6,7 +6,7 @@ use super::OpenError;
 use crate::bytes::Cursor;
 
 const MAGIC: [u8; 8] = *b"VDTSDBSG";
-const END_MAGIC: [u8; 8] = *b"VDTSDBEN";
+pub const END_MAGIC: [u8; 8] = *b"VDTSDBEN";
 const VERSION: u32 = 2;
 
 /// Length of the header. Its first 16 bytes are the same in every version.
@@ -17,7 +17,7 @@ pub const BASE_AT: usize = 16;
 pub const FOOTER_BYTES: usize = 96;
 
 /// More segments are never compacted into one.
-const SOURCES_MAX: usize = 4096;
+pub const SOURCES_MAX: usize = 4096;
 
 /// What the end of the file says of the whole.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,12 +5,15 @@
 //! checksum; damage gives an error that names the place. The file is mapped and read in place, so
 //! that a segment costs next to no memory of its own.
 
+mod audit;
 mod block;
 mod columns;
+mod flips;
 mod footer;
 mod index;
 mod index_builder;
 mod pages;
+mod rescue;
 mod writer;
 
 use std::{
@@ -29,8 +32,10 @@ use crate::{
     chunk::{Decoder, histograms, starts, times, values, with_decoder},
 };
 
+pub use audit::Audit;
 pub use footer::Footer;
 pub use index::{Block, Index, Walk};
+pub use rescue::{Hopeless, Rescue};
 pub use writer::SegmentWriter;
 
 use block::{Body, Chunk, Chunks, Times};
@@ -98,7 +103,10 @@ pub fn file_id(path: &Path) -> Option<u64> {
 impl Segment {
     /// Opens a file and checks its header, footer and index.
     pub fn open(fs: &dyn Fs, path: PathBuf, id: u64) -> Result<Self, OpenError> {
-        let map = fs.map(&path)?;
+        Self::from_map(fs.map(&path)?, path, id)
+    }
+
+    fn from_map(map: Arc<dyn Map>, path: PathBuf, id: u64) -> Result<Self, OpenError> {
         let base_ms = footer::check_header(&map)?;
         let footer = Footer::read(&map)?;
         let data_bytes = footer.index_offset as usize;
@@ -206,7 +214,9 @@ impl Segment {
 
     fn chunks(&self, block: Block) -> Result<Chunks<'_>, ReadError> {
         self.used.store(true, Ordering::Relaxed);
-        let bytes = self.data(block.offset, block.bytes);
+        // The base stands in the first page.
+        let base = self.data(0, footer::HEADER_BYTES as u64);
+        let bytes = base.and_then(|_| self.data(block.offset, block.bytes));
         let bytes = bytes.ok_or_else(|| self.damaged(&format!("series at {}", block.offset)))?;
         Ok(Chunks::new(bytes, block.offset, self.base_ms))
     }

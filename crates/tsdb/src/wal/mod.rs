@@ -34,6 +34,7 @@ const RECORD_BYTES_MAX: usize = 256 << 20;
 
 /// The log, open for appending.
 pub struct Wal {
+    number: u32,
     log: RecordLog,
     rows: RowEncoder,
     /// Records that wait for the next write, and where each ends.
@@ -80,7 +81,9 @@ impl Wal {
         let mut decoder = Decoder::default();
         let mut dropped_records = 0;
         let mut last_ms = BTreeMap::new();
+        let number = folder.file_name().and_then(|n| n.to_str()?.parse().ok()).unwrap_or(u32::MAX);
         let (log, recovery) = RecordLog::open(fs, folder, config, &mut |segment, bytes| {
+            replay.begin_segment(segment);
             let last = last_ms.entry(segment).or_insert(i64::MIN);
             let mut watch = LastTime { last, inner: replay };
             if decoder.read(segment, bytes, &mut watch).is_none() {
@@ -88,6 +91,7 @@ impl Wal {
             }
         })?;
         let wal = Self {
+            number,
             log,
             rows: RowEncoder::default(),
             records: Vec::new(),
@@ -217,6 +221,16 @@ impl Wal {
     pub fn end_segment(&mut self) -> u64 {
         self.segment = Segment::Wanted;
         self.last_ms.keys().next_back().copied().unwrap_or(0)
+    }
+
+    /// Its number among the logs, which is the name of its folder.
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Number of the first segment that may have samples.
+    pub fn first_segment(&self) -> Option<u64> {
+        self.last_ms.keys().next().copied()
     }
 
     /// Tells that slots may get other series from now on.

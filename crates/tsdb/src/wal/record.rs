@@ -79,6 +79,10 @@ pub fn compress(record: &mut Vec<u8>) {
 
 /// What a record tells its reader.
 pub trait Replay {
+    /// What comes now stands in this segment; told before each record.
+    fn begin_segment(&mut self, number: u64) {
+        let _ = number;
+    }
     /// A series; gives what it is to be known by.
     fn series(&mut self, defined: &Defined<'_>) -> Option<SeriesRef>;
     /// Samples of one time.

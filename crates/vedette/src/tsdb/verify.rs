@@ -1,23 +1,21 @@
 //! `vedette tsdb verify`: reads everything and changes nothing.
 //!
-//! Opening a store sets damaged files aside and cuts torn ends, so what is opened is a shadow of
-//! it: a temporary folder with links to the segments and copies of the log, whose end is cut.
+//! Segments are read where they are. Opening a store cuts torn ends of its log and sets damaged
+//! files aside, so the log is opened in a shadow of the store: a temporary folder with links to
+//! the sound segments and copies of the rest.
 
 use std::{
+    collections::HashSet,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use anyhow::{Context, Result};
-use vedette_model::{LabelQuery, MetricReader, ReadError, SampleBuffer, TimeRange};
 use vedette_sys::{FolderLock, Random, RealFs, SystemClock};
-use vedette_tsdb::{
-    Tsdb,
-    prometheus::{Progress, Selected},
-};
+use vedette_tsdb::{Tsdb, prometheus::Progress};
 
-use super::{progress::Line, store_folder};
+use super::{progress::Line, store_folder, text};
 use crate::{CLEAN, PROBLEMS};
 
 /// Problems beyond this are only counted.
@@ -27,70 +25,77 @@ const SHOWN_MAX: u64 = 100;
 pub fn run(data: &Path) -> Result<u8> {
     let folder = store_folder(data)?;
     let _lock = FolderLock::acquire(data)?;
-    let shadow = Shadow::of(&folder)?;
-    let (store, recovery) =
+    let mut problems = Problems { count: 0 };
+    let (mut segments, mut samples) = (0, 0);
+    let mut damaged = HashSet::new();
+    let all = fs::read_dir(folder.join("segments")).map_or(1, Iterator::count).max(1);
+    let mut line = Line::new("verifying");
+    vedette_tsdb::verify_segments(&RealFs, &folder, &mut |verified| {
+        segments += 1;
+        samples += verified.samples;
+        line.show(Progress { fraction: f64::from(segments) / all as f64, samples });
+        for problem in &verified.problems {
+            problems.add(&format!("segment {}: {problem}", verified.path.display()));
+        }
+        problems.count += verified.more;
+        if !verified.problems.is_empty() {
+            damaged.insert(verified.path);
+        }
+    })
+    .with_context(|| format!("cannot read the metric store in {}", data.display()))?;
+    line.end();
+    samples += verify_log(data, &folder, &damaged, &mut problems)?;
+    tell_set_aside(&folder);
+    if problems.count > 0 {
+        println!("{} problems, {samples} samples are sound", problems.count);
+        println!("`vedette tsdb repair` saves what still reads of damaged segments.");
+        return Ok(PROBLEMS);
+    }
+    println!("ok: {segments} segments, {samples} samples, all checksums match");
+    Ok(CLEAN)
+}
+
+/// Reads all that is not in segments; gives the number of samples in the log.
+fn verify_log(
+    data: &Path,
+    folder: &Path,
+    damaged: &HashSet<PathBuf>,
+    problems: &mut Problems,
+) -> Result<u64> {
+    let shadow = Shadow::of(folder, damaged)?;
+    let (_, recovery) =
         Tsdb::open(vedette_tsdb::Config::new(&shadow.folder), Arc::new(RealFs), Arc::new(SystemClock))
             .with_context(|| format!("cannot open the metric store in {}", data.display()))?;
-    let mut problems = Problems { count: 0, shadow: shadow.folder.display().to_string(), store: folder };
+    let (shadow, store) = (shadow.folder.display().to_string(), folder.display().to_string());
     for note in &recovery.notes {
-        problems.add(note);
+        problems.add(&note.replace(&shadow, &store));
     }
     if recovery.dropped_records > 0 {
         problems.add(&format!("{} records of the write-ahead log cannot be used", recovery.dropped_records));
     }
-    let samples = read_all(&store, &mut problems)?;
-    if problems.count > 0 {
-        println!("{} problems, {samples} samples are sound", problems.count);
-        return Ok(PROBLEMS);
-    }
-    println!("ok: {} segments, {samples} samples, all checksums match", recovery.segments);
-    Ok(CLEAN)
+    Ok(recovery.samples)
 }
 
-fn read_all(store: &Tsdb, problems: &mut Problems) -> Result<u64> {
-    let mut line = Line::new("verifying");
-    let selected = match Selected::find(store, &[], TimeRange::ALL) {
-        Ok(selected) => selected,
-        Err(error) => return problems.take(error).map(|()| 0),
-    };
-    let (mut buffer, mut samples) = (SampleBuffer::default(), 0);
-    for series in 0..selected.len() {
-        buffer.clear();
-        match selected.read(series, TimeRange::ALL, &mut buffer) {
-            Ok(()) => samples += buffer.len() as u64,
-            Err(error) => problems.take(error)?,
-        }
-        line.show(Progress { fraction: series as f64 / selected.len() as f64, samples });
+/// What was found damaged before is no news, but should not be forgotten.
+fn tell_set_aside(folder: &Path) {
+    let entries = fs::read_dir(folder.join("segments")).into_iter().flatten().flatten();
+    for path in entries.map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "damaged")) {
+        eprintln!(
+            "{} was set aside earlier; `vedette tsdb repair` saves what still reads",
+            text::plain(&path.display().to_string())
+        );
     }
-    let query = LabelQuery { matcher_sets: Vec::new(), range: TimeRange::ALL, limit: 0 };
-    if let Err(error) = store.exemplars(&query) {
-        problems.take(error)?;
-    }
-    Ok(samples)
 }
 
 struct Problems {
     count: u64,
-    shadow: String,
-    store: PathBuf,
 }
 
 impl Problems {
-    fn add(&mut self, text: &str) {
+    fn add(&mut self, problem: &str) {
         self.count += 1;
         if self.count <= SHOWN_MAX {
-            println!("{}", text.replace(&self.shadow, &self.store.display().to_string()));
-        }
-    }
-
-    /// Notes damage; anything else means that the store cannot be judged.
-    fn take(&mut self, error: ReadError) -> Result<()> {
-        match error {
-            ReadError::Damaged { .. } => {
-                self.add(&error.to_string());
-                Ok(())
-            }
-            other => Err(other).context("the store cannot be judged"),
+            println!("{}", text::plain(problem));
         }
     }
 }
@@ -101,28 +106,30 @@ struct Shadow {
 }
 
 impl Shadow {
-    fn of(store: &Path) -> Result<Self> {
+    fn of(store: &Path, without: &HashSet<PathBuf>) -> Result<Self> {
         let name = format!("vedette-verify-{:016x}", Random::from_system().next_u64());
         let folder = std::env::temp_dir().join(name);
         fs::create_dir(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let shadow = Self { folder };
-        let store = fs::canonicalize(store).with_context(|| format!("cannot find {}", store.display()))?;
-        shadow.fill(&store, &shadow.folder)?;
+        shadow.fill(store, &shadow.folder, without)?;
         Ok(shadow)
     }
 
-    fn fill(&self, from: &Path, to: &Path) -> Result<()> {
+    fn fill(&self, from: &Path, to: &Path, without: &HashSet<PathBuf>) -> Result<()> {
         let cannot = |path: &Path| format!("cannot read {}", path.display());
         for entry in fs::read_dir(from).with_context(|| cannot(from))? {
             let entry = entry.with_context(|| cannot(from))?;
             let (path, target) = (entry.path(), to.join(entry.file_name()));
             if entry.file_type().with_context(|| cannot(&path))?.is_dir() {
                 fs::create_dir(&target).with_context(|| format!("cannot make {}", target.display()))?;
-                self.fill(&path, &target)?;
+                self.fill(&path, &target, without)?;
             } else if path.extension().is_some_and(|e| e == "segment") {
-                std::os::unix::fs::symlink(&path, &target)
-                    .with_context(|| format!("cannot make {}", target.display()))?;
-            } else if path.extension().is_none_or(|e| e != "damaged") {
+                if !without.contains(&path) {
+                    let whole = fs::canonicalize(&path).with_context(|| cannot(&path))?;
+                    std::os::unix::fs::symlink(whole, &target)
+                        .with_context(|| format!("cannot make {}", target.display()))?;
+                }
+            } else if path.extension().is_none_or(|e| e != "damaged" && e != "repaired") {
                 fs::copy(&path, &target).with_context(|| cannot(&path))?;
             }
         }
@@ -136,3 +143,6 @@ impl Drop for Shadow {
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
+
+#[cfg(test)]
+mod tests;
