@@ -102,7 +102,7 @@ impl Stats {
             let remedy = "Make room on the disk, or check that it can be written; storing goes on by itself.";
             Part::new(Health::Failed, self.problems.join("; "), remedy)
         } else if !self.problems.is_empty() {
-            let remedy = "Files named *.damaged hold what could not be read; remove them when not needed.";
+            let remedy = "Files named *.damaged hold what could not be read; `vedette tsdb repair` saves what still can be.";
             Part::new(Health::Degraded, self.problems.join("; "), remedy)
         } else if self.series_refused > 0 {
             let named: Vec<String> = self

@@ -61,9 +61,21 @@ pub struct KeepMetrics {
     pub retention_size: Option<String>,
     /// What a power failure may cost at most; `always` syncs before anything is acknowledged. Default `1s`.
     pub flush_interval: Option<String>,
+    /// Series that are kept for another time; the first rule that fits a series counts.
+    pub retention_rules: Vec<RetentionRule>,
     /// Whether series can be deleted and snapshots made over HTTP, as with Prometheus'
     /// `--web.enable-admin-api`. Default false.
     pub admin_api: bool,
+}
+
+/// A rule: which series, and how long.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetentionRule {
+    /// The series, for example `{job="node"}`.
+    pub selector: String,
+    /// Age after which their samples are removed, shorter or longer than `retention`; at least `10m`.
+    pub keep: String,
 }
 
 impl KeepMetrics {
@@ -260,6 +272,8 @@ pub struct Settings {
     pub sensor: bool,
     /// Metrics.
     pub metrics: KeepSettings,
+    /// Series that are kept for another time than `metrics` says.
+    pub retention_rules: Vec<vedette_tsdb::RetentionRule>,
     /// Whether series can be deleted and snapshots made over HTTP.
     pub admin_api: bool,
     /// Events.
@@ -295,6 +309,8 @@ pub struct Overrides {
 
 /// The shortest interval between two readings.
 const INTERVAL_MIN: Duration = Duration::from_millis(100);
+/// The metric store keeps samples that long in memory.
+const RETENTION_MIN: Duration = Duration::from_secs(600);
 /// A configuration file is text for people; a larger one is a mistake.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
@@ -350,6 +366,7 @@ fn resolve(name: &str, folder: &Path, file: File, overrides: Overrides) -> Resul
         figures: auto_or_off(&at("collect.figures"), file.collect.figures.as_deref())?,
         sensor: auto_or_off(&at("collect.sensor"), file.collect.sensor.as_deref())?,
         metrics: keep(&at("metrics"), &file.metrics.keep(), "15d", "10GiB")?,
+        retention_rules: retention_rules(&at("metrics.retention_rules"), &file.metrics.retention_rules)?,
         admin_api: file.metrics.admin_api,
         events: keep(&at("events"), &file.events, "7d", "2GiB")?,
         builtin_rules: file.rules.builtin,
@@ -418,6 +435,30 @@ fn keep(place: &str, keep: &Keep, age: &str, size: &str) -> Result<KeepSettings,
             other => Some(duration(&format!("{place}.flush_interval"), other, "1s")?),
         },
     })
+}
+
+fn retention_rules(
+    place: &str,
+    written: &[RetentionRule],
+) -> Result<Vec<vedette_tsdb::RetentionRule>, Error> {
+    let checked = |(i, rule): (usize, &RetentionRule)| {
+        let place = |key: &str| format!("{place}[{i}].{key}");
+        let matchers = vedette_promql::parse_selector(&rule.selector).map_err(|error| Error::Value {
+            place: place("selector"),
+            reason: format!(
+                "{:?} is no selector ({error}); write for example {{job=\"node\"}}",
+                rule.selector
+            ),
+        })?;
+        let keep = duration(&place("keep"), Some(&rule.keep), "")?;
+        if keep < RETENTION_MIN {
+            let reason = format!("{:?} is too short; the least is 10m", rule.keep);
+            return Err(Error::Value { place: place("keep"), reason });
+        }
+        let retention_ms = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
+        Ok(vedette_tsdb::RetentionRule { matchers, retention_ms })
+    };
+    written.iter().enumerate().map(checked).collect()
 }
 
 fn receivers(name: &str, written: Vec<Receiver>) -> Result<Vec<ReceiverSettings>, Error> {

@@ -165,6 +165,7 @@ fn open_stores(settings: &Settings, house: &House) -> Result<Stores> {
     let metrics = vedette_tsdb::Config {
         flush: flush(&settings.metrics),
         retention_ms: i64::try_from(settings.metrics.retention.as_millis()).unwrap_or(i64::MAX),
+        retention_rules: settings.retention_rules.clone(),
         retention_bytes: settings.metrics.retention_bytes,
         ..vedette_tsdb::Config::new(data.join("metrics"))
     };

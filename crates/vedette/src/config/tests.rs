@@ -18,12 +18,15 @@ fn an_empty_file_means_the_defaults() {
 #[test]
 fn a_full_file_is_read() {
     let s = settings(
-        "listen: localhost:9999\ncollect: {interval: 500ms, figures: off, sensor: off}\nmetrics: {retention: 1d12h, flush_interval: always}\n\
+        "listen: localhost:9999\ncollect: {interval: 500ms, figures: off, sensor: off}\nmetrics: {retention: 1d12h, flush_interval: always, admin_api: true,\n  retention_rules: [{selector: '{job=\"x\"}', keep: 90d}]}\n\
          rules: {builtin: false, files: [a.yml]}\nnotify:\n  receivers:\n  - name: ops\n    severity: warning\n    webhook: {url: 'http://127.0.0.1:1/x'}\n  - name: log\n    file: {path: n.jsonl}\n",
     )
     .expect("valid");
     assert_eq!(s.listen.to_string(), "127.0.0.1:9999");
     assert!(!s.sensor && !s.figures);
+    assert!(s.admin_api && s.retention_rules.len() == 1);
+    assert_eq!(s.retention_rules[0].retention_ms, 90 * 86_400_000);
+    assert_eq!(s.retention_rules[0].matchers[0].to_string(), "job=\"x\"");
     assert_eq!(s.metrics.flush_interval, None);
     assert_eq!(s.metrics.retention, Duration::from_secs(129_600));
     assert_eq!(s.rule_files, [PathBuf::from("/etc/vedette/a.yml")]);
@@ -43,6 +46,20 @@ fn errors_name_place_and_remedy() {
         ("collect: {figures: maybe}\n", vec!["collect.figures", "off"]),
         ("collect: {sensor: maybe}\n", vec!["collect.sensor", "auto"]),
         ("metrics: {retention_size: lots}\n", vec!["metrics.retention_size", "10GiB"]),
+        (
+            "metrics: {retention_rules: [{selector: '{a=\"b\"}', keep: 1d}, {selector: 'a{', keep: 1d}]}\n",
+            vec!["metrics.retention_rules[1].selector", "\"a{\" is no selector", "{job=\"node\"}"],
+        ),
+        (
+            "metrics: {retention_rules: [{selector: a, keep: long}]}\n",
+            vec!["metrics.retention_rules[0].keep", "\"long\" is no duration", "7d"],
+        ),
+        (
+            "metrics: {retention_rules: [{selector: a, keep: 5m}]}\n",
+            vec!["metrics.retention_rules[0].keep", "the least is 10m"],
+        ),
+        ("metrics: {retention_rules: [{selector: a}]}\n", vec!["v.yml:", "keep"]),
+        ("events: {admin_api: true}\n", vec!["v.yml:1", "admin_api"]),
         ("notify: {receivers: [{name: a}]}\n", vec!["notify.receivers[\"a\"]", "exactly one"]),
         ("notify: {receivers: [{name: 'a b', file: {path: x}}]}\n", vec!["letters"]),
         ("notify: {receivers: [{name: a, webhook: {url: 'ftp://x'}}]}\n", vec!["http://"]),
