@@ -38,7 +38,7 @@ pub enum Fault {
     Full,
     /// Bits of a file are flipped while the store is closed.
     Flip,
-    /// Syncs do nothing, and the power is lost.
+    /// Syncs do nothing, or fail and cannot be made up for, and the power is lost.
     Lie,
 }
 
@@ -371,7 +371,15 @@ fn flip(seed: u64, place: u64) -> Result<(), String> {
 fn lie(seed: u64, place: u64) -> Result<(), String> {
     let mut random = Random::new(seed.wrapping_add(place << 32));
     let mut driver = Driver::new(Machine::new(seed), seed);
-    driver.machine.fs.lie_one_in(Some(1 + random.below(4)));
+    if random.one_in(2) {
+        driver.machine.fs.lie_one_in(Some(1 + random.below(4)));
+    } else {
+        // One that fails may be as bad: kernels take for written what they could not write.
+        driver.faults = true;
+        driver.bursts = true;
+        driver.machine.fs.forget_unsynced();
+        (0..20).for_each(|_| driver.machine.fs.fail_at(1 + random.below(200)));
+    }
     driver.machine.fs.crash_at(1 + random.below(200));
     driver.run(STEPS)?;
     let Driver { machine, model, .. } = driver;
