@@ -79,6 +79,14 @@ impl Change {
         }
     }
 
+    fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        let (first, second) = match self {
+            Self::Create { path, .. } | Self::Remove { path } => (path, None),
+            Self::Rename { from, to, .. } => (from, Some(to)),
+        };
+        std::iter::once(first).chain(second)
+    }
+
     fn apply(&self, names: &mut BTreeMap<PathBuf, usize>) {
         match self {
             Self::Create { path, file } => {
@@ -378,6 +386,11 @@ impl Disk {
         for names in [&mut self.names, &mut self.durable_names] {
             *names = std::mem::take(names).into_iter().map(|(p, f)| (moved(&p).unwrap_or(p), f)).collect();
         }
+        for path in self.unsynced.iter_mut().flat_map(Change::paths) {
+            if let Some(to) = moved(path) {
+                *path = to;
+            }
+        }
         let folders = std::mem::take(&mut self.folders).into_iter();
         // A path joined with nothing would end with a slash.
         self.folders =
@@ -523,7 +536,7 @@ impl Fs for SimFs {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         disk.whole(|disk| {
-            disk.names.insert(other.to_owned(), file);
+            disk.change(Change::Create { path: other.to_owned(), file });
             Ok(())
         })
     }
@@ -534,7 +547,9 @@ impl Fs for SimFs {
             return Err(io::ErrorKind::NotFound.into());
         }
         disk.whole(|disk| {
-            disk.names.retain(|name, _| !name.starts_with(path));
+            let below: Vec<PathBuf> =
+                disk.names.keys().filter(|name| name.starts_with(path)).cloned().collect();
+            below.into_iter().for_each(|path| disk.change(Change::Remove { path }));
             disk.folders.retain(|name| !name.starts_with(path));
             Ok(())
         })

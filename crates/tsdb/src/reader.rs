@@ -156,28 +156,31 @@ fn sets(query: &LabelQuery) -> Vec<&[Matcher]> {
 /// An index, of the head or of a segment.
 enum IndexSource<'a> {
     Head(&'a ShardIndex<'a>),
-    Segment(&'a Index),
+    Segment(&'a Segment),
 }
 
 impl IndexSource<'_> {
     fn select(&self, matchers: &[Matcher], range: TimeRange) -> RoaringBitmap {
         match self {
             Self::Head(index) => index.overlapping(postings::select(*index, matchers), range),
-            Self::Segment(index) => index.overlapping(postings::select(*index, matchers), range),
+            Self::Segment(segment) => {
+                let index = segment.index();
+                index.overlapping(postings::select(index, matchers), range)
+            }
         }
     }
 
     fn names(&self, each: &mut dyn FnMut(&str)) {
         match self {
             Self::Head(index) => index.names(each),
-            Self::Segment(index) => index.names(each),
+            Self::Segment(segment) => segment.index().names(each),
         }
     }
 
     fn values(&self, name: &str, each: &mut dyn FnMut(&str, &RoaringBitmap)) {
         match self {
             Self::Head(index) => index.values(name, each),
-            Self::Segment(index) => index.values(name, each),
+            Self::Segment(segment) => segment.index().values(name, each),
         }
     }
 }
@@ -192,25 +195,28 @@ impl Tsdb {
         let sets = sets(query);
         let deletions = Arc::clone(&self.deletions.read());
         let retention = self.retention();
-        let mut visit = |source: &IndexSource<'_>, segment: Option<&Segment>| {
+        let mut visit = |source: &IndexSource<'_>| {
             let mut numbers = RoaringBitmap::new();
             for matchers in &sets {
                 numbers |= source.select(matchers, query.range);
             }
-            if let Some(segment) = segment {
-                deletions.hide(segment, &mut numbers);
-                retention.hide(segment, &mut numbers);
+            match source {
+                IndexSource::Head(index) => retention.hide_in_head(index, query.range, &mut numbers),
+                IndexSource::Segment(segment) => {
+                    deletions.hide(segment, &mut numbers);
+                    retention.hide(segment, query.range, &mut numbers);
+                }
             }
             if !numbers.is_empty() {
                 each(source, &numbers);
             }
         };
         for shard in self.head.shards() {
-            visit(&IndexSource::Head(&shard.index()), None);
+            visit(&IndexSource::Head(&shard.index()));
         }
         let listed = Arc::clone(&self.segments.read());
         for segment in segments_in(&listed, query.range) {
-            visit(&IndexSource::Segment(segment.index()), Some(segment));
+            visit(&IndexSource::Segment(segment));
         }
         Ok(())
     }
@@ -222,7 +228,8 @@ impl Tsdb {
         let mut series = Vec::new();
         for shard in self.head.shards() {
             let index = shard.index();
-            let numbers = IndexSource::Head(&index).select(matchers, range);
+            let mut numbers = IndexSource::Head(&index).select(matchers, range);
+            retention.hide_in_head(&index, range, &mut numbers);
             series.extend(numbers.iter().map(|slot| Selected {
                 labels: index.labels(slot),
                 head: Some(index.reference(slot)),
@@ -234,9 +241,9 @@ impl Tsdb {
         let listed = Arc::clone(&self.segments.read());
         let segments: Vec<Arc<Segment>> = segments_in(&listed, range).cloned().collect();
         for (segment, position) in segments.iter().zip(0u32..) {
-            let mut numbers = IndexSource::Segment(segment.index()).select(matchers, range);
+            let mut numbers = IndexSource::Segment(segment).select(matchers, range);
             deletions.hide(segment, &mut numbers);
-            retention.hide(segment, &mut numbers);
+            retention.hide(segment, range, &mut numbers);
             add_sealed(&mut series, segment.index(), position, &numbers);
         }
         Found { deletions, retention, listed, segments, series }

@@ -19,8 +19,9 @@ use vedette_model::{Labels, Matcher, TimeRange};
 
 use crate::{
     Tsdb,
+    head::ShardIndex,
     maintain::{Maintenance, StepError},
-    postings,
+    postings::{self, Postings},
     segment::Segment,
 };
 
@@ -101,8 +102,8 @@ impl Retention {
         mask.insert(0, hidden);
     }
 
-    /// Takes those series out of `numbers` of which a segment has nothing but what is hidden.
-    pub fn hide(&self, segment: &Segment, numbers: &mut RoaringBitmap) {
+    /// Takes those series out of `numbers` of which a segment has nothing in `range` but what is hidden.
+    pub fn hide(&self, segment: &Segment, range: TimeRange, numbers: &mut RoaringBitmap) {
         let is_over = segment.footer.until_ms <= self.begin_ms(self.default_ms);
         let begins = self.rules.iter().map(|r| self.begin_ms(r.retention_ms));
         if !is_over && begins.max().is_none_or(|begin| begin <= segment.footer.range.start_ms) {
@@ -111,15 +112,15 @@ impl Retention {
         if self.rules.is_empty() {
             return;
         }
-        let (of_rules, of_none) = self.by_rule(segment, numbers);
+        let (of_rules, of_none) = self.by_rule(segment.index(), numbers);
         for (rule, series) in self.rules.iter().zip(of_rules) {
-            let begin_ms = self.begin_ms(rule.retention_ms);
+            let shown = TimeRange { start_ms: self.begin_ms(rule.retention_ms).max(range.start_ms), ..range };
             let mut walk = segment.index().walk(0);
             for number in series {
                 if walk.seek(number).is_none() {
                     break;
                 }
-                if walk.block.range.end_ms < begin_ms {
+                if shown.start_ms > shown.end_ms || !shown.overlaps(walk.block.range) {
                     numbers.remove(number);
                 }
             }
@@ -129,11 +130,24 @@ impl Retention {
         }
     }
 
+    /// Takes those series out of `numbers` that have nothing in `range` in the head but what is hidden.
+    pub fn hide_in_head(&self, index: &ShardIndex<'_>, range: TimeRange, numbers: &mut RoaringBitmap) {
+        if self.rules.iter().all(|rule| self.begin_ms(rule.retention_ms) <= range.start_ms) {
+            return;
+        }
+        let (of_rules, _) = self.by_rule(index, numbers);
+        for (rule, series) in self.rules.iter().zip(of_rules) {
+            let start_ms = self.begin_ms(rule.retention_ms).max(range.start_ms);
+            let shown = index.overlapping(series.clone(), TimeRange { start_ms, ..range });
+            *numbers -= series - shown;
+        }
+    }
+
     /// Series of a segment that are kept for a time that is over for all of it.
     fn done_with(&self, segment: &Segment) -> RoaringBitmap {
         let mut all = RoaringBitmap::new();
         all.insert_range(0..segment.index().len() as u32);
-        let (of_rules, of_none) = self.by_rule(segment, &all);
+        let (of_rules, of_none) = self.by_rule(segment.index(), &all);
         let kept_ms = self.rules.iter().map(|r| r.retention_ms).chain([self.default_ms]);
         let series = of_rules.into_iter().chain([of_none]);
         let mut done = RoaringBitmap::new();
@@ -152,10 +166,10 @@ impl Retention {
     }
 
     /// Series by the rule that tells of them, and those of which none does.
-    fn by_rule(&self, segment: &Segment, numbers: &RoaringBitmap) -> (Vec<RoaringBitmap>, RoaringBitmap) {
+    fn by_rule(&self, index: &impl Postings, numbers: &RoaringBitmap) -> (Vec<RoaringBitmap>, RoaringBitmap) {
         let mut left = numbers.clone();
         let of_rule = |rule: &RetentionRule| {
-            let series = postings::select(segment.index(), &rule.matchers) & &left;
+            let series = postings::select(index, &rule.matchers) & &left;
             left -= &series;
             series
         };
