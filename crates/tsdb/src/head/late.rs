@@ -85,6 +85,7 @@ impl LateValue {
 
 impl Sample {
     /// Appends the sample to `out`.
+    #[cold]
     pub fn put(&self, out: &mut SampleBuffer) {
         let Some(more) = self.value.more.as_deref() else {
             return out.push(self.time_ms, f64::from_bits(self.value.bits));

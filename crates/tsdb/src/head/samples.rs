@@ -142,8 +142,7 @@ impl Samples {
             let bits = value.to_bits();
             let start_ms = if starts_ms.is_empty() { 0 } else { starts_ms[i] };
             if time_ms <= series.last_ms || time_ms < rules.sealed_until_ms {
-                let value = LateValue::float(bits, start_ms);
-                self.claim_late(LateSample { slot, time_ms, value }, rules, claims, appended);
+                self.claim_late_float((slot, time_ms), bits, start_ms, rules, claims, appended);
                 continue;
             }
             let known = series.epoch == rules.epoch;
@@ -199,6 +198,20 @@ impl Samples {
         claims.items.push(Claim { slot, rotates, item });
         appended.taken += 1;
         true
+    }
+
+    #[cold]
+    fn claim_late_float(
+        &mut self,
+        (slot, time_ms): (u32, i64),
+        bits: u64,
+        start_ms: i64,
+        rules: &Rules,
+        claims: &mut Claims,
+        appended: &mut Appended,
+    ) {
+        let value = LateValue::float(bits, start_ms);
+        self.claim_late(LateSample { slot, time_ms, value }, rules, claims, appended);
     }
 
     #[cold]
@@ -296,7 +309,7 @@ impl Samples {
             return false;
         }
         if time_ms <= series.last_ms {
-            return self.replay_late(LateSample { slot, time_ms, value: LateValue::float(bits, start_ms) });
+            return self.replay_late_float(slot, time_ms, bits, start_ms);
         }
         if start_ms != 0 || series.flags & STARTS != 0 {
             series.note_start(slot, time_ms, start_ms, &mut self.starts);
@@ -313,10 +326,7 @@ impl Samples {
             WholeValue::Float(bits) if !is_late => {
                 return self.replay(time_ms, &Told::alone(slot, *bits, start_ms), rules);
             }
-            WholeValue::Float(bits) => {
-                let value = LateValue::float(*bits, start_ms);
-                return self.replay_late(LateSample { slot, time_ms, value });
-            }
+            WholeValue::Float(bits) => return self.replay_late_float(slot, time_ms, *bits, start_ms),
             WholeValue::Histogram(histogram) => histogram,
         };
         let bits = place_bits(histogram);
@@ -339,6 +349,11 @@ impl Samples {
         series.replay(time_ms, &Told::alone(slot, bits, start_ms), rules, &mut self.blocks);
         series.flags |= HISTOGRAMS;
         true
+    }
+
+    #[cold]
+    fn replay_late_float(&mut self, slot: u32, time_ms: i64, bits: u64, start_ms: i64) -> bool {
+        self.replay_late(LateSample { slot, time_ms, value: LateValue::float(bits, start_ms) })
     }
 
     /// Stores a late sample from the WAL, unless there is one of its time.

@@ -40,9 +40,31 @@ impl Snapshot {
 
     /// Appends the samples in `range` to `out`, in order of time.
     pub fn read(&self, range: TimeRange, out: &mut SampleBuffer) {
-        let mut late = self.late.iter().filter(|sample| range.contains(sample.time_ms)).peekable();
-        let floats_only = self.histograms.is_empty() && self.starts.is_empty();
+        if self.histograms.is_empty() && self.starts.is_empty() {
+            self.read_with(range, out, |time, bits, out| out.push(time, f64::from_bits(bits)));
+            return;
+        }
         let mut histograms = self.histograms.walk();
+        self.read_with(range, out, |time, bits, out| {
+            match histograms.at(time) {
+                Some(histogram) => out.push_histogram(time, Arc::new(histogram.clone())),
+                None => out.push(time, f64::from_bits(bits)),
+            }
+            let start_ms = start_at(&self.starts, time);
+            if start_ms != 0 {
+                out.set_last_start(start_ms);
+            }
+        });
+    }
+
+    /// As [`Snapshot::read`]; `put` appends a sample that did not come late.
+    fn read_with(
+        &self,
+        range: TimeRange,
+        out: &mut SampleBuffer,
+        mut put: impl FnMut(i64, u64, &mut SampleBuffer),
+    ) {
+        let mut late = self.late.iter().filter(|sample| range.contains(sample.time_ms)).peekable();
         for bytes in [&self.older, &self.running] {
             stream::decode(bytes, |time, bits| {
                 if time > range.end_ms {
@@ -52,18 +74,7 @@ impl Snapshot {
                     while let Some(sample) = late.next_if(|sample| sample.time_ms < time) {
                         sample.put(out);
                     }
-                    if floats_only {
-                        out.push(time, f64::from_bits(bits));
-                        return true;
-                    }
-                    match histograms.at(time) {
-                        Some(histogram) => out.push_histogram(time, Arc::new(histogram.clone())),
-                        None => out.push(time, f64::from_bits(bits)),
-                    }
-                    let start_ms = start_at(&self.starts, time);
-                    if start_ms != 0 {
-                        out.set_last_start(start_ms);
-                    }
+                    put(time, bits, out);
                 }
                 true
             });
