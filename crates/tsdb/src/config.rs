@@ -36,6 +36,11 @@ pub struct Config {
     /// Series of one target, with the same `job` and `instance`; further ones are refused. 0
     /// means no limit, the default.
     pub target_series_max: usize,
+    /// Series of one tenant, with the same value of `tenant_label`; further ones are refused. 0 means
+    /// no limit, the default.
+    pub tenant_series_max: usize,
+    /// The label that names the tenant. Default `tenant`.
+    pub tenant_label: String,
     /// Bytes of one label set. Default 64 KiB.
     pub labels_bytes_max: usize,
     /// Metric families of which metadata is kept. Default 100,000.
@@ -68,6 +73,8 @@ impl Config {
             head_bytes_max: 0,
             metric_series_max: 0,
             target_series_max: 0,
+            tenant_series_max: 0,
+            tenant_label: "tenant".to_owned(),
             labels_bytes_max: 64 << 10,
             metadata_max: 100_000,
             exemplars_max: 100_000,

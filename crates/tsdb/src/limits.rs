@@ -1,8 +1,8 @@
 //! What keeps the head from taking all memory: a budget in bytes, and limits on the number of
-//! series, of one metric, of one target.
+//! series, of one metric, of one target, of one tenant.
 //!
 //! Where a limit is reached new series are refused, and told of by name; those that are there go
-//! on. Limits by metric and target are soft: series begun at the very same moment may pass.
+//! on. Limits by metric, target and tenant are soft: series begun at the very same moment may pass.
 
 use std::{
     collections::BTreeMap,
@@ -35,11 +35,13 @@ pub enum SeriesLimit {
     Metric,
     /// On the series of one target: with the same `job` and `instance`.
     Target,
+    /// On the series of one tenant: with the same value of the label that names it.
+    Tenant,
 }
 
 impl SeriesLimit {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Store, Self::Memory, Self::Metric, Self::Target];
+    pub const ALL: [Self; 5] = [Self::Store, Self::Memory, Self::Metric, Self::Target, Self::Tenant];
 
     /// The word for it in metrics.
     pub fn as_str(self) -> &'static str {
@@ -48,6 +50,7 @@ impl SeriesLimit {
             Self::Memory => "memory",
             Self::Metric => "metric",
             Self::Target => "target",
+            Self::Tenant => "tenant",
         }
     }
 }
@@ -59,6 +62,7 @@ impl fmt::Display for SeriesLimit {
             Self::Memory => "bytes of memory for series",
             Self::Metric => "series of one metric",
             Self::Target => "series of one target",
+            Self::Tenant => "series of one tenant",
         })
     }
 }
@@ -75,7 +79,7 @@ pub(crate) struct Refusals {
 /// New series of one metric that were refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefusedMetric {
-    /// The name of the metric, or of the target where that is what has too many.
+    /// The name of the metric, or of the target or tenant where that is what has too many.
     pub name: String,
     /// The limit that was reached.
     pub limit: SeriesLimit,
@@ -133,6 +137,10 @@ impl Tsdb {
             self.head.count(&pairs)
         }) {
             (SeriesLimit::Target, config.target_series_max as u64)
+        } else if let Some(tenant) = labels.get(&config.tenant_label)
+            && reached(config.tenant_series_max, &|| self.head.count(&[(&config.tenant_label, tenant)]))
+        {
+            (SeriesLimit::Tenant, config.tenant_series_max as u64)
         } else {
             return Ok(());
         };
@@ -141,6 +149,7 @@ impl Tsdb {
         self.metrics.series_refused(limit).inc();
         let name = match limit {
             SeriesLimit::Target => target().join(" "),
+            SeriesLimit::Tenant => labels.get(&config.tenant_label).unwrap_or_default().to_owned(),
             _ => labels.metric_name().to_owned(),
         };
         self.refusals.note(&name, limit);

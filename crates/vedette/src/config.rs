@@ -66,6 +66,28 @@ pub struct KeepMetrics {
     /// Whether series can be deleted and snapshots made over HTTP, as with Prometheus'
     /// `--web.enable-admin-api`. Default false.
     pub admin_api: bool,
+    /// How many series may take samples at the same time. Beyond a limit new series are refused, counted and
+    /// named on the status page, while those that are there go on.
+    pub limits: Limits,
+}
+
+/// What new series may take. A number of 0 means no limit.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Memory of all series, their index and their latest samples, as a size or as a share of the memory
+    /// that this process may use. Default `25%`.
+    pub memory: Option<String>,
+    /// All series. Default 10,000,000.
+    pub series: Option<usize>,
+    /// Series of one metric name. Default 0.
+    pub series_per_metric: usize,
+    /// Series of one target, with the same `job` and `instance`. Default 0.
+    pub series_per_target: usize,
+    /// Series of one tenant, with the same value of `tenant_label`. Default 0.
+    pub series_per_tenant: usize,
+    /// The label that names the tenant. Default `tenant`.
+    pub tenant_label: Option<String>,
 }
 
 /// A rule: which series, and how long.
@@ -230,6 +252,32 @@ pub struct KeepSettings {
     pub flush_interval: Option<Duration>,
 }
 
+/// What new series of the metric store may take; 0 means no limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LimitSettings {
+    /// In bytes.
+    pub memory: MemoryLimit,
+    /// All series.
+    pub series: usize,
+    /// Of one metric name.
+    pub series_per_metric: usize,
+    /// Of one target.
+    pub series_per_target: usize,
+    /// Of one tenant.
+    pub series_per_tenant: usize,
+    /// The label that names the tenant.
+    pub tenant_label: String,
+}
+
+/// A limit of memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemoryLimit {
+    /// In bytes.
+    Bytes(u64),
+    /// In percent of what the process may use.
+    Percent(u8),
+}
+
 /// Where a receiver delivers to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
@@ -276,6 +324,8 @@ pub struct Settings {
     pub retention_rules: Vec<vedette_tsdb::RetentionRule>,
     /// Whether series can be deleted and snapshots made over HTTP.
     pub admin_api: bool,
+    /// What new series may take.
+    pub limits: LimitSettings,
     /// Events.
     pub events: KeepSettings,
     /// Own rules.
@@ -311,6 +361,9 @@ pub struct Overrides {
 const INTERVAL_MIN: Duration = Duration::from_millis(100);
 /// The metric store keeps samples that long in memory.
 const RETENTION_MIN: Duration = Duration::from_secs(600);
+
+/// The metric store cannot number more.
+const SERIES_MAX: usize = 1 << 30;
 /// A configuration file is text for people; a larger one is a mistake.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
@@ -368,6 +421,7 @@ fn resolve(name: &str, folder: &Path, file: File, overrides: Overrides) -> Resul
         metrics: keep(&at("metrics"), &file.metrics.keep(), "15d", "10GiB")?,
         retention_rules: retention_rules(&at("metrics.retention_rules"), &file.metrics.retention_rules)?,
         admin_api: file.metrics.admin_api,
+        limits: limits(&at("metrics.limits"), file.metrics.limits)?,
         events: keep(&at("events"), &file.events, "7d", "2GiB")?,
         builtin_rules: file.rules.builtin,
         rule_files: file.rules.files.iter().map(below).collect(),
@@ -459,6 +513,34 @@ fn retention_rules(
         Ok(vedette_tsdb::RetentionRule { matchers, retention_ms })
     };
     written.iter().enumerate().map(checked).collect()
+}
+
+fn limits(place: &str, written: Limits) -> Result<LimitSettings, Error> {
+    let at = |key: &str| format!("{place}.{key}");
+    let memory = written.memory.as_deref().unwrap_or("25%");
+    let memory = match memory.strip_suffix('%') {
+        Some(number) => {
+            let percent = number.trim().parse().ok().filter(|p| (1..=90).contains(p));
+            MemoryLimit::Percent(percent.ok_or_else(|| Error::Value {
+                place: at("memory"),
+                reason: format!("{memory:?} is no share; write 1% to 90%, or a size such as 512MiB"),
+            })?)
+        }
+        None => MemoryLimit::Bytes(bytes(&at("memory"), memory)?),
+    };
+    let series = written.series.unwrap_or(10_000_000);
+    if series > SERIES_MAX {
+        let reason = format!("{series} is too many; the most are {SERIES_MAX}");
+        return Err(Error::Value { place: at("series"), reason });
+    }
+    Ok(LimitSettings {
+        memory,
+        series: if series == 0 { SERIES_MAX } else { series },
+        series_per_metric: written.series_per_metric,
+        series_per_target: written.series_per_target,
+        series_per_tenant: written.series_per_tenant,
+        tenant_label: written.tenant_label.unwrap_or_else(|| "tenant".to_owned()),
+    })
 }
 
 fn receivers(name: &str, written: Vec<Receiver>) -> Result<Vec<ReceiverSettings>, Error> {

@@ -6,6 +6,7 @@ mod cli;
 mod client;
 mod config;
 mod judgement;
+mod memory;
 mod outlet;
 mod print;
 #[cfg(test)]

@@ -30,8 +30,9 @@ use vedette_sys::{Clock, Flush, FolderLock, Fs, Growth, MonotonicTime, RealFs, S
 use vedette_tsdb::Tsdb;
 
 use crate::{
-    config::{KeepSettings, ReceiverSettings, Settings, Target},
+    config::{KeepSettings, MemoryLimit, ReceiverSettings, Settings, Target},
     judgement::{self, RulerJudgement},
+    memory,
     outlet::Outbox,
 };
 
@@ -162,11 +163,21 @@ fn flush(keep: &KeepSettings) -> Flush {
 
 fn open_stores(settings: &Settings, house: &House) -> Result<Stores> {
     let data = &settings.data_dir;
+    let limits = &settings.limits;
     let metrics = vedette_tsdb::Config {
         flush: flush(&settings.metrics),
         retention_ms: i64::try_from(settings.metrics.retention.as_millis()).unwrap_or(i64::MAX),
         retention_rules: settings.retention_rules.clone(),
         retention_bytes: settings.metrics.retention_bytes,
+        head_bytes_max: match limits.memory {
+            MemoryLimit::Bytes(bytes) => bytes,
+            MemoryLimit::Percent(percent) => memory::usable_bytes() / 100 * u64::from(percent),
+        },
+        series_max: limits.series,
+        metric_series_max: limits.series_per_metric,
+        target_series_max: limits.series_per_target,
+        tenant_series_max: limits.series_per_tenant,
+        tenant_label: limits.tenant_label.clone(),
         ..vedette_tsdb::Config::new(data.join("metrics"))
     };
     let (series, recovery) = Tsdb::open(metrics, house.fs.clone(), house.clock.clone())

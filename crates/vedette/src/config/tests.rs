@@ -18,7 +18,7 @@ fn an_empty_file_means_the_defaults() {
 #[test]
 fn a_full_file_is_read() {
     let s = settings(
-        "listen: localhost:9999\ncollect: {interval: 500ms, figures: off, sensor: off}\nmetrics: {retention: 1d12h, flush_interval: always, admin_api: true,\n  retention_rules: [{selector: '{job=\"x\"}', keep: 90d}]}\n\
+        "listen: localhost:9999\ncollect: {interval: 500ms, figures: off, sensor: off}\nmetrics: {retention: 1d12h, flush_interval: always, admin_api: true,\n  retention_rules: [{selector: '{job=\"x\"}', keep: 90d}],\n  limits: {memory: 2GiB, series: 0, series_per_metric: 5, tenant_label: org}}\n\
          rules: {builtin: false, files: [a.yml]}\nnotify:\n  receivers:\n  - name: ops\n    severity: warning\n    webhook: {url: 'http://127.0.0.1:1/x'}\n  - name: log\n    file: {path: n.jsonl}\n",
     )
     .expect("valid");
@@ -27,6 +27,9 @@ fn a_full_file_is_read() {
     assert!(s.admin_api && s.retention_rules.len() == 1);
     assert_eq!(s.retention_rules[0].retention_ms, 90 * 86_400_000);
     assert_eq!(s.retention_rules[0].matchers[0].to_string(), "job=\"x\"");
+    assert_eq!((s.limits.memory, s.limits.series), (MemoryLimit::Bytes(2 << 30), 1 << 30));
+    assert_eq!((s.limits.series_per_metric, s.limits.series_per_target), (5, 0));
+    assert_eq!(s.limits.tenant_label, "org");
     assert_eq!(s.metrics.flush_interval, None);
     assert_eq!(s.metrics.retention, Duration::from_secs(129_600));
     assert_eq!(s.rule_files, [PathBuf::from("/etc/vedette/a.yml")]);
@@ -46,6 +49,9 @@ fn errors_name_place_and_remedy() {
         ("collect: {figures: maybe}\n", vec!["collect.figures", "off"]),
         ("collect: {sensor: maybe}\n", vec!["collect.sensor", "auto"]),
         ("metrics: {retention_size: lots}\n", vec!["metrics.retention_size", "10GiB"]),
+        ("metrics: {limits: {memory: 95%}}\n", vec!["metrics.limits.memory", "1% to 90%"]),
+        ("metrics: {limits: {memory: much}}\n", vec!["metrics.limits.memory", "512MiB"]),
+        ("metrics: {limits: {series: 2000000000}}\n", vec!["metrics.limits.series", "1073741824"]),
         (
             "metrics: {retention_rules: [{selector: '{a=\"b\"}', keep: 1d}, {selector: 'a{', keep: 1d}]}\n",
             vec!["metrics.retention_rules[1].selector", "\"a{\" is no selector", "{job=\"node\"}"],
