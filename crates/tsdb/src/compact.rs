@@ -81,7 +81,7 @@ impl Tsdb {
             Ok(())
         });
         group.iter().for_each(|s| s.release());
-        if merged.is_err() {
+        if !matches!(merged, Ok(Some(_))) {
             maintenance.give_up_segment(&folder, id);
         }
         let merged = merged?;
