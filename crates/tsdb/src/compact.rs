@@ -46,7 +46,11 @@ impl Tsdb {
     pub(crate) fn merge_windows(&self, maintenance: &mut Maintenance) -> Result<(), StepError> {
         let Some(&span) = self.config.compaction_spans_ms.last() else { return Ok(()) };
         let segments = Arc::clone(&self.segments.read());
-        for group in windows(&segments, span).into_values().filter(|g| g.len() > 1) {
+        for mut group in windows(&segments, span).into_values() {
+            leave_out_of_turn(&mut group, &segments);
+            if group.len() < 2 {
+                continue;
+            }
             for part in group.chunks(SOURCES_MAX) {
                 self.merge(maintenance, part)?;
             }
@@ -89,7 +93,7 @@ impl Tsdb {
             Ok(())
         });
         group.iter().for_each(|s| s.release());
-        if merged.is_err() {
+        if !matches!(merged, Ok(Some(_))) {
             maintenance.give_up_segment(&folder, id);
         }
         let merged = merged?;
@@ -109,8 +113,12 @@ impl Tsdb {
                 let end = window.checked_add(1).and_then(|w| w.checked_mul(span));
                 end.is_some_and(|end| end <= sealed_until)
             };
-            let mut groups = windows(&segments, span).into_iter();
-            if let Some((_, mut group)) = groups.find(|(w, g)| over(*w) && is_worth_merging(g)) {
+            let mut groups =
+                windows(&segments, span).into_iter().filter(|(w, _)| over(*w)).map(|(_, mut group)| {
+                    leave_out_of_turn(&mut group, &segments);
+                    group
+                });
+            if let Some(mut group) = groups.find(|g| is_worth_merging(g)) {
                 group.truncate(SOURCES_MAX);
                 return Some(group);
             }
@@ -129,6 +137,24 @@ fn windows(segments: &[Arc<Segment>], span: i64) -> BTreeMap<i64, Vec<Arc<Segmen
         }
     }
     windows
+}
+
+/// Leaves those segments out of a group that would overtake others: what is merged has the lowest
+/// rank of all, and must not win over a segment that is not merged with it, came before, and may
+/// hold another value for the same time. They are merged in a longer window.
+fn leave_out_of_turn(group: &mut Vec<Arc<Segment>>, segments: &[Arc<Segment>]) {
+    loop {
+        let Some(least) = group.iter().map(|s| s.footer.rank).min() else { return };
+        let overtakes = |segment: &Arc<Segment>| {
+            segments.iter().any(|other| {
+                (least..segment.footer.rank).contains(&other.footer.rank)
+                    && other.footer.range.overlaps(segment.footer.range)
+                    && group.iter().all(|member| member.id != other.id)
+            })
+        };
+        let Some(place) = group.iter().position(overtakes) else { return };
+        group.remove(place);
+    }
 }
 
 fn is_worth_merging(group: &[Arc<Segment>]) -> bool {

@@ -168,7 +168,7 @@ impl Tsdb {
             }
             Ok(())
         });
-        if written.is_err() {
+        if !matches!(written, Ok(Some(_))) {
             maintenance.give_up_segment(&folder, id);
         }
         written

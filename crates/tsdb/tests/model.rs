@@ -473,6 +473,8 @@ fn memory_metrics_and_targets_have_limits_of_their_own() {
     machine.config.head_bytes_max = 400_000;
     machine.config.metric_series_max = 300;
     machine.config.target_series_max = 50;
+    machine.config.tenant_series_max = 5;
+    machine.config.tenant_label = "org".to_owned();
     let store = machine.open().unwrap().0;
     let labels = |metric: &str, instance: usize, n: usize| {
         let (instance, n) = (instance.to_string(), n.to_string());
@@ -490,6 +492,9 @@ fn memory_metrics_and_targets_have_limits_of_their_own() {
     let metric: Vec<_> = (0..300).map(|n| limit_of(&labels("a", 1 + n % 10, n))).collect();
     assert_eq!(count(&metric, None), 250);
     assert_eq!(count(&metric, Some(SeriesLimit::Metric)), 50);
+    let of_tenant = |n: usize| Labels::from_pairs([("__name__", "t"), ("org", "x"), ("n", &n.to_string())]);
+    let tenant: Vec<_> = (0..7).map(|n| limit_of(&of_tenant(n))).collect();
+    assert_eq!((count(&tenant, None), count(&tenant, Some(SeriesLimit::Tenant))), (5, 2));
     let memory: Vec<_> =
         (0..5000).map(|n| limit_of(&labels(&format!("m{}", n / 100), 100 + n / 40, n))).collect();
     let room = count(&memory, None);

@@ -43,6 +43,9 @@ pub struct Wal {
     /// Definitions and metadata not written yet. A series without sample need not survive.
     pending: Definitions,
     segment: Segment,
+    /// The last segment to which this run has written the definitions and metadata. Those of an
+    /// earlier run may be torn.
+    checkpoint: Option<u64>,
     /// Time of the last sample in each segment.
     last_ms: BTreeMap<u64, i64>,
     records_last_ms: i64,
@@ -98,6 +101,7 @@ impl Wal {
             ends: Vec::new(),
             pending: Definitions::default(),
             segment: Segment::Wanted,
+            checkpoint: None,
             last_ms,
             records_last_ms: i64::MIN,
             // The process before this one may have been killed before it synced what it wrote.
@@ -146,6 +150,7 @@ impl Wal {
             checkpoint(&mut pen)?;
             let segment = pen.write()?;
             self.last_ms.entry(segment).or_insert(i64::MIN);
+            self.checkpoint = Some(segment);
             self.rows.begin_segment();
             self.segment = Segment::Ready;
         }
@@ -238,13 +243,13 @@ impl Wal {
         self.rows.forget();
     }
 
-    /// Removes the segments up to number `last` of which all samples are before
-    /// `sealed_until_ms`. Says whether none but the newest is left, and that too is sealed.
+    /// Removes the segments up to number `last` of which all samples are before `sealed_until_ms`,
+    /// but none before this run has written one. Says whether all of them are sealed.
     pub fn remove_sealed(&mut self, last: u64, sealed_until_ms: i64) -> Result<bool, LogError> {
         let stays = |(number, last_ms): &(&u64, &i64)| **last_ms >= sealed_until_ms || **number > last;
         let kept = self.last_ms.iter().find(stays).map(|(number, _)| *number);
-        let newest = self.last_ms.keys().next_back().copied();
-        if let Some(keep_from) = kept.or(newest) {
+        if let Some(checkpoint) = self.checkpoint {
+            let keep_from = kept.map_or(checkpoint, |kept| kept.min(checkpoint));
             self.log.remove_before(keep_from)?;
             self.last_ms = self.last_ms.split_off(&keep_from);
         }

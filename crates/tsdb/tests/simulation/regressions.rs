@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use vedette_model::MetricReader;
+use vedette_model::{MetricKind, MetricMetadata, MetricReader};
 use vedette_sys::Fs;
 use vedette_tsdb::{Appended, Config, Error, Flush, RefRow, SeriesRef, Tsdb};
 
@@ -96,6 +96,75 @@ fn sources_go_only_when_the_name_of_what_replaces_them_is_synced() {
         drop(store);
         assert!(before <= all);
         assert_eq!(samples_after_power_loss(&machine), before, "crash at {operation}");
+    }
+}
+
+#[test]
+fn the_value_that_came_first_stays_through_merges_of_late_segments() {
+    let machine = machine(1);
+    let store = open(&machine);
+    let start_ms = machine.now_ms();
+    let tell = |n: usize, time_ms: i64, value: f64| {
+        let series = store.series(&labels(n)).unwrap();
+        assert_eq!(store.append(&[RefRow::new(time_ms, &[series], &[value])]).unwrap().taken, 1);
+    };
+    let go_on_until = |seconds: i64| {
+        while machine.now_ms() < start_ms + seconds * 1_000 {
+            machine.tick_ms(1_000);
+            tell(0, machine.now_ms(), 1.0);
+            store.maintain();
+        }
+    };
+    go_on_until(13);
+    // Late samples of two windows that are merged apart, so that their segment has to wait.
+    tell(1, start_ms + 7_000, 1.0);
+    tell(1, start_ms + 9_000, 1.0);
+    go_on_until(18);
+    // Another value, for the first window alone, which is merged with older segments at once.
+    tell(1, start_ms + 7_000, 2.0);
+    go_on_until(60);
+    assert!(store.metrics().compactions.get() > 3);
+    assert_eq!(read(&store).unwrap().found[&(1, start_ms + 7_000)], 1.0_f64.to_bits());
+}
+
+#[test]
+fn metadata_survives_a_torn_checkpoint() {
+    let metadata = MetricMetadata {
+        family: "family".into(),
+        kind: MetricKind::Gauge,
+        unit: String::new(),
+        help: "help".into(),
+    };
+    let work = |machine: &Machine| {
+        let Ok((store, _)) = machine.open() else { return };
+        store.put_metadata(std::slice::from_ref(&metadata));
+        store.maintain();
+        for _ in 0..8 {
+            machine.tick_ms(1_000);
+            let _ = append(machine, &store, 1.0);
+            store.maintain();
+        }
+    };
+    let whole = machine(2);
+    work(&whole);
+    for (operation, chance) in (1..=whole.fs.operations()).flat_map(|n| (0..4).map(move |c| (n, c))) {
+        let mut machine = machine(2);
+        machine.fs = vedette_sys::SimFs::new(chance);
+        machine.fs.crash_at(operation);
+        work(&machine);
+        machine.fs.restart();
+        let store = open(&machine);
+        let before = store.metadata(None, 0);
+        // Nothing is written to the log that holds the metadata, and all in it is sealed.
+        let of_second = (0..SERIES).map(|n| store.series(&labels(n)).unwrap()).find(|r| r.0 >> 56 == 1);
+        for _ in 0..8 {
+            machine.tick_ms(1_000);
+            let row = [RefRow::new(machine.now_ms(), of_second.as_slice(), &[2.0])];
+            let _ = store.append(&row).unwrap();
+            store.maintain();
+        }
+        drop(store);
+        assert_eq!(open(&machine).metadata(None, 0), before, "crash at {operation}");
     }
 }
 
