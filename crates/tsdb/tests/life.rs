@@ -473,7 +473,7 @@ fn rules_hold_after_a_restart_and_go_with_the_configuration() {
     let store = machine.open().unwrap().0;
     let count = |store: &Tsdb, n| read(store, &everything()).unwrap()[&series_labels(n)].len();
     assert_eq!([count(&store, 0), count(&store, 1)], [120, 31]);
-    let query = LabelQuery { matcher_sets: Vec::new(), range: range(0, 60_000), limit: 0 };
+    let query = LabelQuery { matcher_sets: Vec::new(), range: range(0, 20_000), limit: 0 };
     assert_eq!(MetricReader::series(&store, &query).unwrap(), [series_labels(0)]);
     assert_eq!(store.label_values("n", &query).unwrap(), ["0"]);
     drop(store);
