@@ -7,7 +7,9 @@ use std::{
     time::Duration,
 };
 
-use vedette_model::{Hints, Labels, Matcher, MetricReader, ReadError, SampleBuffer, Select, TimeRange};
+use vedette_model::{
+    Hints, Labels, MatchOp, Matcher, MetricReader, ReadError, SampleBuffer, Select, TimeRange,
+};
 use vedette_sys::{Clock, ManualClock, SimFs};
 use vedette_tsdb::{Appended, Config, Error, Flush, Recovery, RefRow, SeriesRef, Tsdb};
 
@@ -143,4 +145,40 @@ pub fn expected(model: &Model, matchers: &[Matcher], range: TimeRange) -> Model 
 /// Samples as a flat set.
 pub fn flat(model: &Model) -> BTreeSet<(Labels, i64, u64)> {
     model.iter().flat_map(|(l, s)| s.iter().map(|(t, v)| (l.clone(), *t, *v))).collect()
+}
+
+/// A stretch of time that begins so long after the machine started.
+pub fn range(start: i64, length: i64) -> TimeRange {
+    TimeRange { start_ms: START_MS + start, end_ms: START_MS + start + length }
+}
+
+/// Takes out of a model what is deleted of the store.
+pub fn delete(model: &mut Model, matcher_sets: &[Vec<Matcher>], range: TimeRange) {
+    for matchers in matcher_sets {
+        for labels in expected(model, matchers, TimeRange::ALL).into_keys() {
+            model.get_mut(&labels).expect("listed").retain(|time, _| !range.contains(*time));
+        }
+    }
+}
+
+/// A store with merged segments, fresh ones, and samples in the head.
+pub fn filled(seed: u64) -> (Machine, Tsdb, Model) {
+    let machine = Machine::new(seed);
+    let store = machine.open().expect("opens").0;
+    let mut model = Model::new();
+    for second in 0..45i64 {
+        machine.tick(1);
+        for n in 0..6 {
+            append(&store, machine.now_ms(), &[(n, second as f64)]).expect("appends");
+            model.entry(series_labels(n)).or_default().insert(machine.now_ms(), (second as f64).to_bits());
+        }
+        store.maintain();
+    }
+    assert!(store.metrics().compactions.get() > 0);
+    (machine, store, model)
+}
+
+/// Every series.
+pub fn all() -> Matcher {
+    Matcher::new(MatchOp::Regex, "__name__", ".+").expect("valid")
 }
