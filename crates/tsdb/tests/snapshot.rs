@@ -1,7 +1,5 @@
 //! Snapshots: complete under their name or not there, with what was there at one moment.
 
-#![expect(clippy::unwrap_used, reason = "a test ends at what it did not expect")]
-
 mod support;
 
 use support::{all, append, delete, everything, expected, filled, range, read, series_labels};
