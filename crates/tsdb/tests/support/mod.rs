@@ -8,8 +8,8 @@ use std::{
 };
 
 use vedette_model::{
-    Hints, HistogramCounts, Labels, Matcher, MetricReader, NativeHistogram, ReadError, SampleBuffer, Select,
-    Span, TimeRange,
+    Hints, HistogramCounts, Labels, MatchOp, Matcher, MetricReader, NativeHistogram, ReadError, SampleBuffer,
+    Select, Span, TimeRange,
 };
 use vedette_sys::{Clock, ManualClock, SimFs};
 use vedette_tsdb::{Appended, Config, Error, Flush, HistogramSample, Recovery, RefRow, SeriesRef, Tsdb};
@@ -206,4 +206,40 @@ pub fn read_more(store: &Tsdb) -> Result<More, ReadError> {
         }
     }
     Ok(found)
+}
+
+/// A stretch of time that begins so long after the machine started.
+pub fn range(start: i64, length: i64) -> TimeRange {
+    TimeRange { start_ms: START_MS + start, end_ms: START_MS + start + length }
+}
+
+/// Takes out of a model what is deleted of the store.
+pub fn delete(model: &mut Model, matcher_sets: &[Vec<Matcher>], range: TimeRange) {
+    for matchers in matcher_sets {
+        for labels in expected(model, matchers, TimeRange::ALL).into_keys() {
+            model.get_mut(&labels).expect("listed").retain(|time, _| !range.contains(*time));
+        }
+    }
+}
+
+/// A store with merged segments, fresh ones, and samples in the head.
+pub fn filled(seed: u64) -> (Machine, Tsdb, Model) {
+    let machine = Machine::new(seed);
+    let store = machine.open().expect("opens").0;
+    let mut model = Model::new();
+    for second in 0..45i64 {
+        machine.tick(1);
+        for n in 0..6 {
+            append(&store, machine.now_ms(), &[(n, second as f64)]).expect("appends");
+            model.entry(series_labels(n)).or_default().insert(machine.now_ms(), (second as f64).to_bits());
+        }
+        store.maintain();
+    }
+    assert!(store.metrics().compactions.get() > 0);
+    (machine, store, model)
+}
+
+/// Every series.
+pub fn all() -> Matcher {
+    Matcher::new(MatchOp::Regex, "__name__", ".+").expect("valid")
 }

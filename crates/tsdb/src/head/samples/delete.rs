@@ -10,6 +10,14 @@ impl Samples {
     /// Removes the samples and exemplars of a series in `range`; says whether there were any. No
     /// claim of the series is open, and nothing is being sealed.
     pub fn delete(&mut self, slot: u32, range: TimeRange) -> bool {
+        if !self.overlaps(slot, range) {
+            let series = &mut self.series[slot as usize];
+            if range.contains(series.last_ms) {
+                // Its last sample is sealed, and deleted there.
+                (series.last_ms, series.last_bits, series.epoch) = (NEVER_MS, 0, 0);
+            }
+            return false;
+        }
         let mut late = Vec::new();
         self.late.copy(slot, range, &mut late);
         let mut removed_any = !late.is_empty();
