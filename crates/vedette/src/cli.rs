@@ -249,6 +249,16 @@ pub enum TsdbCommand {
         #[arg(long)]
         discard: bool,
     },
+    /// Merge the segments of each day into one, which Vedette does by itself when the day is over
+    #[command(
+        after_help = "A store takes less room so, and answers long ranges quicker: before it is kept as a backup, \
+                      say."
+    )]
+    Merge {
+        /// Where the store is
+        #[command(flatten)]
+        store: Store,
+    },
     /// Let a running Vedette make a snapshot of its metric store
     #[command(
         after_help = "The snapshot is a data folder of its own, below `snapshots` in that of the server. The server must \

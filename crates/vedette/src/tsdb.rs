@@ -42,6 +42,7 @@ pub fn run(command: TsdbCommand) -> Result<u8> {
             let (store, _lock) = open(&folder(&store))?;
             analyze::print(&store, limit, output)?;
         }
+        TsdbCommand::Merge { store } => merge(&folder(&store))?,
         TsdbCommand::Verify { store } => return verify::run(&folder(&store)),
         TsdbCommand::Repair { store, discard } => return repair::run(&folder(&store), discard),
         TsdbCommand::Snapshot { server, skip_head } => crate::wait(client::snapshot(&server, skip_head))?,
@@ -111,6 +112,18 @@ fn export(data: &Path, output: &Path, block_span: &str, part: &Part) -> Result<(
     if report.blocks.is_empty() {
         eprintln!("nothing to export: no sample matches");
     }
+    Ok(())
+}
+
+fn merge(data: &Path) -> Result<()> {
+    let (store, _lock) = open(data)?;
+    let before = store.stats();
+    store.merge_all()?;
+    let after = store.stats();
+    let size = |stats: &vedette_tsdb::Stats| {
+        format!("{} segments of {} KiB", stats.segments, stats.segment_bytes / 1024)
+    };
+    println!("{} became {}; {} samples are in them", size(&before), size(&after), after.segment_samples);
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! The programs that are compared: how each is started, asked and made to tidy up its disk.
 
 use std::{
+    ffi::OsStr,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::Command,
@@ -14,7 +15,7 @@ use super::{
     http::{Client, escape},
     process::{Process, folder_bytes},
 };
-use crate::debian;
+use crate::{debian, run::output};
 
 /// Which program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,7 +163,7 @@ impl Program {
     }
 
     /// What is on disk; asks for compaction where the program can be asked.
-    pub fn disk(&self, samples: u64) -> Result<Disk> {
+    pub fn disk(&mut self, samples: u64) -> Result<Disk> {
         let data = self.folder.join("data");
         let mut client = Client::new(self.address);
         Ok(match self.kind {
@@ -184,11 +185,13 @@ impl Program {
             }
             Kind::Vedette => {
                 let metrics = data.join("metrics");
-                Disk {
-                    compacted_samples: self.samples_in_segments()?,
-                    compacted_bytes: folder_bytes(&metrics.join("segments"))?,
-                    all_bytes: folder_bytes(&metrics)?,
-                }
+                let all_bytes = folder_bytes(&metrics)?;
+                let compacted_samples = self.samples_in_segments()?;
+                self.process.kill()?;
+                let merge = [OsStr::new("tsdb"), "merge".as_ref(), "--data-dir".as_ref(), data.as_os_str()];
+                output(Command::new(&self.binary).args(merge))?;
+                let compacted_bytes = folder_bytes(&metrics.join("segments"))?;
+                Disk { compacted_samples, compacted_bytes, all_bytes }
             }
         })
     }

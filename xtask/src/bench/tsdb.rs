@@ -319,7 +319,7 @@ fn explain(measured: &[(Kind, Measured)]) {
              the load takes at least {MINUTE_MIN:?}.\n\
              Disk: immutable files with their index, no write-ahead log. Prometheus: a snapshot by its admin \
              API, so that the head is a block too; VictoriaMetrics: after /internal/force_merge; Vedette: \
-             its segments as they are, per sample in them. None of these is in the CPU figure."
+             after `vedette tsdb merge`, per sample in its segments. None of these is in the CPU figure."
         );
     } else if !measured.is_empty() {
         println!(
