@@ -25,7 +25,7 @@ const START_MS: i64 = 1_700_000_000_000;
 /// Reads a chunk of the head. What is read can be written, and read again as the same.
 pub fn chunk(bytes: &[u8]) {
     let mut samples = SampleBuffer::default();
-    if chunk::decode(bytes, &mut samples).is_none() {
+    if chunk::columns::decode(bytes, &mut samples).is_none() {
         assert!(samples.is_empty(), "a chunk that is damaged left samples");
         return;
     }
@@ -71,7 +71,7 @@ fn round_trip(samples: &SampleBuffer) {
         let mut bytes = Vec::new();
         Encoder::default().encode_samples(samples, 0..samples.len(), effort, &mut bytes);
         let mut again = SampleBuffer::default();
-        chunk::decode(&bytes, &mut again).expect("what was encoded decodes");
+        chunk::columns::decode(&bytes, &mut again).expect("what was encoded decodes");
         assert_eq!(again.times_ms, samples.times_ms);
         let bits = |b: &SampleBuffer| b.values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
         assert_eq!(bits(&again), bits(samples));

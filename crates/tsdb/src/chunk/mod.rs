@@ -5,6 +5,8 @@
 //! bytes give `None`, never a panic and never more memory than [`SAMPLES_MAX`] samples need.
 
 mod bits;
+#[cfg(any(test, fuzzing))]
+pub mod columns;
 pub mod histograms;
 pub mod ints;
 mod packed;
