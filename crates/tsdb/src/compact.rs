@@ -2,20 +2,23 @@
 //!
 //! Invariant: a segment goes only after the one that replaces it is synced under its final name.
 
+mod pieces;
+
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap},
     sync::{Arc, atomic::Ordering},
 };
 
-use vedette_model::{Exemplar, ReadError, SampleBuffer, TimeRange};
+use pieces::{Found, Step};
+use vedette_model::{Exemplar, ReadError, SampleBuffer};
 
 use crate::{
     Tsdb,
     chunk::Effort,
     maintain::{Maintenance, StepError},
     overlay::{self, Part},
-    segment::{Block, Segment, SegmentWriter, Walk},
+    segment::{Block, Piece, Segment, SegmentWriter, Walk},
     store::segments_folder,
 };
 
@@ -66,8 +69,8 @@ impl Tsdb {
             writer.set_symbols(texts);
             let mut done = 0;
             while merge.next()? {
-                let Merge { labels, samples, exemplars, .. } = &merge;
-                writer.add_pairs(labels, samples, exemplars).map_err(write_error)?;
+                let Merge { labels, pieces, samples, exemplars, .. } = &merge;
+                writer.add_pieces(labels, pieces, samples, exemplars)?.map_err(write_error)?;
                 self.take_turn(done);
                 done += 1;
                 if done.is_multiple_of(SERIES_PER_RELEASE) {
@@ -127,9 +130,13 @@ fn is_worth_merging(group: &[Arc<Segment>]) -> bool {
 struct Merge<'a> {
     sources: Vec<Source<'a>>,
     parts: Vec<Part<'a>>,
+    found: Vec<Found<'a>>,
+    steps: Vec<Step<'a>>,
     scratch: overlay::Scratch,
-    /// Labels, samples and exemplars of the series that came last.
+    /// Labels, samples and exemplars of the series that came last; what of its samples has to be
+    /// encoded anew is in `samples`.
     labels: Vec<(u32, u32)>,
+    pieces: Vec<Piece<'a>>,
     samples: SampleBuffer,
     exemplars: Vec<Exemplar>,
 }
@@ -157,8 +164,11 @@ impl<'a> Merge<'a> {
         let merge = Self {
             sources: sources.collect(),
             parts: Vec::new(),
+            found: Vec::new(),
+            steps: Vec::new(),
             scratch: overlay::Scratch::default(),
             labels: Vec::new(),
+            pieces: Vec::new(),
             samples: SampleBuffer::default(),
             exemplars: Vec::new(),
         };
@@ -172,6 +182,8 @@ impl<'a> Merge<'a> {
         };
         self.labels.clone_from(least);
         self.parts.clear();
+        self.found.clear();
+        self.pieces.clear();
         self.samples.clear();
         self.exemplars.clear();
         for source in &mut self.sources {
@@ -182,12 +194,23 @@ impl<'a> Merge<'a> {
                 source.advance();
             }
         }
-        for part in &self.parts {
-            part.segment.exemplars(part.block, &mut self.exemplars)?;
+        for &Part { segment, block } in &self.parts {
+            let found = &mut self.found;
+            segment.walk(block, |chunk| found.push(Found { segment, chunk }), &mut self.exemplars)?;
         }
         self.exemplars.sort_by_key(|e| e.time_ms);
         self.exemplars.dedup();
-        overlay::read(&mut self.parts, TimeRange::ALL, &mut self.scratch, &mut self.samples)?;
+        pieces::plan(&mut self.found, &mut self.steps);
+        for step in self.steps.drain(..) {
+            self.pieces.push(match step {
+                Step::Copy(Found { segment, chunk }) => Piece::Chunk(segment, chunk),
+                Step::Read(range, _) => {
+                    let start = self.samples.len();
+                    overlay::read(&mut self.parts, range, &mut self.scratch, &mut self.samples)?;
+                    Piece::Samples(start..self.samples.len())
+                }
+            });
+        }
         Ok(true)
     }
 }

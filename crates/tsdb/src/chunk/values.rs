@@ -101,6 +101,14 @@ pub fn decode(
     }
 }
 
+/// The exponent that encoded values share, if they are decimals.
+pub fn shared_exponent(encoded: &[u8]) -> Option<u8> {
+    match *encoded {
+        [DECIMALS, exponent, ..] => Some(exponent).filter(|&e| usize::from(e) < POWERS.len()),
+        _ => None,
+    }
+}
+
 /// The whole number that `value` is 10^exponent-ths of, if it is.
 pub fn mantissa(value: f64, exponent: u8) -> Option<i64> {
     let power = POWERS[usize::from(exponent)];

@@ -29,11 +29,12 @@ use crate::{
     chunk::{Decoder, histograms, starts, times, values, with_decoder},
 };
 
+pub use block::{Body, Chunk, Times};
 pub use footer::Footer;
 pub use index::{Block, Index, Walk};
-pub use writer::SegmentWriter;
+pub use writer::{Piece, SegmentWriter};
 
-use block::{Body, Chunk, Chunks, Times};
+use block::Chunks;
 use pages::{PAGE_BYTES, Pages};
 
 /// Bytes that the length of a time column takes at most.
@@ -199,9 +200,21 @@ impl Segment {
 
     /// Appends the exemplars of a series, in order of time.
     pub fn exemplars(&self, block: Block, out: &mut Vec<Exemplar>) -> Result<(), ReadError> {
+        self.walk(block, |_| {}, out)
+    }
+
+    /// Hands on the chunks of a series, in order of time, and appends its exemplars.
+    pub fn walk<'a>(
+        &'a self,
+        block: Block,
+        mut each: impl FnMut(Chunk<'a>),
+        exemplars: &mut Vec<Exemplar>,
+    ) -> Result<(), ReadError> {
         let mut chunks = self.chunks(block)?;
-        while self.next_chunk(&mut chunks, block)?.is_some() {}
-        chunks.exemplars(out).ok_or_else(|| self.damaged(&format!("exemplars at {}", block.offset)))
+        while let Some(chunk) = self.next_chunk(&mut chunks, block)? {
+            each(chunk);
+        }
+        chunks.exemplars(exemplars).ok_or_else(|| self.damaged(&format!("exemplars at {}", block.offset)))
     }
 
     fn chunks(&self, block: Block) -> Result<Chunks<'_>, ReadError> {
@@ -220,6 +233,11 @@ impl Segment {
         let end = usize::try_from(offset.checked_add(length)?).ok()?;
         let (data, rest) = self.map.split_at_checked(self.footer.index_offset as usize)?;
         self.pages.get(data, rest, usize::try_from(offset).ok()?, end)
+    }
+
+    /// The bytes of a time column, without their length.
+    pub fn column_at(&self, offset: u64) -> Result<&[u8], ReadError> {
+        self.column(offset).ok_or_else(|| self.damaged(&format!("time column at {offset}")))
     }
 
     fn column(&self, offset: u64) -> Option<&[u8]> {
