@@ -5,7 +5,7 @@
 //! them can be read, and a segment of the log goes only after that segment is synced under its
 //! final name.
 
-use std::{sync::Arc, sync::atomic::Ordering};
+use std::{collections::BTreeMap, sync::Arc, sync::atomic::Ordering};
 
 use parking_lot::MutexGuard;
 use vedette_model::{SampleBuffer, TimeRange};
@@ -81,15 +81,7 @@ impl Tsdb {
     /// Writes the segments of a cut, and shows them to readers.
     fn write_sealed(&self, maintenance: &mut Maintenance, cut: &Cut) -> Result<(), StepError> {
         let series = self.head.ordered();
-        let mut late_range = (i64::MAX, i64::MIN);
-        for ordered in &series {
-            let samples = self.head.shards()[usize::from(ordered.shard)].samples.read();
-            let late = samples.sealing(ordered.slot);
-            let count = late.partition_point(|&(time, _)| time < cut.sealed_before_ms);
-            if count > 0 {
-                late_range = (late_range.0.min(late[0].0), late_range.1.max(late[count - 1].0));
-            }
-        }
+        let late_windows = self.late_windows(&series, cut);
         let sealed = TimeRange { start_ms: i64::MIN, end_ms: cut.until_ms - 1 };
         let mut snapshot = Snapshot::default();
         let span = self.write_series(maintenance, &series, (cut.from_ms, cut.until_ms), |ordered, out| {
@@ -98,29 +90,47 @@ impl Tsdb {
             snapshot.drop_late_before(cut.sealed_before_ms);
             snapshot.read(sealed, out);
         })?;
-        let late = if late_range.0 <= late_range.1 {
-            let bounds = (late_range.0, late_range.1 + 1);
+        let mut segments: Vec<Segment> = span.into_iter().collect();
+        for bounds in late_windows {
             let written = self.write_series(maintenance, &series, bounds, |ordered, out| {
                 let samples = self.head.shards()[usize::from(ordered.shard)].samples.read();
                 for &(time, bits) in samples.sealing(ordered.slot) {
-                    if time < cut.sealed_before_ms {
+                    if time < cut.sealed_before_ms && (bounds.0..bounds.1).contains(&time) {
                         out.push(time, f64::from_bits(bits));
                     }
                 }
             });
-            if let (Err(_), Some(span)) = (&written, &span) {
-                // Both come again with the next attempt.
-                let _ = self.fs.remove(&span.path);
+            match written {
+                Ok(late) => segments.extend(late),
+                Err(error) => {
+                    // All come again with the next attempt.
+                    segments.iter().for_each(|s| drop(self.fs.remove(&s.path)));
+                    return Err(error);
+                }
             }
-            written?
-        } else {
-            None
-        };
-        if span.is_some() || late.is_some() {
-            self.publish(|segments| segments.extend(span.into_iter().chain(late).map(Arc::new)));
+        }
+        if !segments.is_empty() {
+            self.publish(|all| all.extend(segments.into_iter().map(Arc::new)));
             self.metrics.seals.inc();
         }
         Ok(())
+    }
+
+    /// From when until when the late samples of a cut are, for each window of the longest span that
+    /// segments are merged into: one that lay in two windows would never be merged.
+    fn late_windows(&self, series: &[Ordered], cut: &Cut) -> Vec<(i64, i64)> {
+        let span = self.config.compaction_spans_ms.last().copied().unwrap_or(i64::MAX);
+        let mut windows = BTreeMap::<i64, (i64, i64)>::new();
+        for ordered in series {
+            let samples = self.head.shards()[usize::from(ordered.shard)].samples.read();
+            let late = samples.sealing(ordered.slot).iter().map(|&(time, _)| time);
+            for time in late.take_while(|&time| time < cut.sealed_before_ms) {
+                let (from_ms, until_ms) = windows.entry(time.div_euclid(span)).or_insert((time, time + 1));
+                *from_ms = time.min(*from_ms);
+                *until_ms = (time + 1).max(*until_ms);
+            }
+        }
+        windows.into_values().collect()
     }
 
     /// Writes a segment of those samples of each series that `read` gives.
