@@ -28,10 +28,10 @@ const LATE_SHARE: u64 = 8;
 const LATE_SEGMENTS: usize = 8;
 
 /// Segments merged at a time.
-const SOURCES_MAX: usize = 1024;
+pub(crate) const SOURCES_MAX: usize = 1024;
 
 /// Series between two times that the memory of what was merged already is given back.
-const SERIES_PER_RELEASE: usize = 8192;
+pub(crate) const SERIES_PER_RELEASE: usize = 8192;
 
 impl Tsdb {
     /// Merges the first group of segments that fill a longer span together.
@@ -119,7 +119,7 @@ fn windows(segments: &[Arc<Segment>], span: i64) -> BTreeMap<i64, Vec<Arc<Segmen
     windows
 }
 
-fn is_worth_merging(group: &[Arc<Segment>]) -> bool {
+pub(crate) fn is_worth_merging(group: &[Arc<Segment>]) -> bool {
     let largest = group.iter().map(|s| s.bytes).max().unwrap_or(0);
     let others = group.iter().map(|s| s.bytes).sum::<u64>() - largest;
     group.len() > 1 && (others >= largest / LATE_SHARE || group.len() > LATE_SEGMENTS)
@@ -127,15 +127,15 @@ fn is_worth_merging(group: &[Arc<Segment>]) -> bool {
 
 /// Goes through several segments series by series. Labels are compared as symbols of a table that
 /// all share, so that no text is looked at after the tables were joined.
-struct Merge<'a> {
+pub(crate) struct Merge<'a> {
     sources: Vec<Source<'a>>,
-    parts: Vec<Part<'a>>,
+    pub(crate) parts: Vec<Part<'a>>,
     found: Vec<Found<'a>>,
     steps: Vec<Step<'a>>,
     scratch: overlay::Scratch,
     /// Labels, samples and exemplars of the series that came last; what of its samples has to be
     /// encoded anew is in `samples`.
-    labels: Vec<(u32, u32)>,
+    pub(crate) labels: Vec<(u32, u32)>,
     pieces: Vec<Piece<'a>>,
     samples: SampleBuffer,
     exemplars: Vec<Exemplar>,
@@ -153,7 +153,7 @@ struct Source<'a> {
 
 impl<'a> Merge<'a> {
     /// Also gives the joined table of symbols.
-    fn new(segments: &'a [Arc<Segment>]) -> (Self, Vec<Box<str>>) {
+    pub(crate) fn new(segments: &'a [Arc<Segment>]) -> (Self, Vec<Box<str>>) {
         let (texts, tables) = join_symbols(segments);
         let sources = segments.iter().zip(tables).map(|(segment, symbols)| {
             let walk = segment.index().walk(0);
@@ -175,17 +175,13 @@ impl<'a> Merge<'a> {
         (merge, texts)
     }
 
-    /// Goes to the next series, if there is one.
-    fn next(&mut self) -> Result<bool, ReadError> {
+    /// Goes to the next series, if there is one, and finds its labels and parts.
+    pub(crate) fn next_series(&mut self) -> bool {
         let Some(least) = self.sources.iter().filter(|s| s.block.is_some()).map(|s| &s.labels).min() else {
-            return Ok(false);
+            return false;
         };
         self.labels.clone_from(least);
         self.parts.clear();
-        self.found.clear();
-        self.pieces.clear();
-        self.samples.clear();
-        self.exemplars.clear();
         for source in &mut self.sources {
             if let Some(block) = source.block
                 && source.labels == self.labels
@@ -194,6 +190,18 @@ impl<'a> Merge<'a> {
                 source.advance();
             }
         }
+        true
+    }
+
+    /// Goes to the next series, if there is one, and merges what its parts hold.
+    fn next(&mut self) -> Result<bool, ReadError> {
+        if !self.next_series() {
+            return Ok(false);
+        }
+        self.found.clear();
+        self.pieces.clear();
+        self.samples.clear();
+        self.exemplars.clear();
         for &Part { segment, block } in &self.parts {
             let found = &mut self.found;
             segment.walk(block, |chunk| found.push(Found { segment, chunk }), &mut self.exemplars)?;

@@ -23,13 +23,14 @@ mod postings;
 pub mod prometheus;
 mod reader;
 mod recover;
+mod rollup;
 mod seal;
 mod segment;
 mod stats;
 mod store;
 mod wal;
 
-pub use config::{Config, Flush};
+pub use config::{Config, Flush, Rollup};
 pub use error::Error;
 pub use limits::{RefusedMetric, SeriesLimit};
 pub use metrics::Metrics;

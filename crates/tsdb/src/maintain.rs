@@ -6,7 +6,7 @@ use std::{io, path::PathBuf, sync::Arc, sync::atomic::Ordering, time::Duration};
 
 use vedette_sys::MonotonicTime;
 
-use crate::{Error, Tsdb, segment::Segment};
+use crate::{Error, Tsdb, rollup::Rolling, segment::Segment};
 
 /// Series written between two looks at the flush timer.
 const SERIES_PER_TURN: usize = 256;
@@ -20,13 +20,14 @@ const SEGMENT_IDLE: Duration = Duration::from_secs(120);
 /// State of maintenance, one at a time.
 pub(crate) struct Maintenance {
     pub(crate) next_id: u64,
+    pub(crate) rolling: Rolling,
     retry_at: Option<MonotonicTime>,
     segments_swept: MonotonicTime,
 }
 
 impl Maintenance {
     pub fn new(next_id: u64) -> Self {
-        Self { next_id, retry_at: None, segments_swept: MonotonicTime(0) }
+        Self { next_id, rolling: Rolling::default(), retry_at: None, segments_swept: MonotonicTime(0) }
     }
 }
 
@@ -66,7 +67,8 @@ impl Tsdb {
         let steps = [
             ("seal", self.seal(&mut maintenance)),
             ("compact", self.compact(&mut maintenance)),
-            ("retention", self.remove_old()),
+            ("rollup", self.roll_up(&mut maintenance)),
+            ("retention", self.remove_old(&mut maintenance)),
         ];
         maintenance.retry_at = None;
         for (what, result) in steps {
@@ -99,6 +101,7 @@ impl Tsdb {
         self.metrics.head_series.set(self.head.len() as f64);
         self.metrics.segments.set(segments.len() as f64);
         self.metrics.storage_bytes.set(segments.iter().map(|s| s.bytes).sum::<u64>() as f64);
+        self.metrics.rollup_bytes.set(self.rollup_bytes() as f64);
         self.metrics.wal_bytes.set(self.wal_bytes() as f64);
     }
 
@@ -108,7 +111,7 @@ impl Tsdb {
         }
     }
 
-    fn remove_old(&self) -> Result<(), StepError> {
+    fn remove_old(&self, maintenance: &mut Maintenance) -> Result<(), StepError> {
         let segments = Arc::clone(&self.segments.read());
         for damaged in segments.iter().filter(|s| s.damaged.load(Ordering::Relaxed)) {
             let what = format!("segment {}", damaged.id);
@@ -119,8 +122,11 @@ impl Tsdb {
         // A clock that runs ahead must not remove data: only later data make data old.
         let newest =
             self.head_last_ms.load(Ordering::Acquire).max(self.sealed_until_ms.load(Ordering::Acquire));
-        let oldest_ms = newest.min(self.clock.unix_ms()).saturating_sub(self.config.retention_ms);
-        let mut bytes = segments.iter().map(|s| s.bytes).sum::<u64>() + self.wal_bytes();
+        let now = newest.min(self.clock.unix_ms());
+        self.remove_old_rollups(maintenance, now)?;
+        let oldest_ms = now.saturating_sub(self.config.retention_ms);
+        let mut bytes =
+            segments.iter().map(|s| s.bytes).sum::<u64>() + self.wal_bytes() + self.rollup_bytes();
         let limit = self.config.retention_bytes;
         // Segments may overlap: what ends first goes first.
         let mut by_end: Vec<&Arc<Segment>> = segments.iter().collect();
@@ -137,6 +143,7 @@ impl Tsdb {
         if old.is_empty() {
             return Ok(());
         }
+        self.roll_up_before_removal(maintenance, &old, now);
         self.publish(|segments| segments.retain(|s| old.iter().all(|o| o.id != s.id)));
         self.metrics.segments_removed.add(old.len() as u64);
         self.remove_files(&old)

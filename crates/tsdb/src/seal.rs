@@ -23,6 +23,10 @@ use crate::{
 /// As many late samples are sealed without waiting for the end of a span.
 const LATE_SAMPLES_MAX: usize = 1 << 20;
 
+/// What lies in more windows than these is sealed into one segment all the same: each takes a
+/// walk through all series.
+const WINDOWS_MAX: i64 = 32;
+
 /// What is being sealed.
 struct Cut {
     /// Lower bound of the times in the head.
@@ -80,45 +84,68 @@ impl Tsdb {
 
     /// Writes the segments of a cut, and shows them to readers.
     fn write_sealed(&self, maintenance: &mut Maintenance, cut: &Cut) -> Result<(), StepError> {
+        let mut written = Vec::new();
+        if let Err(error) = self.write_parts(maintenance, cut, &mut written) {
+            // All come again with the next attempt.
+            written.iter().for_each(|s| drop(self.fs.remove(&s.path)));
+            return Err(error);
+        }
+        if !written.is_empty() {
+            self.publish(|segments| segments.extend(written.into_iter().map(Arc::new)));
+            self.metrics.seals.inc();
+        }
+        Ok(())
+    }
+
+    /// Writes segments that lie in one window each of the longest span that segments are merged
+    /// into: one that lay in two would never be merged.
+    fn write_parts(
+        &self,
+        maintenance: &mut Maintenance,
+        cut: &Cut,
+        written: &mut Vec<Segment>,
+    ) -> Result<(), StepError> {
         let series = self.head.ordered();
-        let late_windows = self.late_windows(&series, cut);
-        let sealed = TimeRange { start_ms: i64::MIN, end_ms: cut.until_ms - 1 };
         let mut snapshot = Snapshot::default();
-        let span = self.write_series(maintenance, &series, (cut.from_ms, cut.until_ms), |ordered, out| {
-            let shard = &self.head.shards()[usize::from(ordered.shard)];
-            shard.samples.read().snapshot(ordered.slot, sealed, &mut snapshot);
-            snapshot.drop_late_before(cut.sealed_before_ms);
-            snapshot.read(sealed, out);
-        })?;
-        let mut segments: Vec<Segment> = span.into_iter().collect();
-        for bounds in late_windows {
-            let written = self.write_series(maintenance, &series, bounds, |ordered, out| {
+        for (from_ms, until_ms) in self.windows_of(cut) {
+            let start_ms = if from_ms == cut.from_ms { i64::MIN } else { from_ms };
+            let sealed = TimeRange { start_ms, end_ms: until_ms - 1 };
+            let part = self.write_series(maintenance, &series, (from_ms, until_ms), |ordered, out| {
+                let shard = &self.head.shards()[usize::from(ordered.shard)];
+                shard.samples.read().snapshot(ordered.slot, sealed, &mut snapshot);
+                snapshot.drop_late_before(cut.sealed_before_ms);
+                snapshot.read(sealed, out);
+            })?;
+            written.extend(part);
+        }
+        for bounds in self.late_windows_of(&series, cut) {
+            let part = self.write_series(maintenance, &series, bounds, |ordered, out| {
                 let samples = self.head.shards()[usize::from(ordered.shard)].samples.read();
                 for &(time, bits) in samples.sealing(ordered.slot) {
                     if time < cut.sealed_before_ms && (bounds.0..bounds.1).contains(&time) {
                         out.push(time, f64::from_bits(bits));
                     }
                 }
-            });
-            match written {
-                Ok(late) => segments.extend(late),
-                Err(error) => {
-                    // All come again with the next attempt.
-                    segments.iter().for_each(|s| drop(self.fs.remove(&s.path)));
-                    return Err(error);
-                }
-            }
-        }
-        if !segments.is_empty() {
-            self.publish(|all| all.extend(segments.into_iter().map(Arc::new)));
-            self.metrics.seals.inc();
+            })?;
+            written.extend(part);
         }
         Ok(())
     }
 
-    /// From when until when the late samples of a cut are, for each window of the longest span that
-    /// segments are merged into: one that lay in two windows would never be merged.
-    fn late_windows(&self, series: &[Ordered], cut: &Cut) -> Vec<(i64, i64)> {
+    /// From when until when a cut has samples, for each window.
+    fn windows_of(&self, cut: &Cut) -> Vec<(i64, i64)> {
+        let span = self.config.compaction_spans_ms.last().copied().unwrap_or(i64::MAX);
+        let first = cut.from_ms.div_euclid(span);
+        let last = (cut.until_ms - 1).div_euclid(span);
+        if !(1..WINDOWS_MAX).contains(&last.saturating_sub(first)) {
+            return vec![(cut.from_ms, cut.until_ms)];
+        }
+        let part = |w: i64| (cut.from_ms.max(w * span), cut.until_ms.min((w + 1) * span));
+        (first..=last).map(part).collect()
+    }
+
+    /// From when until when the late samples of a cut are, for each window.
+    fn late_windows_of(&self, series: &[Ordered], cut: &Cut) -> Vec<(i64, i64)> {
         let span = self.config.compaction_spans_ms.last().copied().unwrap_or(i64::MAX);
         let mut windows = BTreeMap::<i64, (i64, i64)>::new();
         for ordered in series {

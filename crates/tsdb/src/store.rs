@@ -25,6 +25,7 @@ use crate::{
     maintain::Maintenance,
     metrics::Metrics,
     recover::{self, Recovered},
+    rollup,
     segment::{self, OpenError, Segment},
     wal::{Definitions, Wal},
 };
@@ -130,6 +131,8 @@ pub struct Tsdb {
     pub(crate) head_last_ms: AtomicI64,
     /// In order of time.
     pub(crate) segments: Arc<SegmentList>,
+    /// Rollups of all steps, in order of time.
+    pub(crate) rollups: Arc<SegmentList>,
     pub(crate) metadata: RwLock<BTreeMap<String, MetricMetadata>>,
     pub(crate) maintenance: Mutex<Maintenance>,
     pub(crate) problems: Mutex<BTreeMap<String, String>>,
@@ -152,12 +155,14 @@ impl Tsdb {
         let folder = segments_folder(&config);
         fs.create_dir_all(&folder).map_err(|source| io_error("make", &folder, source))?;
         let opened = open_segments(&*fs, &folder)?;
+        let rollups = rollup::open(&*fs, &config)?;
         let sealed_until_ms = opened.segments.iter().map(|s| s.footer.until_ms).max().unwrap_or(i64::MIN);
         let head = Arc::new(Head::new(config.shards));
         let Recovered { logs, left_logs, metadata, first_ms, last_ms, samples, wal, dropped_records } =
             recover::recover(&config, &fs, &head, sealed_until_ms)?;
         let sealed_last_ms = opened.segments.iter().map(|s| s.footer.range.end_ms).max().unwrap_or(i64::MIN);
         let mut notes = opened.notes;
+        notes.extend(rollups.notes);
         notes.extend(wal.damage.clone());
         let series = head.len();
         let recovery = Recovery {
@@ -169,7 +174,7 @@ impl Tsdb {
             notes,
         };
         let metrics = Arc::new(Metrics::default());
-        metrics.segments_damaged.add(opened.damaged);
+        metrics.segments_damaged.add(opened.damaged + rollups.damaged);
         let now = clock.monotonic();
         let store = Self {
             problems: Mutex::new(
@@ -178,8 +183,9 @@ impl Tsdb {
             appenders: logs.into_iter().map(|wal| Mutex::new(Appender::new(wal, now))).collect(),
             left_logs: Mutex::new(left_logs),
             series_count: AtomicUsize::new(series),
-            maintenance: Mutex::new(Maintenance::new(opened.next_id)),
+            maintenance: Mutex::new(Maintenance::new(opened.next_id.max(rollups.next_id))),
             segments: Arc::new(RwLock::new(Arc::new(opened.segments))),
+            rollups: Arc::new(RwLock::new(Arc::new(rollups.files))),
             sealed_until_ms: AtomicI64::new(sealed_until_ms),
             head_first_ms: AtomicI64::new(first_ms),
             head_last_ms: AtomicI64::new(last_ms.max(sealed_last_ms)),

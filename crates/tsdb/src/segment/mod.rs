@@ -30,7 +30,7 @@ use crate::{
 };
 
 pub use block::{Body, Chunk, Times};
-pub use footer::Footer;
+pub use footer::{Footer, Kind};
 pub use index::{Block, Index, Walk};
 pub use writer::{Piece, SegmentWriter};
 
@@ -86,26 +86,39 @@ impl std::fmt::Debug for Segment {
 }
 
 /// Name of the file of a segment.
-pub fn file_name(id: u64) -> String {
-    format!("{id:016x}.segment")
+pub fn file_name(id: u64, kind: Kind) -> String {
+    format!("{id:016x}.{}", kind.extension())
 }
 
 /// Number of the segment in a file of that name.
 pub fn file_id(path: &Path) -> Option<u64> {
-    let hex = path.file_name()?.to_str()?.strip_suffix(".segment")?;
+    file_id_of(path, Kind::Samples)
+}
+
+/// As [`file_id`], for files of a kind.
+pub fn file_id_of(path: &Path, kind: Kind) -> Option<u64> {
+    let hex = path.file_name()?.to_str()?.strip_suffix(kind.extension())?.strip_suffix('.')?;
     (hex.len() == 16).then(|| u64::from_str_radix(hex, 16).ok()).flatten()
 }
 
 impl Segment {
     /// Opens a file and checks its header, footer and index.
     pub fn open(fs: &dyn Fs, path: PathBuf, id: u64) -> Result<Self, OpenError> {
+        Self::open_kind(fs, path, id, Kind::Samples)
+    }
+
+    /// As [`Segment::open`], for files of a kind.
+    pub fn open_kind(fs: &dyn Fs, path: PathBuf, id: u64, kind: Kind) -> Result<Self, OpenError> {
         let map = fs.map(&path)?;
-        let base_ms = footer::check_header(&map)?;
+        let base_ms = footer::check_header(&map, kind)?;
         let footer = Footer::read(&map)?;
         let data_bytes = footer.index_offset as usize;
         let end = data_bytes + footer.index_bytes as usize;
         if crc32fast::hash(&map[data_bytes..end]) != footer.index_crc {
             return Err(OpenError::Damaged("the checksum of its index does not match"));
+        }
+        if (footer.step_s == 0) != (kind == Kind::Samples) {
+            return Err(OpenError::Damaged("its footer is of another kind than its header"));
         }
         let index_at = data_bytes + data_bytes.div_ceil(PAGE_BYTES) * 4;
         let index = (index_at <= end)
@@ -135,6 +148,11 @@ impl Segment {
     pub fn index(&self) -> &Index {
         self.used.store(true, Ordering::Relaxed);
         &self.index
+    }
+
+    /// What the header says: the time that blocks count from; for rollups see [`crate::rollup`].
+    pub fn base_ms(&self) -> i64 {
+        self.base_ms
     }
 
     /// Gives the memory back if nobody has asked for the segment since this was called last.
@@ -218,10 +236,7 @@ impl Segment {
     }
 
     fn chunks(&self, block: Block) -> Result<Chunks<'_>, ReadError> {
-        self.used.store(true, Ordering::Relaxed);
-        let bytes = self.data(block.offset, block.bytes);
-        let bytes = bytes.ok_or_else(|| self.damaged(&format!("series at {}", block.offset)))?;
-        Ok(Chunks::new(bytes, block.offset, self.base_ms))
+        Ok(Chunks::new(self.block_bytes(block)?, block.offset, self.base_ms))
     }
 
     fn next_chunk<'a>(&self, chunks: &mut Chunks<'a>, block: Block) -> Result<Option<Chunk<'a>>, ReadError> {
@@ -233,6 +248,13 @@ impl Segment {
         let end = usize::try_from(offset.checked_add(length)?).ok()?;
         let (data, rest) = self.map.split_at_checked(self.footer.index_offset as usize)?;
         self.pages.get(data, rest, usize::try_from(offset).ok()?, end)
+    }
+
+    /// The bytes of the block of a series, checked, for what is no chunk.
+    pub fn block_bytes(&self, block: Block) -> Result<&[u8], ReadError> {
+        self.used.store(true, Ordering::Relaxed);
+        let bytes = self.data(block.offset, block.bytes);
+        bytes.ok_or_else(|| self.damaged(&format!("series at {}", block.offset)))
     }
 
     /// The bytes of a time column, without their length.
@@ -297,7 +319,8 @@ impl Segment {
         Some(())
     }
 
-    fn damaged(&self, part: &str) -> ReadError {
+    /// Notes damage; the error that names it.
+    pub fn damaged(&self, part: &str) -> ReadError {
         self.damaged.store(true, Ordering::Relaxed);
         ReadError::Damaged { place: format!("{}, {part}", self.path.display()) }
     }

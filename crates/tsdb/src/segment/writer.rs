@@ -15,7 +15,7 @@ use super::{
     block::{self, Body, Chunk, NewChunk, Times},
     columns::Columns,
     file_name,
-    footer::{BASE_AT, Footer, header},
+    footer::{BASE_AT, Footer, Kind, header},
     index::Block,
     index_builder::{IndexBuilder, Pair},
     pages::PageSums,
@@ -60,6 +60,7 @@ pub struct SegmentWriter<'a> {
     temporary: PathBuf,
     path: PathBuf,
     file: Box<dyn File>,
+    step_s: u32,
     buffer: Vec<u8>,
     written: u64,
     base_ms: Option<i64>,
@@ -78,7 +79,25 @@ pub struct SegmentWriter<'a> {
 impl<'a> SegmentWriter<'a> {
     /// Begins segment `id` in `folder`.
     pub fn create(fs: &'a dyn Fs, folder: &Path, id: u64, effort: Effort) -> io::Result<Self> {
-        let path = folder.join(file_name(id));
+        Self::create_kind(fs, folder, id, effort, 0)
+    }
+
+    /// Begins rollups of steps of this length; `base_ms` is kept in the header.
+    pub fn create_rollups(
+        fs: &'a dyn Fs,
+        folder: &Path,
+        id: u64,
+        step_s: u32,
+        base_ms: i64,
+    ) -> io::Result<Self> {
+        let mut writer = Self::create_kind(fs, folder, id, Effort::Small, step_s)?;
+        writer.set_base(base_ms);
+        Ok(writer)
+    }
+
+    fn create_kind(fs: &'a dyn Fs, folder: &Path, id: u64, effort: Effort, step_s: u32) -> io::Result<Self> {
+        let kind = if step_s == 0 { Kind::Samples } else { Kind::Rollups };
+        let path = folder.join(file_name(id, kind));
         let temporary = path.with_extension("tmp");
         let mut file = fs.open_append(&temporary)?;
         if !file.is_empty()? {
@@ -91,7 +110,8 @@ impl<'a> SegmentWriter<'a> {
             temporary,
             path,
             file,
-            buffer: header(),
+            step_s,
+            buffer: header(kind),
             written: 0,
             base_ms: None,
             pages: PageSums::default(),
@@ -152,6 +172,23 @@ impl<'a> SegmentWriter<'a> {
         Ok(self.flush_full())
     }
 
+    /// Adds a series whose block is written by the caller; `samples` is what it counts for.
+    pub fn add_block(
+        &mut self,
+        labels: &[Pair],
+        bytes: &[u8],
+        range: TimeRange,
+        samples: u64,
+    ) -> io::Result<()> {
+        let block = Block { offset: self.end(), bytes: bytes.len() as u64, range };
+        self.buffer.extend_from_slice(bytes);
+        self.range.start_ms = self.range.start_ms.min(range.start_ms);
+        self.range.end_ms = self.range.end_ms.max(range.end_ms);
+        self.samples += samples;
+        self.index.add_pairs(labels, block);
+        self.flush_full()
+    }
+
     /// Number of series added so far; 0 as long as none has a sample. A segment of no sample
     /// cannot be finished.
     pub fn series(&self) -> usize {
@@ -195,6 +232,7 @@ impl<'a> SegmentWriter<'a> {
             index_offset: self.end(),
             index_bytes: index.len() as u64,
             index_crc: crc32fast::hash(&index),
+            step_s: self.step_s,
         };
         self.write()?;
         self.file.append(&index)?;
@@ -202,6 +240,12 @@ impl<'a> SegmentWriter<'a> {
         self.file.sync()?;
         self.fs.rename(&self.temporary, &self.path)?;
         Ok(self.path.clone())
+    }
+
+    /// Puts the base into the header, which is not written yet.
+    fn set_base(&mut self, base_ms: i64) -> i64 {
+        self.buffer[BASE_AT..BASE_AT + 8].copy_from_slice(&base_ms.to_le_bytes());
+        *self.base_ms.insert(base_ms)
     }
 
     /// Place in the file where the next byte goes.
@@ -229,8 +273,7 @@ impl<'a> SegmentWriter<'a> {
                 let Some(first_ms) = first_ms.or(exemplars.first().map(|e| e.time_ms)) else {
                     return Ok(None);
                 };
-                self.buffer[BASE_AT..BASE_AT + 8].copy_from_slice(&first_ms.to_le_bytes());
-                *self.base_ms.insert(first_ms)
+                self.set_base(first_ms)
             }
         };
         for piece in pieces {
