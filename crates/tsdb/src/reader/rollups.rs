@@ -7,7 +7,7 @@ use vedette_model::{
     ChunkSummary, Labels, ReadError, RollupRow, RollupSet, SampleBuffer, Select, SeriesSet, TimeRange,
 };
 
-use super::{Found, IndexSource, Selected, Selection, add_sealed};
+use super::{Found, IndexSource, Selected, Selection, add_sealed, segments_in};
 use crate::{
     Tsdb,
     rollup::{codec, rows::end_of},
@@ -26,29 +26,36 @@ impl Tsdb {
         if self.config.rollups.iter().all(|r| r.step_ms != step_ms) {
             return Ok(None);
         }
+        let sealed_until_ms = self.sealed_until_ms.load(std::sync::atomic::Ordering::Acquire);
         let (Found { listed, segments, series: stored }, unsealed_ms) = self.find_with_bounds(select);
         let all = Arc::clone(&self.rollups.read());
-        // By the window and not by the samples: where there is none, the file tells that too.
-        let concerns = |f: &&Arc<Segment>| {
-            let window = TimeRange { start_ms: f.footer.from_ms, end_ms: f.footer.until_ms - 1 };
-            i64::from(f.footer.step_s) * 1000 == step_ms && window.overlaps(select.range)
-        };
-        let files: Vec<Arc<Segment>> = all.iter().filter(concerns).cloned().collect();
+        let kept_from_ms = self.samples_kept_from_ms();
+        let of_step: Vec<Arc<Segment>> =
+            all.iter().filter(|f| i64::from(f.footer.step_s) * 1000 == step_ms).cloned().collect();
+        let told = told(&of_step, &listed, select.range, (kept_from_ms, sealed_until_ms));
+        let files: Vec<Arc<Segment>> = segments_in(&of_step, select.range).cloned().collect();
         let mut rolled = Vec::new();
         for (file, position) in files.iter().zip(0u32..) {
             let numbers = IndexSource::Segment(file.index()).select(&select.matchers, select.range);
             add_sealed(&mut rolled, file.index(), position, &numbers);
         }
         let joined = join(stored, unsealed_ms, rolled);
+        let final_ms = files.iter().map(|f| final_until(f).saturating_add(1)).max().unwrap_or(i64::MIN);
+        // Older ones in the head come from a replay of the log, and are in rows already.
+        let unsealed_ms = joined
+            .unsealed_ms
+            .into_iter()
+            .map(|ms| ms.map(|ms| ms.max(kept_from_ms).max(final_ms)))
+            .collect();
         if select.series_max > 0 && joined.stored.len() > select.series_max {
             return Err(ReadError::TooManySeries { max: select.series_max });
         }
         Ok(Some(Box::new(Rolled {
             step_ms,
-            told: told(&files, &listed),
+            told,
             files,
             parts: joined.parts,
-            unsealed_ms: joined.unsealed_ms,
+            unsealed_ms,
             selection: Selection {
                 head: Arc::clone(&self.head),
                 current: Arc::clone(&self.segments),
@@ -113,24 +120,56 @@ fn join(stored: Vec<Selected>, unsealed_ms: Vec<Option<i64>>, rolled: Vec<Select
     }
 }
 
-/// The stretches whose sealed samples the files tell of, in order, neighbours joined.
-fn told(files: &[Arc<Segment>], listed: &[Arc<Segment>]) -> Vec<TimeRange> {
+/// The stretches in `range`, and some beyond it, whose sealed samples the files tell of, in order,
+/// neighbours joined. Where there is no file, between two of them or behind the last, and no
+/// segment either, it is told that there is nothing.
+fn told(
+    files: &[Arc<Segment>],
+    listed: &[Arc<Segment>],
+    range: TimeRange,
+    (kept_from_ms, sealed_until_ms): (i64, i64),
+) -> Vec<TimeRange> {
     let mut told: Vec<TimeRange> = Vec::new();
-    for file in files {
-        let window = TimeRange { start_ms: file.footer.from_ms, end_ms: file.footer.until_ms - 1 };
-        let is_untold = |s: &&Arc<Segment>| {
-            s.footer.range.overlaps(window) && file.footer.sources.binary_search(&s.id).is_err()
+    let mut tell = |window: TimeRange, from_ms: i64, sources: &[u64]| {
+        if !window.overlaps(range) {
+            return;
+        }
+        let untold = |s: &Arc<Segment>| {
+            let TimeRange { start_ms, end_ms } = s.footer.range;
+            let range = TimeRange { start_ms: start_ms.max(from_ms), end_ms };
+            let is_source = sources.binary_search(&s.id).is_ok();
+            (!is_source && range.start_ms <= end_ms && range.overlaps(window)).then_some(range)
         };
-        let mut untold: Vec<TimeRange> = listed.iter().filter(is_untold).map(|s| s.footer.range).collect();
+        let mut untold: Vec<TimeRange> = listed.iter().filter_map(untold).collect();
         untold.sort_unstable_by_key(|r| r.start_ms);
         let mut next_ms = window.start_ms;
         for TimeRange { start_ms, end_ms } in untold {
-            push(&mut told, next_ms, start_ms.saturating_sub(1));
+            push(&mut told, next_ms, start_ms.saturating_sub(1).min(window.end_ms));
             next_ms = next_ms.max(end_ms.saturating_add(1));
         }
         push(&mut told, next_ms, window.end_ms);
+    };
+    let mut before_ms = None;
+    for file in files {
+        let window = TimeRange { start_ms: file.footer.from_ms, end_ms: file.footer.until_ms - 1 };
+        if let Some(start_ms) = before_ms.filter(|&before| before < window.start_ms) {
+            tell(TimeRange { start_ms, end_ms: window.start_ms - 1 }, i64::MIN, &[]);
+        }
+        before_ms = Some(file.footer.until_ms);
+        // Rows that are final tell of samples that are gone, whatever a replay brings again.
+        let old = window.end_ms < kept_from_ms;
+        let from_ms = if old { i64::MAX } else { final_until(file).saturating_add(1) };
+        tell(window, from_ms, &file.footer.sources);
+    }
+    if let Some(start_ms) = before_ms.filter(|&before| before < sealed_until_ms) {
+        tell(TimeRange { start_ms, end_ms: sealed_until_ms - 1 }, i64::MIN, &[]);
     }
     told
+}
+
+/// End of the last step whose row is final, see [`crate::rollup`].
+fn final_until(file: &Segment) -> i64 {
+    end_of(file.base_ms(), i64::from(file.footer.step_s) * 1000)
 }
 
 /// Adds a stretch that is not before the ones there; none if it ends before it begins.

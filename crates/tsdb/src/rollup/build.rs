@@ -4,6 +4,7 @@
 //! does not tell of; the one that it replaces goes only after it is synced under its final name.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, HashMap},
     io,
     path::PathBuf,
@@ -161,12 +162,14 @@ impl Tsdb {
     /// Makes the rollups of the first window that is over, merged, and not rolled up yet.
     pub(crate) fn roll_up(&self, maintenance: &mut Maintenance) -> Result<(), StepError> {
         let sealed_until = self.sealed_until_ms.load(Ordering::Acquire);
-        let now_ms = self.head_last_ms.load(Ordering::Acquire).max(sealed_until).min(self.clock.unix_ms());
+        let now_ms = self.newest_ms();
+        let kept_from_ms = self.samples_kept_from_ms();
         let due = |w: &Window| {
             let is_new = || self.kept(w, now_ms).iter().any(|r| self.rollup_of(w, r).is_none());
             // What comes late to a window that is rolled up already waits until it is merged.
             let merged = w.segments.len() == 1 || (is_new() && !is_worth_merging(&w.segments));
             w.until_ms <= sealed_until
+                && (w.until_ms > kept_from_ms || is_new())
                 && w.until_ms > maintenance.rolling.no_room_until_ms
                 && merged
                 && !self.is_rolled_up(w, now_ms)
@@ -176,6 +179,17 @@ impl Tsdb {
             Some(window) => self.make_rollups(maintenance, &window, i64::MIN, now_ms),
             None => Ok(()),
         }
+    }
+
+    fn newest_ms(&self) -> i64 {
+        let sealed_until = self.sealed_until_ms.load(Ordering::Acquire);
+        self.head_last_ms.load(Ordering::Acquire).max(sealed_until).min(self.clock.unix_ms())
+    }
+
+    /// Samples before this are removed, and further ones are not taken: of windows that end before
+    /// it rollups know all there is to know, whatever a replay of the log brings again.
+    pub(crate) fn samples_kept_from_ms(&self) -> i64 {
+        self.newest_ms().saturating_sub(self.config.retention_ms)
     }
 
     /// The rollups that a window has for a while yet.
@@ -393,6 +407,10 @@ impl Tsdb {
     }
 }
 
+fn samples_of(row: &RollupRow) -> u64 {
+    row.count + row.stales + row.histograms.as_ref().map_or(0, |h| h.count)
+}
+
 /// The rollups of one step that are being made.
 struct Output<'a> {
     step_ms: i64,
@@ -440,11 +458,13 @@ impl<'a> Output<'a> {
             let settled_ms = self.before.as_ref().map_or(i64::MIN, |b| b.base_ms());
             let is_final = |row: &RollupRow| row.end_ms.saturating_sub(self.step_ms) < settled_ms;
             self.rows.retain(|row| !is_final(row));
-            let new = &self.rows;
-            let is_new = |row: &RollupRow| new.binary_search_by_key(&row.end_ms, |r| r.end_ms).is_ok();
-            self.old_rows.retain(|row| is_final(row) || (self.orphaned && !is_new(row)));
+            // Where what they were made of is gone, a replay of the log or an import may have
+            // brought part of it again: the row of more samples knows more.
+            let orphaned = self.orphaned;
+            self.old_rows.retain(|row| is_final(row) || orphaned);
             self.rows.append(&mut self.old_rows);
-            self.rows.sort_by_key(|row| row.end_ms);
+            self.rows.sort_by_key(|row| (row.end_ms, Reverse(samples_of(row))));
+            self.rows.dedup_by_key(|row| row.end_ms);
         }
         let (Some(first), Some(last)) = (self.rows.first(), self.rows.last()) else { return Ok(()) };
         let range = TimeRange {
