@@ -8,6 +8,7 @@
 //! Acknowledged means written with write(2). This crate knows no query language, no HTTP and no
 //! async; time and files come from `sys`, so all of it runs in simulation.
 
+mod account;
 mod append;
 mod bytes;
 mod chunk;
@@ -30,6 +31,7 @@ mod stats;
 mod store;
 mod wal;
 
+pub use account::{Account, Churn, PartAccount, RollupAccount, SegmentAccount};
 pub use config::{Config, Flush, Rollup};
 pub use error::Error;
 pub use limits::{RefusedMetric, SeriesLimit};

@@ -24,7 +24,7 @@ pub struct File {
     /// How facts are gathered.
     pub collect: Collect,
     /// How metrics are kept.
-    pub metrics: Keep,
+    pub metrics: KeepMetrics,
     /// How events are kept.
     pub events: Keep,
     /// Recording and alerting rules.
@@ -54,12 +54,37 @@ pub struct Collect {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Keep {
-    /// Age after which data is removed. Default: metrics `15d`, events `7d`.
+    /// Age after which data is removed. Default `7d`.
     pub retention: Option<String>,
-    /// Size above which the oldest data is removed. Default: metrics `10GiB`, events `2GiB`.
+    /// Size above which the oldest data is removed. Default `2GiB`.
     pub retention_size: Option<String>,
     /// What a power failure may cost at most; `always` syncs before anything is acknowledged. Default `1s`.
     pub flush_interval: Option<String>,
+}
+
+/// How long and how much of metrics is kept, and when it is safe from a power failure.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeepMetrics {
+    /// Age after which samples are removed. Default `15d`.
+    pub retention: Option<String>,
+    /// Size above which the oldest data is removed; rollups take a quarter of it at most. Default `10GiB`.
+    pub retention_size: Option<String>,
+    /// What a power failure may cost at most; `always` syncs before anything is acknowledged. Default `1s`.
+    pub flush_interval: Option<String>,
+    /// Rows that stand for the samples of a step and stay longer than they; `[]` keeps none. Default
+    /// `[{step: 5m, retention: 90d}, {step: 1h, retention: 2y}]`.
+    pub rollups: Option<Vec<RollupKeep>>,
+}
+
+/// Rows for the samples of each step, made from samples that are older than a day.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RollupKeep {
+    /// Length of a step, in whole seconds.
+    pub step: String,
+    /// Age after which rows are removed.
+    pub retention: String,
 }
 
 /// Recording and alerting rules.
@@ -191,6 +216,15 @@ pub struct KeepSettings {
     pub flush_interval: Option<Duration>,
 }
 
+/// Checked rollup settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RollupSettings {
+    /// Length of a step.
+    pub step: Duration,
+    /// Age limit.
+    pub retention: Duration,
+}
+
 /// Where a receiver delivers to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
@@ -233,6 +267,8 @@ pub struct Settings {
     pub sensor: bool,
     /// Metrics.
     pub metrics: KeepSettings,
+    /// Rollups of metrics.
+    pub rollups: Vec<RollupSettings>,
     /// Events.
     pub events: KeepSettings,
     /// Own rules.
@@ -320,7 +356,17 @@ fn resolve(name: &str, folder: &Path, file: File, overrides: Overrides) -> Resul
         runtime_sockets: file.collect.runtime_sockets,
         figures: auto_or_off(&at("collect.figures"), file.collect.figures.as_deref())?,
         sensor: auto_or_off(&at("collect.sensor"), file.collect.sensor.as_deref())?,
-        metrics: keep(&at("metrics"), &file.metrics, "15d", "10GiB")?,
+        rollups: rollups(&at("metrics.rollups"), file.metrics.rollups.as_deref())?,
+        metrics: keep(
+            &at("metrics"),
+            &Keep {
+                retention: file.metrics.retention,
+                retention_size: file.metrics.retention_size,
+                flush_interval: file.metrics.flush_interval,
+            },
+            "15d",
+            "10GiB",
+        )?,
         events: keep(&at("events"), &file.events, "7d", "2GiB")?,
         builtin_rules: file.rules.builtin,
         rule_files: file.rules.files.iter().map(below).collect(),
@@ -388,6 +434,35 @@ fn keep(place: &str, keep: &Keep, age: &str, size: &str) -> Result<KeepSettings,
             other => Some(duration(&format!("{place}.flush_interval"), other, "1s")?),
         },
     })
+}
+
+fn rollups(place: &str, written: Option<&[RollupKeep]>) -> Result<Vec<RollupSettings>, Error> {
+    let defaults = [("5m", "90d"), ("1h", "2y")];
+    let default =
+        |(step, retention): (&str, &str)| RollupKeep { step: step.into(), retention: retention.into() };
+    let defaults: Vec<RollupKeep> = defaults.into_iter().map(default).collect();
+    let mut checked: Vec<RollupSettings> = Vec::new();
+    for rollup in written.unwrap_or(&defaults) {
+        let step = duration(&format!("{place}.step"), Some(&rollup.step), "")?;
+        let retention = duration(&format!("{place}.retention"), Some(&rollup.retention), "")?;
+        let refuse =
+            |reason: String| Err(Error::Value { place: format!("{place}[{:?}]", rollup.step), reason });
+        if step.subsec_nanos() != 0 {
+            return refuse("a step is whole seconds; write for example 5m".into());
+        }
+        if retention < step {
+            return refuse(format!("the retention of {} is shorter than the step", rollup.retention));
+        }
+        if checked.iter().any(|c| c.step == step) {
+            return refuse("the step is there twice; give one retention for each step".into());
+        }
+        checked.push(RollupSettings { step, retention });
+    }
+    if checked.len() > 8 {
+        let reason = format!("{} rollups; give at most 8", checked.len());
+        return Err(Error::Value { place: place.to_owned(), reason });
+    }
+    Ok(checked)
 }
 
 fn receivers(name: &str, written: Vec<Receiver>) -> Result<Vec<ReceiverSettings>, Error> {

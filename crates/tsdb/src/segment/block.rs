@@ -233,6 +233,11 @@ impl<'a> Chunks<'a> {
         }
     }
 
+    /// Bytes not gone through yet.
+    pub fn remaining(&self) -> usize {
+        self.cursor.remaining()
+    }
+
     /// Appends the exemplars of the block, once all chunks were gone through.
     pub fn exemplars(&self, out: &mut Vec<Exemplar>) -> Option<()> {
         let mut cursor = Cursor::new(self.exemplars.unwrap_or_default());

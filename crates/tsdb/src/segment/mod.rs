@@ -30,7 +30,7 @@ use crate::{
 };
 
 pub use block::{Body, Chunk, Times};
-pub use footer::{Footer, Kind};
+pub use footer::{Footer, HEADER_BYTES, Kind};
 pub use index::{Block, Index, Walk};
 pub use writer::{Piece, SegmentWriter};
 
@@ -83,6 +83,18 @@ impl std::fmt::Debug for Segment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Segment").field("id", &self.id).field("footer", &self.footer).finish_non_exhaustive()
     }
+}
+
+/// Lengths of the parts of a file.
+pub struct Sizes {
+    /// Header, blocks and columns.
+    pub data: u64,
+    /// Checksums of pages.
+    pub page_sums: u64,
+    /// Index.
+    pub index: u64,
+    /// Sources and footer.
+    pub footer: u64,
 }
 
 /// Name of the file of a segment.
@@ -248,6 +260,34 @@ impl Segment {
         let end = usize::try_from(offset.checked_add(length)?).ok()?;
         let (data, rest) = self.map.split_at_checked(self.footer.index_offset as usize)?;
         self.pages.get(data, rest, usize::try_from(offset).ok()?, end)
+    }
+
+    /// As [`Segment::walk`], with the length of each chunk; gives that of the exemplars.
+    pub fn walk_measured<'a>(
+        &'a self,
+        block: Block,
+        mut each: impl FnMut(Chunk<'a>, u64),
+    ) -> Result<u64, ReadError> {
+        let mut chunks = self.chunks(block)?;
+        let mut before = chunks.remaining();
+        while let Some(chunk) = self.next_chunk(&mut chunks, block)? {
+            each(chunk, (before - chunks.remaining()) as u64);
+            before = chunks.remaining();
+        }
+        // They are the last of the block.
+        Ok(before as u64)
+    }
+
+    /// What the parts of the file take.
+    pub fn sizes(&self) -> Sizes {
+        let data = self.footer.index_offset;
+        let page_sums = data.div_ceil(PAGE_BYTES as u64) * 4;
+        Sizes {
+            data,
+            page_sums,
+            index: self.footer.index_bytes - page_sums,
+            footer: self.bytes - data - self.footer.index_bytes,
+        }
     }
 
     /// The bytes of the block of a series, checked, for what is no chunk.

@@ -119,7 +119,7 @@ impl Shadow {
             if entry.file_type().with_context(|| cannot(&path))?.is_dir() {
                 fs::create_dir(&target).with_context(|| format!("cannot make {}", target.display()))?;
                 self.fill(&path, &target)?;
-            } else if path.extension().is_some_and(|e| e == "segment") {
+            } else if path.extension().is_some_and(|e| e == "segment" || e == "rollup") {
                 std::os::unix::fs::symlink(&path, &target)
                     .with_context(|| format!("cannot make {}", target.display()))?;
             } else if path.extension().is_none_or(|e| e != "damaged") {
