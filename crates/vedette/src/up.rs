@@ -30,7 +30,7 @@ use vedette_sys::{Clock, Flush, FolderLock, Fs, Growth, MonotonicTime, RealFs, S
 use vedette_tsdb::Tsdb;
 
 use crate::{
-    config::{KeepSettings, ReceiverSettings, Settings, Target},
+    config::{KeepSettings, ReceiverSettings, RollupSettings, Settings, Target},
     judgement::{self, RulerJudgement},
     outlet::Outbox,
 };
@@ -160,6 +160,11 @@ fn flush(keep: &KeepSettings) -> Flush {
     keep.flush_interval.map_or(Flush::Always, Flush::Interval)
 }
 
+fn rollup(settings: &RollupSettings) -> vedette_tsdb::Rollup {
+    let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+    vedette_tsdb::Rollup { step_ms: ms(settings.step), retention_ms: ms(settings.retention) }
+}
+
 fn open_stores(settings: &Settings, house: &House) -> Result<Stores> {
     let data = &settings.data_dir;
     let metrics = vedette_tsdb::Config {
@@ -167,6 +172,7 @@ fn open_stores(settings: &Settings, house: &House) -> Result<Stores> {
         retention_ms: i64::try_from(settings.metrics.retention.as_millis()).unwrap_or(i64::MAX),
         retention_rules: settings.retention_rules.clone(),
         retention_bytes: settings.metrics.retention_bytes,
+        rollups: settings.rollups.iter().map(rollup).collect(),
         ..vedette_tsdb::Config::new(data.join("metrics"))
     };
     let (series, recovery) = Tsdb::open(metrics, house.fs.clone(), house.clock.clone())
