@@ -12,6 +12,7 @@ mod identity;
 mod labels;
 mod matcher;
 mod read;
+mod rollup;
 mod sample;
 pub mod status;
 pub mod telemetry;
@@ -30,4 +31,5 @@ pub use read::{
     ChunkSummary, Exemplar, Hints, LabelQuery, MetricReader, ReadError, SampleBuffer, Select, SeriesSet,
     TimeRange,
 };
+pub use rollup::{RollupHistograms, RollupRow, RollupSet, histogram_may_reset, value_changes};
 pub use sample::{MetricKind, MetricMetadata, STALE_NAN_BITS, is_stale, stale_nan};

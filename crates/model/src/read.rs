@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::{Labels, Matcher, MetricMetadata, NativeHistogram};
+use crate::{Labels, Matcher, MetricMetadata, NativeHistogram, RollupSet};
 
 /// Times in milliseconds since the Unix epoch, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -274,6 +274,14 @@ pub trait SeriesSet: Send + Sync {
 pub trait MetricReader: Send + Sync {
     /// Finds series. Decodes no sample. A series without sample in the range may be among them.
     fn select(&self, select: &Select) -> Result<Box<dyn SeriesSet>, ReadError>;
+
+    /// As [`MetricReader::select`], with rollups of steps of `step_ms`: where windows are made of
+    /// whole steps, rows stand for samples, and they reach further back. `None` when there are none
+    /// of that step. Which functions they answer exactly: `docs/design/rollups.md`.
+    fn rollups(&self, select: &Select, step_ms: i64) -> Result<Option<Box<dyn RollupSet>>, ReadError> {
+        let _ = (select, step_ms);
+        Ok(None)
+    }
 
     /// Label names in use, sorted.
     fn label_names(&self, query: &LabelQuery) -> Result<Vec<String>, ReadError>;

@@ -2,12 +2,15 @@
 //!
 //! Invariant: a segment goes only after the one that replaces it is synced under its final name.
 
+mod pieces;
+
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap},
     sync::{Arc, atomic::Ordering},
 };
 
+use pieces::{Found, Step};
 use vedette_model::{Exemplar, ReadError, SampleBuffer, TimeRange};
 
 use crate::{
@@ -18,7 +21,7 @@ use crate::{
     mask,
     overlay::{self, Part},
     retention::Retention,
-    segment::{Block, Segment, SegmentWriter, Walk},
+    segment::{Block, Chunk, Piece, Segment, SegmentWriter, Walk},
     store::segments_folder,
 };
 
@@ -28,10 +31,10 @@ const LATE_SHARE: u64 = 8;
 const LATE_SEGMENTS: usize = 8;
 
 /// Segments merged at a time.
-const SOURCES_MAX: usize = 1024;
+pub(crate) const SOURCES_MAX: usize = 1024;
 
 /// Series between two times that the memory of what was merged already is given back.
-const SERIES_PER_RELEASE: usize = 8192;
+pub(crate) const SERIES_PER_RELEASE: usize = 8192;
 
 impl Tsdb {
     /// Merges the first group of segments that fill a longer span together.
@@ -76,14 +79,14 @@ impl Tsdb {
         writer.set_rank(group.iter().map(|s| s.footer.rank).min().unwrap_or(id));
         let merged = self.write_segment(writer, id, (from_ms, until_ms), sources.clone(), |writer| {
             let deletions = Arc::clone(&self.deletions.read());
-            let left_out = LeftOut { deletions: &deletions, retention: self.retention() };
+            let left_out = LeftOut { deletions: &deletions, retention: self.retention(), for_rollups: false };
             let (mut merge, texts) = Merge::new(group, left_out);
             writer.set_symbols(texts);
             writer.expect_series(group.iter().map(|s| s.footer.series).max().unwrap_or(0) as usize);
             let mut done = 0;
             while merge.next()? {
-                let Merge { labels, samples, exemplars, .. } = &merge;
-                writer.add_pairs(labels, samples, exemplars).map_err(write_error)?;
+                let Merge { labels, pieces, samples, exemplars, .. } = &merge;
+                writer.add_pieces(labels, pieces, samples, exemplars)?.map_err(write_error)?;
                 self.take_turn(done);
                 done += 1;
                 if done.is_multiple_of(SERIES_PER_RELEASE) {
@@ -157,7 +160,7 @@ fn leave_out_of_turn(group: &mut Vec<Arc<Segment>>, segments: &[Arc<Segment>]) {
     }
 }
 
-fn is_worth_merging(group: &[Arc<Segment>]) -> bool {
+pub(crate) fn is_worth_merging(group: &[Arc<Segment>]) -> bool {
     let largest = group.iter().map(|s| s.bytes).max().unwrap_or(0);
     let others = group.iter().map(|s| s.bytes).sum::<u64>() - largest;
     group.len() > 1 && (others >= largest / LATE_SHARE || group.len() > LATE_SEGMENTS)
@@ -165,21 +168,27 @@ fn is_worth_merging(group: &[Arc<Segment>]) -> bool {
 
 /// Goes through several segments series by series. Labels are compared as symbols of a table that
 /// all share, so that no text is looked at after the tables were joined.
-struct Merge<'a> {
+pub(crate) struct Merge<'a> {
     left_out: LeftOut<'a>,
     sources: Vec<Source<'a>>,
-    parts: Vec<Part<'a>>,
+    pub(crate) parts: Vec<Part<'a>>,
+    found: Vec<Found<'a>>,
+    steps: Vec<Step<'a>>,
     scratch: overlay::Scratch,
-    /// Labels, samples and exemplars of the series that came last.
-    labels: Vec<(u32, u32)>,
+    /// Labels, samples and exemplars of the series that came last; what of its samples has to be
+    /// encoded anew is in `samples`.
+    pub(crate) labels: Vec<(u32, u32)>,
+    pieces: Vec<Piece<'a>>,
     samples: SampleBuffer,
     exemplars: Vec<Exemplar>,
 }
 
 /// What is not merged.
-struct LeftOut<'a> {
-    deletions: &'a Deletions,
-    retention: Retention,
+pub(crate) struct LeftOut<'a> {
+    pub deletions: &'a Deletions,
+    pub retention: Retention,
+    /// Whether rollups are made: these outlive samples that are too old.
+    pub for_rollups: bool,
 }
 
 struct Source<'a> {
@@ -194,7 +203,7 @@ struct Source<'a> {
 
 impl<'a> Merge<'a> {
     /// Also gives the joined table of symbols.
-    fn new(segments: &'a [Arc<Segment>], left_out: LeftOut<'a>) -> (Self, Vec<Box<str>>) {
+    pub(crate) fn new(segments: &'a [Arc<Segment>], left_out: LeftOut<'a>) -> (Self, Vec<Box<str>>) {
         let (texts, tables) = join_symbols(segments);
         let sources = segments.iter().zip(tables).map(|(segment, symbols)| {
             let walk = segment.index().walk(0);
@@ -206,23 +215,24 @@ impl<'a> Merge<'a> {
             left_out,
             sources: sources.collect(),
             parts: Vec::new(),
+            found: Vec::new(),
+            steps: Vec::new(),
             scratch: overlay::Scratch::default(),
             labels: Vec::new(),
+            pieces: Vec::new(),
             samples: SampleBuffer::default(),
             exemplars: Vec::new(),
         };
         (merge, texts)
     }
 
-    /// Goes to the next series, if there is one.
-    fn next(&mut self) -> Result<bool, ReadError> {
+    /// Goes to the next series, if there is one, and finds its labels and parts.
+    pub(crate) fn next_series(&mut self) -> bool {
         let Some(least) = self.sources.iter().filter(|s| s.block.is_some()).map(|s| &s.labels).min() else {
-            return Ok(false);
+            return false;
         };
         self.labels.clone_from(least);
         self.parts.clear();
-        self.samples.clear();
-        self.exemplars.clear();
         for source in &mut self.sources {
             if let Some(block) = source.block
                 && source.labels == self.labels
@@ -232,18 +242,44 @@ impl<'a> Merge<'a> {
                 source.advance();
             }
         }
-        for part in &self.parts {
-            let start = self.exemplars.len();
-            part.segment.exemplars(part.block, &mut self.exemplars)?;
-            let mut deleted = self.exemplars[start..].iter().map(|e| mask::covers(&part.mask, e.time_ms));
-            if deleted.any(|deleted| deleted) {
+        true
+    }
+
+    /// Goes to the next series, if there is one, and merges what its parts hold.
+    fn next(&mut self) -> Result<bool, ReadError> {
+        if !self.next_series() {
+            return Ok(false);
+        }
+        self.found.clear();
+        self.pieces.clear();
+        self.samples.clear();
+        self.exemplars.clear();
+        for Part { segment, block, mask } in &self.parts {
+            let segment: &'a Segment = segment;
+            let (found, start) = (&mut self.found, self.exemplars.len());
+            let each = |chunk: Chunk<'a>| {
+                let masked = mask::overlaps(mask, chunk.summary.range);
+                found.push(Found { segment, chunk, masked });
+            };
+            segment.walk(*block, each, &mut self.exemplars)?;
+            if self.exemplars[start..].iter().any(|e| mask::covers(mask, e.time_ms)) {
                 let added = self.exemplars.split_off(start);
-                self.exemplars.extend(added.into_iter().filter(|e| !mask::covers(&part.mask, e.time_ms)));
+                self.exemplars.extend(added.into_iter().filter(|e| !mask::covers(mask, e.time_ms)));
             }
         }
         self.exemplars.sort_by_key(|e| e.time_ms);
         self.exemplars.dedup();
-        overlay::read(&mut self.parts, TimeRange::ALL, &mut self.scratch, &mut self.samples)?;
+        pieces::plan(&mut self.found, &mut self.steps);
+        for step in self.steps.drain(..) {
+            self.pieces.push(match step {
+                Step::Copy(Found { segment, chunk, .. }) => Piece::Chunk(segment, chunk),
+                Step::Read(range, _) => {
+                    let start = self.samples.len();
+                    overlay::read(&mut self.parts, range, &mut self.scratch, &mut self.samples)?;
+                    Piece::Samples(start..self.samples.len())
+                }
+            });
+        }
         Ok(true)
     }
 }
@@ -253,7 +289,11 @@ impl Source<'_> {
     fn mask(&self, left_out: &LeftOut<'_>) -> Vec<TimeRange> {
         let value = |name: &str| self.walk.pairs().find(|(n, _)| *n == name).map_or("", |(_, value)| value);
         let mut mask = left_out.deletions.mask(self.segment, value);
-        left_out.retention.extend_mask(self.segment, value, &mut mask);
+        if left_out.for_rollups {
+            left_out.retention.extend_mask_of_rollups(value, &mut mask);
+        } else {
+            left_out.retention.extend_mask(self.segment, value, &mut mask);
+        }
         mask
     }
 

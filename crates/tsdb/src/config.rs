@@ -6,6 +6,18 @@ pub use vedette_sys::Flush;
 
 use crate::{Error, RetentionRule, head::SHARDS_MAX, retention::RULES_MAX};
 
+/// Rows that stand for the samples of a step, and how long they are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rollup {
+    /// Length of a step: whole seconds.
+    pub step_ms: i64,
+    /// Rows older than this are removed.
+    pub retention_ms: i64,
+}
+
+/// Lengths of steps that are kept beside each other.
+const ROLLUPS_MAX: usize = 8;
+
 /// Settings of the store; [`Config::new`] gives working defaults.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
@@ -25,6 +37,10 @@ pub struct Config {
     pub segment_span_ms: i64,
     /// Lengths up to which segments are merged, shortest first. Default 2 hours and 1 day.
     pub compaction_spans_ms: Vec<i64>,
+    /// Rollups of samples that are older than the longest of these lengths; with none of either
+    /// there are no rollups. Of `retention_bytes` they take a quarter at most. Default 5 minutes,
+    /// kept for 90 days, and 1 hour, kept for 2 years.
+    pub rollups: Vec<Rollup>,
     /// Series that may take samples at the same time; further ones are refused. Default 1,000,000.
     pub series_max: usize,
     /// Memory that series, their index and samples not sealed yet may take; beyond it further
@@ -69,6 +85,10 @@ impl Config {
             retention_bytes: 0,
             segment_span_ms: 600_000,
             compaction_spans_ms: vec![2 * 3_600_000, 24 * 3_600_000],
+            rollups: vec![
+                Rollup { step_ms: 300_000, retention_ms: 90 * 24 * 3_600_000 },
+                Rollup { step_ms: 3_600_000, retention_ms: 730 * 24 * 3_600_000 },
+            ],
             series_max: 1_000_000,
             head_bytes_max: 0,
             metric_series_max: 0,
@@ -120,6 +140,26 @@ impl Config {
             }
             shorter = span;
         }
+        for (i, rollup) in self.rollups.iter().enumerate() {
+            let step = rollup.step_ms;
+            if !(1000..=1000 * i64::from(u32::MAX)).contains(&step) || step % 1000 != 0 {
+                return refuse(format!("a rollup has steps of {step} ms; give whole seconds"));
+            }
+            if rollup.retention_ms < step {
+                return refuse(format!(
+                    "the rollup of {step} ms is kept for {} ms, which is less than a step",
+                    rollup.retention_ms
+                ));
+            }
+            if self.rollups[..i].iter().any(|other| other.step_ms == step) {
+                return refuse(format!(
+                    "there are two rollups of {step} ms; give one retention for each step"
+                ));
+            }
+        }
+        if self.rollups.len() > ROLLUPS_MAX {
+            return refuse(format!("{} rollups; give at most {ROLLUPS_MAX}", self.rollups.len()));
+        }
         if self.series_max == 0 || self.series_max > 1 << 30 {
             return refuse(format!("series limit is {}; give 1 to 1,073,741,824", self.series_max));
         }
@@ -163,6 +203,12 @@ mod tests {
                 },
                 "retention rule of 1000 ms",
             ),
+            (
+                Config { rollups: vec![Rollup { step_ms: 1500, retention_ms: 9000 }], ..good.clone() },
+                "rollup",
+            ),
+            (Config { rollups: vec![Rollup { step_ms: 5000, retention_ms: 10 }], ..good.clone() }, "kept"),
+            (Config { rollups: vec![good.rollups[0]; 2], ..good.clone() }, "two rollups"),
             (Config { series_max: 0, ..good.clone() }, "series"),
             (Config { shards: 0, ..good.clone() }, "shards"),
             (Config { out_of_order_ms: -1, ..good.clone() }, "out of range"),

@@ -41,6 +41,8 @@ pub(crate) struct Cleaning {
     begin_at: Option<MonotonicTime>,
     /// Numbers of segments that are still to be written anew.
     waiting: VecDeque<u64>,
+    /// Numbers of rollups that are to be made anew after these.
+    rollups_waiting: VecDeque<u64>,
     /// Whether what is carried out may be taken off the list.
     settles: bool,
 }
@@ -72,10 +74,12 @@ impl Tsdb {
         let deletions = Arc::clone(&self.deletions.read());
         let mut changed = Deletions::clone(&deletions);
         let segments = Arc::clone(&self.segments.read());
+        let rollups = Arc::clone(&self.rollups.read());
         let in_head = self.find_in_head(matcher_sets, range);
         let logs = if in_head.series { self.end_logs(&mut appenders)? } else { Vec::new() };
         let mut deleted = Deleted::default();
         let mut hit = vec![false; segments.len()];
+        let mut hits_rollups = false;
         let from = changed.list.len();
         for matchers in matcher_sets {
             let deletion = Deletion {
@@ -90,6 +94,9 @@ impl Tsdb {
                 *hit |= here;
                 concerns |= here;
             }
+            let in_rollups = rollups.iter().any(|file| deletion.concerns(file));
+            hits_rollups |= in_rollups;
+            concerns |= in_rollups;
             if concerns && !changed.list.contains(&deletion) {
                 changed.list.push(deletion);
             }
@@ -109,7 +116,7 @@ impl Tsdb {
         deleted.segments = hit.iter().filter(|hit| **hit).count() as u64;
         deleted.head_series = self.delete_from_head(matcher_sets, range);
         maintenance.cleaning.settles = true;
-        if deleted.segments > 0 && maintenance.cleaning.begin_at.is_none() {
+        if (deleted.segments > 0 || hits_rollups) && maintenance.cleaning.begin_at.is_none() {
             let now = self.clock.monotonic();
             maintenance.cleaning.begin_at = Some(MonotonicTime(now.0 + CLEAN_AFTER.as_nanos() as u64));
         }
@@ -117,7 +124,8 @@ impl Tsdb {
         Ok(deleted)
     }
 
-    /// Writes all segments anew that hold something deleted, now. Gives how many there were.
+    /// Writes all segments and rollups anew that hold something deleted, now. Gives how many segments
+    /// there were.
     pub fn clean_deleted(&self) -> Result<u64, Error> {
         let mut maintenance = self.maintenance.lock();
         self.begin_cleaning(&mut maintenance);
@@ -126,6 +134,7 @@ impl Tsdb {
             while self.clean_next(&mut maintenance)? {
                 cleaned += 1;
             }
+            while self.clean_next_rollups(&mut maintenance)? {}
             self.settle_deletions()
         };
         all().map_err(|error| Error::Maintenance(Box::new(error)))?;
@@ -142,7 +151,7 @@ impl Tsdb {
         if maintenance.cleaning.begin_at.is_some_and(due) {
             self.begin_cleaning(maintenance);
         }
-        if self.clean_next(maintenance)? {
+        if self.clean_next(maintenance)? || self.clean_next_rollups(maintenance)? {
             return Ok(());
         }
         if std::mem::take(&mut maintenance.cleaning.settles) {
@@ -159,6 +168,8 @@ impl Tsdb {
         let cleaning = &mut maintenance.cleaning;
         cleaning.begin_at = None;
         cleaning.waiting = segments.iter().filter(|s| deletions.concern(s)).map(|s| s.id).collect();
+        let rollups = Arc::clone(&self.rollups.read());
+        cleaning.rollups_waiting = rollups.iter().filter(|f| deletions.concern(f)).map(|f| f.id).collect();
         cleaning.settles = true;
     }
 
@@ -180,6 +191,23 @@ impl Tsdb {
         Ok(false)
     }
 
+    /// Makes the next rollups anew. Says whether there were some.
+    fn clean_next_rollups(&self, maintenance: &mut Maintenance) -> Result<bool, StepError> {
+        while let Some(&id) = maintenance.cleaning.rollups_waiting.front() {
+            // Those of other steps of the window may have been made with the ones before.
+            let file = self.rollups.read().iter().find(|f| f.id == id).cloned();
+            let there = file.is_some();
+            if let Some(file) = file {
+                self.clean_rollups(maintenance, &file)?;
+            }
+            maintenance.cleaning.rollups_waiting.pop_front();
+            if there {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Takes deletions off the list of which nothing is left in any file.
     fn settle_deletions(&self) -> Result<(), StepError> {
         let deletions = Arc::clone(&self.deletions.read());
@@ -187,7 +215,9 @@ impl Tsdb {
         let io = |source| StepError::Write { folder: self.config.folder.clone(), source };
         let set_aside: Vec<u64> =
             self.fs.list(&folder).map_err(io)?.iter().filter_map(|path| set_aside_id(path)).collect();
+        let unused_rollups = self.unused_rollups().map_err(io)?;
         let segments = Arc::clone(&self.segments.read());
+        let rollups = Arc::clone(&self.rollups.read());
         let logs: Vec<(u32, u64)> = {
             let appenders = self.lock_appenders();
             let left_logs = self.left_logs.lock();
@@ -195,8 +225,8 @@ impl Tsdb {
             logs.filter_map(|wal| Some((wal.number(), wal.first_segment()?))).collect()
         };
         let waits = |d: &&Deletion| {
-            segments.iter().any(|s| d.concerns(s))
-                || set_aside.iter().any(|id| *id < d.segments_before)
+            segments.iter().chain(rollups.iter()).any(|s| d.concerns(s))
+                || set_aside.iter().chain(&unused_rollups).any(|id| *id < d.segments_before)
                 || d.logs.iter().any(|(log, last)| logs.iter().any(|(l, first)| l == log && first <= last))
         };
         let list: Vec<Deletion> = deletions.list.iter().filter(waits).cloned().collect();

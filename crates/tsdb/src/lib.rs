@@ -9,6 +9,7 @@
 //! Acknowledged means written with write(2). This crate knows no query language, no HTTP and no
 //! async; time and files come from `sys`, so all of it runs in simulation.
 
+mod account;
 mod append;
 mod bytes;
 mod chunk;
@@ -33,6 +34,7 @@ mod reader;
 mod recover;
 mod repair;
 mod retention;
+mod rollup;
 mod seal;
 mod segment;
 mod snapshot;
@@ -40,7 +42,8 @@ mod stats;
 mod store;
 mod wal;
 
-pub use config::{Config, Flush};
+pub use account::{Account, Churn, PartAccount, RollupAccount, SegmentAccount};
+pub use config::{Config, Flush, Rollup};
 pub use delete::Deleted;
 pub use error::Error;
 pub use limits::{RefusedMetric, SeriesLimit};

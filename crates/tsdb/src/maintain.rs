@@ -1,6 +1,7 @@
 //! What happens to samples after they were stored: the log is synced, the head sealed into
 //! segments ([`crate::seal`]), small segments merged into larger ones ([`crate::compact`]), deleted
-//! ([`crate::delete`]) and old samples ([`crate::retention`]) removed. Whatever fails is tried again and leaves things as they were.
+//! ([`crate::delete`]) and old samples ([`crate::retention`]) removed, and rows that outlive samples
+//! made of them ([`crate::rollup`]). Whatever fails is tried again and leaves things as they were.
 
 use std::{
     io,
@@ -16,7 +17,8 @@ use crate::{
     Error, Tsdb,
     delete::Cleaning,
     retention::Looked,
-    segment::{self, Segment},
+    rollup::Rolling,
+    segment::{self, Kind, Segment},
 };
 
 /// Series written between two looks at the flush timer.
@@ -35,6 +37,7 @@ pub(crate) struct Maintenance {
     unremoved: Vec<PathBuf>,
     pub(crate) cleaning: Cleaning,
     pub(crate) looked: Looked,
+    pub(crate) rolling: Rolling,
     retry_at: Option<MonotonicTime>,
     segments_swept: MonotonicTime,
 }
@@ -46,6 +49,7 @@ impl Maintenance {
             unremoved: Vec::new(),
             cleaning,
             looked: Looked::default(),
+            rolling: Rolling::default(),
             retry_at: None,
             segments_swept: MonotonicTime(0),
         }
@@ -54,7 +58,12 @@ impl Maintenance {
     /// Sees to it that nothing stays of a segment that could not be written. Whoever wrote it has
     /// tried to remove it, but the disk may have refused that too.
     pub fn give_up_segment(&mut self, folder: &Path, id: u64) {
-        let path = folder.join(segment::file_name(id));
+        self.give_up(folder, id, Kind::Samples);
+    }
+
+    /// As [`Maintenance::give_up_segment`], for files of a kind.
+    pub fn give_up(&mut self, folder: &Path, id: u64, kind: Kind) {
+        let path = folder.join(segment::file_name(id, kind));
         self.unremoved.extend([path.with_extension("tmp"), path]);
     }
 }
@@ -99,6 +108,7 @@ impl Tsdb {
             ("seal", self.seal(&mut maintenance)),
             ("compact", self.compact(&mut maintenance)),
             ("clean", self.clean(&mut maintenance)),
+            ("rollup", self.roll_up(&mut maintenance)),
             ("retention", self.remove_old(&mut maintenance)),
             ("remove", self.remove_files(&mut maintenance, &[])),
         ];
@@ -133,6 +143,7 @@ impl Tsdb {
         self.metrics.head_series.set(self.head.len() as f64);
         self.metrics.segments.set(segments.len() as f64);
         self.metrics.storage_bytes.set(segments.iter().map(|s| s.bytes).sum::<u64>() as f64);
+        self.metrics.rollup_bytes.set(self.rollup_bytes() as f64);
         self.metrics.wal_bytes.set(self.wal_bytes() as f64);
     }
 

@@ -27,6 +27,9 @@ pub struct Metrics {
     pub sync_failures: Counter,
     pub seals: Counter,
     pub compactions: Counter,
+    pub rollups: Counter,
+    pub rollups_removed: Counter,
+    pub rollups_missed: Counter,
     pub maintenance_failures: Counter,
     pub segments_removed: Counter,
     pub segments_damaged: Counter,
@@ -36,6 +39,7 @@ pub struct Metrics {
     pub segments: Gauge,
     pub wal_bytes: Gauge,
     pub storage_bytes: Gauge,
+    pub rollup_bytes: Gauge,
 }
 
 const fn family(name: &'static str, kind: MetricKind, help: &'static str) -> Family {
@@ -101,6 +105,19 @@ impl MetricSource for Metrics {
         );
         one("vedette_tsdb_seals_total", C, "Segments sealed from the head.", count(&self.seals));
         one("vedette_tsdb_compactions_total", C, "Segments merged from others.", count(&self.compactions));
+        one("vedette_tsdb_rollups_total", C, "Files of rollups made.", count(&self.rollups));
+        one(
+            "vedette_tsdb_rollups_removed_total",
+            C,
+            "Files of rollups removed because of age or size.",
+            count(&self.rollups_removed),
+        );
+        one(
+            "vedette_tsdb_rollups_missed_total",
+            C,
+            "Windows whose samples were removed before rollups of them could be made.",
+            count(&self.rollups_missed),
+        );
         one(
             "vedette_tsdb_maintenance_failures_total",
             C,
@@ -129,6 +146,7 @@ impl MetricSource for Metrics {
         one("vedette_tsdb_segments", G, "Segments.", self.segments.get());
         one("vedette_tsdb_wal_bytes", G, "Size of the write-ahead log.", self.wal_bytes.get());
         one("vedette_tsdb_storage_bytes", G, "Size of all segments.", self.storage_bytes.get());
+        one("vedette_tsdb_rollup_bytes", G, "Size of all rollups.", self.rollup_bytes.get());
         one("vedette_tsdb_head_bytes", G, "Memory of the head.", self.head_bytes.get());
         for limit in SeriesLimit::ALL {
             visitor.value(&REFUSED, &[("limit", limit.as_str())], self.series_refused(limit).get() as f64);

@@ -5,6 +5,8 @@
 //! lets the head forget only what can be read from a segment, so nothing falls between. Of what
 //! several have for one time the segment with the lowest rank counts, and the head last.
 
+mod rollups;
+
 use std::{
     cell::RefCell,
     cmp::Ordering,
@@ -14,7 +16,7 @@ use std::{
 
 use roaring::RoaringBitmap;
 use vedette_model::{
-    ChunkSummary, Exemplar, LabelQuery, Labels, Matcher, MetricMetadata, MetricReader, ReadError,
+    ChunkSummary, Exemplar, LabelQuery, Labels, Matcher, MetricMetadata, MetricReader, ReadError, RollupSet,
     SampleBuffer, Select, SeriesSet, TimeRange,
 };
 
@@ -48,6 +50,10 @@ impl MetricReader for Tsdb {
             segments,
             series,
         }))
+    }
+
+    fn rollups(&self, select: &Select, step_ms: i64) -> Result<Option<Box<dyn RollupSet>>, ReadError> {
+        self.select_rollups(select, step_ms)
     }
 
     fn label_names(&self, query: &LabelQuery) -> Result<Vec<String>, ReadError> {

@@ -3,7 +3,8 @@
 //! Repair writes what can still be read of damaged segments, also of those set aside before, into
 //! new ones, and tells what could not be read. Invariant: a damaged file stays, under another
 //! name, until the caller says that it may go; a crash in between loses nothing, and repairing
-//! again goes on.
+//! again goes on. Damaged rollups are set aside: the store makes them anew of the samples that are
+//! still there.
 
 use std::{
     collections::HashSet,
@@ -18,7 +19,7 @@ use crate::{
     chunk::Effort,
     deletions::Deletions,
     mask,
-    segment::{self, Hopeless, OpenError, Rescue, Segment, SegmentWriter},
+    segment::{self, Hopeless, Kind, OpenError, Rescue, Segment, SegmentWriter},
     store::io_error,
 };
 
@@ -28,14 +29,16 @@ const LOST_MAX: usize = 10_000;
 const DAMAGED: &str = "segment.damaged";
 const REPAIRED: &str = "segment.repaired";
 
-/// What verifying one segment gave.
+/// What verifying one segment, or one file of rollups, gave.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
     /// The file.
     pub path: PathBuf,
     /// Its series.
     pub series: u64,
-    /// Its samples that can be read.
+    /// Whether these are rollups.
+    pub is_rollup: bool,
+    /// Its samples, or rows, that can be read.
     pub samples: u64,
     /// What is wrong; empty when it is sound.
     pub problems: Vec<String>,
@@ -74,6 +77,8 @@ pub enum Outcome {
     },
     /// All that it held stands in another segment.
     Superseded,
+    /// These are rollups; the store makes them anew of the samples of their time that it still has.
+    SetAside,
     /// Nothing can be read, and why.
     Hopeless(&'static str),
 }
@@ -89,27 +94,33 @@ pub struct Lost {
     pub samples: Option<u64>,
 }
 
-/// Reads all of each segment of the store in `folder`, and hands on what that gave. Changes
-/// nothing. Segments that were set aside are not looked at.
+/// Reads all of each segment and of all rollups of the store in `folder`, and hands on what that
+/// gave. Changes nothing. Files that were set aside are not looked at.
 pub fn verify_segments(fs: &dyn Fs, folder: &Path, each: &mut dyn FnMut(Verified)) -> Result<(), Error> {
-    for File { path, id, .. } in files(fs, &folder.join("segments"))?.into_iter().filter(|f| !f.is_aside) {
-        let verified = match open(fs, &path, id)? {
-            Ok(segment) => {
-                let audit = segment.audit();
-                segment.release();
-                let segment::Audit { series, samples, problems, more } = audit;
-                Verified { path, series, samples, problems, more }
-            }
-            Err(how) => Verified { path, series: 0, samples: 0, problems: vec![how.to_owned()], more: 0 },
-        };
-        each(verified);
+    for kind in [Kind::Samples, Kind::Rollups] {
+        for File { path, id, .. } in files(fs, folder, kind)?.into_iter().filter(|f| !f.is_aside) {
+            let is_rollup = kind == Kind::Rollups;
+            let verified = match open(fs, &path, id, kind)? {
+                Ok(segment) => {
+                    let audit = segment.audit();
+                    segment.release();
+                    let segment::Audit { series, samples, problems, more } = audit;
+                    Verified { path, series, is_rollup, samples, problems, more }
+                }
+                Err(how) => {
+                    let problems = vec![how.to_owned()];
+                    Verified { path, series: 0, is_rollup, samples: 0, problems, more: 0 }
+                }
+            };
+            each(verified);
+        }
     }
     Ok(())
 }
 
 /// Repairs the segments of the store in `folder`, and hands on what became of each damaged one.
-/// With `discard` damaged files are removed when what can be saved is. Gives the number of sound
-/// segments.
+/// Damaged rollups are set aside. With `discard` damaged files are removed when what can be saved
+/// is. Gives the number of sound files.
 pub fn repair(
     fs: &dyn Fs,
     folder: &Path,
@@ -118,8 +129,9 @@ pub fn repair(
 ) -> Result<u64, Error> {
     let segments = folder.join("segments");
     let deletions = Deletions::load(fs, folder)?.deletions;
-    let all = files(fs, &segments)?;
-    let last = all.iter().map(|f| f.id).max().unwrap_or(0);
+    let all = files(fs, folder, Kind::Samples)?;
+    let rollups = files(fs, folder, Kind::Rollups)?;
+    let last = all.iter().chain(&rollups).map(|f| f.id).max().unwrap_or(0);
     let mut repair = Repair {
         fs,
         segments,
@@ -130,7 +142,7 @@ pub fn repair(
     };
     let (mut sound, mut damaged) = (0, Vec::new());
     for file in all {
-        let opened = if file.is_aside { None } else { open(fs, &file.path, file.id)?.ok() };
+        let opened = if file.is_aside { None } else { open(fs, &file.path, file.id, Kind::Samples)?.ok() };
         if let Some(segment) = &opened {
             // A damaged one too stands for these: it is going to be repaired.
             repair.superseded.extend(&segment.footer.sources);
@@ -143,6 +155,14 @@ pub fn repair(
     }
     for file in damaged {
         each(repair.one(file)?);
+    }
+    for file in rollups {
+        let opened = if file.is_aside { None } else { open(fs, &file.path, file.id, Kind::Rollups)?.ok() };
+        if opened.is_some_and(|rollups| rollups.audit().is_sound()) {
+            sound += 1;
+        } else if !file.is_aside || discard {
+            each(set_aside(fs, file, discard)?);
+        }
     }
     if discard {
         repair.discard_originals()?;
@@ -157,20 +177,42 @@ struct File {
     is_aside: bool,
 }
 
-/// The segments of a folder, and those set aside.
-fn files(fs: &dyn Fs, segments: &Path) -> Result<Vec<File>, Error> {
-    let list = fs.list(segments).map_err(|e| io_error("list", segments, e))?;
+/// Puts damaged rollups where the store does not look for them.
+fn set_aside(fs: &dyn Fs, file: File, discard: bool) -> Result<Repaired, Error> {
+    let File { path, is_aside, .. } = file;
+    let (lost, outcome) = (Vec::new(), Outcome::SetAside);
+    if discard {
+        fs.remove(&path).map_err(|e| io_error("remove", &path, e))?;
+        return Ok(Repaired { path, outcome, kept: None, lost, lost_more: 0 });
+    }
+    let aside = if is_aside { path.clone() } else { path.with_extension("rollup.damaged") };
+    if !is_aside {
+        fs.rename(&path, &aside).map_err(|e| io_error("set aside", &path, e))?;
+    }
+    Ok(Repaired { path, outcome, kept: Some(aside), lost, lost_more: 0 })
+}
+
+/// The segments or rollups of a store, and those set aside.
+fn files(fs: &dyn Fs, store: &Path, kind: Kind) -> Result<Vec<File>, Error> {
+    let folder = match kind {
+        Kind::Samples => store.join("segments"),
+        Kind::Rollups => store.join("rollups"),
+    };
+    if kind == Kind::Rollups && !fs.exists(&folder) {
+        return Ok(Vec::new());
+    }
+    let list = fs.list(&folder).map_err(|e| io_error("list", &folder, e))?;
     let file = |path: PathBuf| {
         let is_aside = path.extension().is_some_and(|e| e == "damaged");
         let name = if is_aside { path.with_extension("") } else { path.clone() };
-        Some(File { id: segment::file_id(&name)?, path, is_aside })
+        Some(File { id: segment::file_id_of(&name, kind)?, path, is_aside })
     };
     Ok(list.into_iter().filter_map(file).collect())
 }
 
 /// Opens a segment; within, how it is damaged.
-fn open(fs: &dyn Fs, path: &Path, id: u64) -> Result<Result<Segment, &'static str>, Error> {
-    match Segment::open(fs, path.to_owned(), id) {
+fn open(fs: &dyn Fs, path: &Path, id: u64, kind: Kind) -> Result<Result<Segment, &'static str>, Error> {
+    match Segment::open_kind(fs, path.to_owned(), id, kind) {
         Ok(segment) => Ok(Ok(segment)),
         Err(OpenError::Damaged(how)) => Ok(Err(how)),
         Err(OpenError::Newer(version)) => Err(Error::Newer { path: path.to_owned(), version }),
@@ -198,7 +240,7 @@ impl Repair<'_> {
             lost: Vec::new(),
             lost_more: 0,
         };
-        let aside = self.segments.join(segment::file_name(id)).with_extension(DAMAGED);
+        let aside = self.segments.join(segment::file_name(id, Kind::Samples)).with_extension(DAMAGED);
         if path != aside {
             // First, as the new segment says that it stands for the one of this number.
             self.fs.rename(&path, &aside).map_err(|e| io_error("set aside", &path, e))?;

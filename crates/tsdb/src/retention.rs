@@ -6,6 +6,10 @@
 //! written anew, without those that are done with, each time that it gets older than what some of
 //! its series are kept for; so no segment is written more often than there are rules.
 //!
+//! Rollups outlive samples, by what they are kept for themselves. But a rule that keeps samples for
+//! less than the default does holds for the rollups of these series too: who wants a series gone
+//! after a day does not want to find it in rows.
+//!
 //! Age is counted from the newest sample, but never from a time that the clock has not reached: a
 //! clock that runs ahead must not remove data.
 
@@ -90,16 +94,23 @@ impl Retention {
         mask: &mut Vec<TimeRange>,
     ) {
         let before_ms = self.hidden_before(Some(segment.footer.until_ms), value);
-        if before_ms == i64::MIN || before_ms <= segment.footer.range.start_ms {
-            return;
+        if before_ms > segment.footer.range.start_ms {
+            hide_before(before_ms, mask);
         }
-        let mut hidden = TimeRange { start_ms: i64::MIN, end_ms: before_ms - 1 };
-        mask.retain(|r| {
-            let touches = r.start_ms <= before_ms;
-            hidden.end_ms = if touches { hidden.end_ms.max(r.end_ms) } else { hidden.end_ms };
-            !touches
-        });
-        mask.insert(0, hidden);
+    }
+
+    /// Adds what is hidden of the rollups of a series to a mask.
+    pub fn extend_mask_of_rollups<'v>(&self, value: impl Fn(&str) -> &'v str, mask: &mut Vec<TimeRange>) {
+        let fits = |rule: &&RetentionRule| rule.matchers.iter().all(|m| m.matches(value(&m.name)));
+        let rule = self.rules.iter().find(fits);
+        if let Some(rule) = rule.filter(|r| r.retention_ms < self.default_ms) {
+            hide_before(self.begin_ms(rule.retention_ms), mask);
+        }
+    }
+
+    /// Whether segments that end then go, but for series that a rule keeps for longer.
+    pub fn is_over(&self, until_ms: i64) -> bool {
+        until_ms <= self.begin_ms(self.default_ms)
     }
 
     /// Takes those series out of `numbers` of which a segment has nothing in `range` but what is hidden.
@@ -127,6 +138,20 @@ impl Retention {
         }
         if is_over {
             *numbers -= of_none;
+        }
+    }
+
+    /// As [`Retention::hide`], of rollups.
+    pub fn hide_rollups(&self, file: &Segment, range: TimeRange, numbers: &mut RoaringBitmap) {
+        let is_shorter = |rule: &&RetentionRule| rule.retention_ms < self.default_ms;
+        if !self.rules.iter().any(|r| is_shorter(&r)) {
+            return;
+        }
+        let (of_rules, _) = self.by_rule(file.index(), numbers);
+        for (rule, series) in self.rules.iter().zip(of_rules).filter(|(rule, _)| is_shorter(rule)) {
+            let start_ms = self.begin_ms(rule.retention_ms).max(range.start_ms);
+            let shown = file.index().overlapping(series.clone(), TimeRange { start_ms, ..range });
+            *numbers -= series - shown;
         }
     }
 
@@ -178,6 +203,17 @@ impl Retention {
     }
 }
 
+/// Adds all that is before a time to a mask.
+fn hide_before(before_ms: i64, mask: &mut Vec<TimeRange>) {
+    let mut hidden = TimeRange { start_ms: i64::MIN, end_ms: before_ms.saturating_sub(1) };
+    mask.retain(|r| {
+        let touches = r.start_ms <= before_ms;
+        hidden.end_ms = if touches { hidden.end_ms.max(r.end_ms) } else { hidden.end_ms };
+        !touches
+    });
+    mask.insert(0, hidden);
+}
+
 /// What was looked at, so that it is not looked at again and again.
 #[derive(Debug, Default)]
 pub(crate) struct Looked {
@@ -203,7 +239,9 @@ impl Tsdb {
         let segments = Arc::clone(&self.segments.read());
         let retention = self.retention();
         let oldest_ms = retention.first_ms();
-        let mut bytes = segments.iter().map(|s| s.bytes).sum::<u64>() + self.wal_bytes();
+        self.remove_old_rollups(maintenance, retention.now_ms)?;
+        let mut bytes =
+            segments.iter().map(|s| s.bytes).sum::<u64>() + self.wal_bytes() + self.rollup_bytes();
         let limit = self.config.retention_bytes;
         // Segments may overlap: what ends first goes first.
         let mut by_end: Vec<&Arc<Segment>> = segments.iter().collect();
@@ -217,7 +255,10 @@ impl Tsdb {
             })
             .cloned()
             .collect();
-        self.remove_segments(maintenance, &old)?;
+        if !old.is_empty() {
+            self.roll_up_before_removal(maintenance, &old, retention.now_ms, false);
+            self.remove_segments(maintenance, &old)?;
+        }
         if retention.rules.is_empty() { Ok(()) } else { self.apply_rules(maintenance, &retention) }
     }
 
@@ -232,10 +273,16 @@ impl Tsdb {
                 continue;
             }
             let done = retention.done_with(segment).len();
-            if done == segment.index().len() as u64 {
-                self.remove_segments(maintenance, &[Arc::clone(segment)])?;
+            let all = done == segment.index().len() as u64;
+            let old = [Arc::clone(segment)];
+            // Rules that keep less than the default hold for rollups too.
+            if done > 0 && retention.is_over(segment.footer.until_ms) {
+                self.roll_up_before_removal(maintenance, &old, retention.now_ms, !all);
+            }
+            if all {
+                self.remove_segments(maintenance, &old)?;
             } else if done > 0 {
-                self.merge(maintenance, &[Arc::clone(segment)])?;
+                self.merge(maintenance, &old)?;
                 return Ok(());
             }
             maintenance.looked.times_over.insert(segment.id, times_over);
@@ -244,9 +291,6 @@ impl Tsdb {
     }
 
     fn remove_segments(&self, maintenance: &mut Maintenance, old: &[Arc<Segment>]) -> Result<(), StepError> {
-        if old.is_empty() {
-            return Ok(());
-        }
         self.publish(|segments| segments.retain(|s| old.iter().all(|o| o.id != s.id)));
         self.metrics.segments_removed.add(old.len() as u64);
         self.remove_files(maintenance, old)

@@ -5,7 +5,7 @@
 //! them can be read, and a segment of the log goes only after that segment is synced under its
 //! final name.
 
-use std::{sync::Arc, sync::atomic::Ordering};
+use std::{collections::BTreeMap, sync::Arc, sync::atomic::Ordering};
 
 use parking_lot::MutexGuard;
 use vedette_model::{Exemplar, SampleBuffer, TimeRange};
@@ -22,6 +22,10 @@ use crate::{
 
 /// As many late samples are sealed without waiting for the end of a span.
 const LATE_SAMPLES_MAX: usize = 1 << 20;
+
+/// What lies in more windows than these is sealed into one segment all the same: each takes a
+/// walk through all series.
+const WINDOWS_MAX: i64 = 32;
 
 /// What is being sealed.
 struct Cut {
@@ -88,55 +92,98 @@ impl Tsdb {
 
     /// Writes the segments of a cut, and shows them to readers.
     fn write_sealed(&self, maintenance: &mut Maintenance, cut: &Cut) -> Result<Sealed, StepError> {
-        let series = self.head.ordered();
-        let mut late_range = (i64::MAX, i64::MIN);
-        for ordered in &series {
-            let samples = self.head.shards()[usize::from(ordered.shard)].samples.read();
-            let late = samples.sealing(ordered.slot);
-            let count = late.partition_point(|sample| sample.time_ms < cut.sealed_before_ms);
-            if count > 0 {
-                late_range = (late_range.0.min(late[0].time_ms), late_range.1.max(late[count - 1].time_ms));
+        let mut written = Vec::new();
+        let sealed = match self.write_parts(maintenance, cut, &mut written) {
+            Ok(sealed) => sealed,
+            Err(error) => {
+                // All come again with the next attempt.
+                let folder = segments_folder(&self.config);
+                written.iter().for_each(|s| maintenance.give_up_segment(&folder, s.id));
+                return Err(error);
             }
-        }
-        let sealed = TimeRange { start_ms: i64::MIN, end_ms: cut.until_ms - 1 };
-        let mut snapshot = Snapshot::default();
-        // Exemplars may have come before the first sample.
-        let samples = self.head.shards().iter().map(|s| s.samples.read());
-        let first_exemplar_ms = samples.filter_map(|s| s.exemplars.first_ms()).min();
-        let from_ms =
-            first_exemplar_ms.map_or(cut.from_ms, |first| cut.from_ms.min(first.max(cut.sealed_before_ms)));
-        let bounds = (from_ms, cut.until_ms);
-        let span = self.write_series(maintenance, &series, bounds, |ordered, out, exemplars| {
-            {
-                let samples = self.head.shards()[usize::from(ordered.shard)].samples.read();
-                samples.snapshot(ordered.slot, sealed, &mut snapshot);
-                exemplars.extend_from_slice(samples.sealing_exemplars(ordered.slot));
-            }
-            snapshot.drop_late_before(cut.sealed_before_ms);
-            snapshot.read(sealed, out);
-        })?;
-        let late = if late_range.0 <= late_range.1 {
-            let bounds = (late_range.0, late_range.1 + 1);
-            let written = self.write_series(maintenance, &series, bounds, |ordered, out, _| {
-                let samples = self.head.shards()[usize::from(ordered.shard)].samples.read();
-                let late = samples.sealing(ordered.slot).iter();
-                late.filter(|sample| sample.time_ms < cut.sealed_before_ms)
-                    .for_each(|sample| sample.put(out));
-            });
-            if let (Err(_), Some(span)) = (&written, &span) {
-                // Both come again with the next attempt.
-                maintenance.give_up_segment(&segments_folder(&self.config), span.id);
-            }
-            written?
-        } else {
-            None
         };
-        let sealed = Sealed { exemplars: span.is_some() };
-        if span.is_some() || late.is_some() {
-            self.publish(|segments| segments.extend(span.into_iter().chain(late).map(Arc::new)));
+        if !written.is_empty() {
+            self.publish(|segments| segments.extend(written.into_iter().map(Arc::new)));
             self.metrics.seals.inc();
         }
         Ok(sealed)
+    }
+
+    /// Writes segments that lie in one window each of the longest span that segments are merged
+    /// into: one that lay in two would never be merged.
+    fn write_parts(
+        &self,
+        maintenance: &mut Maintenance,
+        cut: &Cut,
+        written: &mut Vec<Segment>,
+    ) -> Result<Sealed, StepError> {
+        let series = self.head.ordered();
+        let mut snapshot = Snapshot::default();
+        let mut sealed = Sealed { exemplars: true };
+        // Exemplars may have come before the first sample.
+        let samples = self.head.shards().iter().map(|s| s.samples.read());
+        let first_exemplar_ms = samples.filter_map(|s| s.exemplars.first_ms()).min();
+        let first_ms =
+            first_exemplar_ms.map_or(cut.from_ms, |first| cut.from_ms.min(first.max(cut.sealed_before_ms)));
+        for (from_ms, until_ms) in self.windows_of(first_ms, cut.until_ms) {
+            let start_ms = if from_ms == first_ms { i64::MIN } else { from_ms };
+            let range = TimeRange { start_ms, end_ms: until_ms - 1 };
+            let mut has_exemplars = false;
+            let bounds = (from_ms, until_ms);
+            let part = self.write_series(maintenance, &series, bounds, |ordered, out, exemplars| {
+                {
+                    let samples = self.head.shards()[usize::from(ordered.shard)].samples.read();
+                    samples.snapshot(ordered.slot, range, &mut snapshot);
+                    let within = samples.sealing_exemplars(ordered.slot).iter();
+                    exemplars.extend(within.filter(|e| range.contains(e.time_ms)).cloned());
+                    has_exemplars |= !exemplars.is_empty();
+                }
+                snapshot.drop_late_before(cut.sealed_before_ms);
+                snapshot.read(range, out);
+            })?;
+            // All are tried again; readers leave out what comes twice.
+            sealed.exemplars &= part.is_some() || !has_exemplars;
+            written.extend(part);
+        }
+        for bounds in self.late_windows_of(&series, cut) {
+            let part = self.write_series(maintenance, &series, bounds, |ordered, out, _| {
+                let samples = self.head.shards()[usize::from(ordered.shard)].samples.read();
+                let late = samples.sealing(ordered.slot).iter();
+                late.filter(|s| s.time_ms < cut.sealed_before_ms)
+                    .filter(|s| (bounds.0..bounds.1).contains(&s.time_ms))
+                    .for_each(|sample| sample.put(out));
+            })?;
+            written.extend(part);
+        }
+        Ok(sealed)
+    }
+
+    /// From when until when a cut has samples, for each window.
+    fn windows_of(&self, from_ms: i64, until_ms: i64) -> Vec<(i64, i64)> {
+        let span = self.config.compaction_spans_ms.last().copied().unwrap_or(i64::MAX);
+        let first = from_ms.div_euclid(span);
+        let last = (until_ms - 1).div_euclid(span);
+        if !(1..WINDOWS_MAX).contains(&last.saturating_sub(first)) {
+            return vec![(from_ms, until_ms)];
+        }
+        let part = |w: i64| (from_ms.max(w * span), until_ms.min((w + 1) * span));
+        (first..=last).map(part).collect()
+    }
+
+    /// From when until when the late samples of a cut are, for each window.
+    fn late_windows_of(&self, series: &[Ordered], cut: &Cut) -> Vec<(i64, i64)> {
+        let span = self.config.compaction_spans_ms.last().copied().unwrap_or(i64::MAX);
+        let mut windows = BTreeMap::<i64, (i64, i64)>::new();
+        for ordered in series {
+            let samples = self.head.shards()[usize::from(ordered.shard)].samples.read();
+            let late = samples.sealing(ordered.slot).iter().map(|sample| sample.time_ms);
+            for time in late.take_while(|&time| time < cut.sealed_before_ms) {
+                let (from_ms, until_ms) = windows.entry(time.div_euclid(span)).or_insert((time, time + 1));
+                *from_ms = time.min(*from_ms);
+                *until_ms = (time + 1).max(*until_ms);
+            }
+        }
+        windows.into_values().collect()
     }
 
     /// Writes a segment of those samples and exemplars of each series that `read` gives.

@@ -25,6 +25,8 @@ const COPY_BYTES: usize = 1 << 20;
 pub struct Snapshotted {
     /// Segments.
     pub segments: u64,
+    /// Files of rollups.
+    pub rollups: u64,
     /// Files of the write-ahead log.
     pub log_files: u64,
     /// Size of all files.
@@ -73,6 +75,12 @@ impl Tsdb {
         for segment in Arc::clone(&self.segments.read()).iter() {
             files.take(&segment.path, &segments)?;
             files.made.segments += 1;
+        }
+        let rollups = folder.join("rollups");
+        files.make_folder(&rollups)?;
+        for file in Arc::clone(&self.rollups.read()).iter() {
+            files.take(&file.path, &rollups)?;
+            files.made.rollups += 1;
         }
         let wal = folder.join("wal");
         let linked: Vec<u32> = logs.iter().map(|(number, _)| *number).collect();

@@ -24,6 +24,10 @@ pub struct Stats {
     pub segment_bytes: u64,
     /// Samples in segments.
     pub segment_samples: u64,
+    /// Files of rollups.
+    pub rollups: u64,
+    /// Their size.
+    pub rollup_bytes: u64,
     /// Size of the write-ahead log.
     pub wal_bytes: u64,
     /// Time of the oldest sample in a segment, or in the head.
@@ -71,6 +75,8 @@ impl Tsdb {
             segments: segments.len() as u64,
             segment_bytes: segments.iter().map(|s| s.bytes).sum(),
             segment_samples: segments.iter().map(|s| s.footer.samples).sum(),
+            rollups: self.rollups.read().len() as u64,
+            rollup_bytes: self.rollup_bytes(),
             wal_bytes: self.wal_bytes(),
             first_ms: starts.chain((first_in_head < i64::MAX).then_some(first_in_head)).min(),
             last_ms: ends.chain((last_in_head > i64::MIN).then_some(last_in_head)).max(),
@@ -120,6 +126,7 @@ impl Stats {
             .fact("segments", self.segments)
             .fact("segment size", format!("{} KiB", self.segment_bytes / 1024))
             .fact("samples in segments", self.segment_samples)
+            .fact("rollups", format!("{} KiB", self.rollup_bytes / 1024))
             .fact("write-ahead log", format!("{} KiB", self.wal_bytes / 1024))
             .fact("samples stored", self.samples_appended)
             .fact("samples refused", self.samples_rejected)

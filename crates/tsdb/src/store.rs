@@ -27,6 +27,7 @@ use crate::{
     maintain::Maintenance,
     metrics::Metrics,
     recover::{self, Recovered},
+    rollup,
     segment::{self, OpenError, Segment},
     wal::{Checkpoint, Wal},
 };
@@ -169,6 +170,8 @@ pub struct Tsdb {
     /// Read before the segments, so that of both the newer does not miss what the older has not.
     pub(crate) deletions: RwLock<Arc<Deletions>>,
     pub(crate) retention_rules: Arc<[RetentionRule]>,
+    /// Rollups of all steps, in order of time.
+    pub(crate) rollups: Arc<SegmentList>,
     pub(crate) metadata: RwLock<BTreeMap<String, MetricMetadata>>,
     pub(crate) maintenance: Mutex<Maintenance>,
     pub(crate) problems: Mutex<BTreeMap<String, String>>,
@@ -192,6 +195,7 @@ impl Tsdb {
         fs.create_dir_all(&folder).map_err(|source| io_error("make", &folder, source))?;
         let Loaded { deletions, note } = Deletions::load(&*fs, &config.folder)?;
         let opened = open_segments(&*fs, &folder)?;
+        let rollups = rollup::open(&*fs, &config)?;
         let sealed_until_ms = opened.segments.iter().map(|s| s.footer.until_ms).max().unwrap_or(i64::MIN);
         let head = Arc::new(Head::new(config.shards));
         let Recovered { logs, left_logs, metadata, first_ms, last_ms, samples, wal, dropped_records } =
@@ -199,6 +203,7 @@ impl Tsdb {
         let sealed_last_ms = opened.segments.iter().map(|s| s.footer.range.end_ms).max().unwrap_or(i64::MIN);
         let mut notes = opened.notes;
         notes.extend(note);
+        notes.extend(rollups.notes);
         notes.extend(wal.damage.clone());
         let series = head.len();
         let recovery = Recovery {
@@ -210,7 +215,7 @@ impl Tsdb {
             notes,
         };
         let metrics = Arc::new(Metrics::default());
-        metrics.segments_damaged.add(opened.damaged);
+        metrics.segments_damaged.add(opened.damaged + rollups.damaged);
         let now = clock.monotonic();
         let store = Self {
             problems: Mutex::new(
@@ -220,11 +225,12 @@ impl Tsdb {
             left_logs: Mutex::new(left_logs),
             series_count: AtomicUsize::new(series),
             maintenance: Mutex::new(Maintenance::new(
-                opened.next_id.max(deletions.next_segment()),
+                opened.next_id.max(rollups.next_id).max(deletions.next_segment()),
                 Cleaning::new(now, &deletions),
             )),
             deletions: RwLock::new(Arc::new(deletions)),
             segments: Arc::new(RwLock::new(Arc::new(opened.segments))),
+            rollups: Arc::new(RwLock::new(Arc::new(rollups.files))),
             sealed_until_ms: AtomicI64::new(sealed_until_ms),
             head_first_ms: AtomicI64::new(first_ms),
             head_last_ms: AtomicI64::new(last_ms.max(sealed_last_ms)),

@@ -360,7 +360,9 @@ fn a_crash_at_any_write_leaves_all_or_nothing_of_a_deletion() {
             machine.fs.power_loss();
         }
         let (store, recovery) = machine.open().unwrap();
-        assert_eq!(recovery.notes, Vec::<String>::new(), "seed {seed}");
+        // A loss of power may tear the end of the log, where nothing was synced yet.
+        let is_torn = |note: &String| seed % 2 == 1 && deleted.is_err() && note.contains("/wal/");
+        assert!(recovery.notes.iter().all(is_torn), "seed {seed}: {:?}", recovery.notes);
         // What a loss of power took from the end of the log was not deleted.
         let kept = |model: &Model| {
             let end_ms = if seed % 2 == 0 || deleted.is_ok() { i64::MAX } else { START_MS + 42_000 };

@@ -611,6 +611,38 @@ fn late_samples_are_sealed_into_a_segment_of_their_own() {
 }
 
 #[test]
+fn late_samples_on_both_sides_of_a_window_are_merged_into_both() {
+    let mut machine = Machine::new(15);
+    machine.config.out_of_order_ms = 200_000;
+    let store = machine.open().unwrap().0;
+    let span = *machine.config.compaction_spans_ms.last().unwrap();
+    let boundary = (machine.now_ms() + 20_000).div_euclid(span) * span + span;
+    let mut model = Model::new();
+    let mut put = |time: i64, n: usize| {
+        assert_eq!(append(&store, time, &[(n, time as f64)]).unwrap().taken, 1, "{time}");
+        model.entry(series_labels(n)).or_default().insert(time, (time as f64).to_bits());
+    };
+    while machine.now_ms() < boundary + span + 20_000 {
+        machine.tick(1);
+        put(machine.now_ms(), 1);
+        store.maintain();
+    }
+    // In one seal, of one series.
+    (-9..9).for_each(|i| put(boundary + i * 1000 + 500, 2));
+    for _ in 0..2 * span / 1000 {
+        machine.tick(1);
+        put(machine.now_ms(), 1);
+        store.maintain();
+    }
+    store.merge_all().unwrap();
+    assert_eq!(read(&store, &everything()).unwrap(), model);
+    let stats = store.stats();
+    let windows =
+        (stats.last_ms.unwrap().div_euclid(span) - stats.first_ms.unwrap().div_euclid(span)) as u64 + 1;
+    assert!(stats.segments <= windows, "{} segments in {windows} windows", stats.segments);
+}
+
+#[test]
 fn metadata_survives_kills_and_the_cutting_of_the_log() {
     let machine = Machine::new(7);
     let mut store = machine.open().unwrap().0;

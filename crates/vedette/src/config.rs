@@ -57,12 +57,15 @@ pub struct Collect {
 pub struct KeepMetrics {
     /// Age after which samples are removed. Default `15d`.
     pub retention: Option<String>,
-    /// Size above which the oldest samples are removed. Default `10GiB`.
+    /// Size above which the oldest data is removed; rollups take a quarter of it at most. Default `10GiB`.
     pub retention_size: Option<String>,
     /// What a power failure may cost at most; `always` syncs before anything is acknowledged. Default `1s`.
     pub flush_interval: Option<String>,
     /// Series that are kept for another time; the first rule that fits a series counts.
     pub retention_rules: Vec<RetentionRule>,
+    /// Rows that stand for the samples of a step and stay longer than they; `[]` keeps none. Default
+    /// `[{step: 5m, retention: 90d}, {step: 1h, retention: 2y}]`.
+    pub rollups: Option<Vec<RollupKeep>>,
     /// Whether series can be deleted and snapshots made over HTTP, as with Prometheus'
     /// `--web.enable-admin-api`. Default false.
     pub admin_api: bool,
@@ -121,6 +124,16 @@ pub struct Keep {
     pub retention_size: Option<String>,
     /// What a power failure may cost at most; `always` syncs before anything is acknowledged. Default `1s`.
     pub flush_interval: Option<String>,
+}
+
+/// Rows for the samples of each step, made from samples that are older than a day.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RollupKeep {
+    /// Length of a step, in whole seconds.
+    pub step: String,
+    /// Age after which rows are removed.
+    pub retention: String,
 }
 
 /// Recording and alerting rules.
@@ -278,6 +291,15 @@ pub enum MemoryLimit {
     Percent(u8),
 }
 
+/// Checked rollup settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RollupSettings {
+    /// Length of a step.
+    pub step: Duration,
+    /// Age limit.
+    pub retention: Duration,
+}
+
 /// Where a receiver delivers to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
@@ -326,6 +348,8 @@ pub struct Settings {
     pub admin_api: bool,
     /// What new series may take.
     pub limits: LimitSettings,
+    /// Rollups of metrics.
+    pub rollups: Vec<RollupSettings>,
     /// Events.
     pub events: KeepSettings,
     /// Own rules.
@@ -422,6 +446,7 @@ fn resolve(name: &str, folder: &Path, file: File, overrides: Overrides) -> Resul
         retention_rules: retention_rules(&at("metrics.retention_rules"), &file.metrics.retention_rules)?,
         admin_api: file.metrics.admin_api,
         limits: limits(&at("metrics.limits"), file.metrics.limits)?,
+        rollups: rollups(&at("metrics.rollups"), file.metrics.rollups.as_deref())?,
         events: keep(&at("events"), &file.events, "7d", "2GiB")?,
         builtin_rules: file.rules.builtin,
         rule_files: file.rules.files.iter().map(below).collect(),
@@ -541,6 +566,35 @@ fn limits(place: &str, written: Limits) -> Result<LimitSettings, Error> {
         series_per_tenant: written.series_per_tenant,
         tenant_label: written.tenant_label.unwrap_or_else(|| "tenant".to_owned()),
     })
+}
+
+fn rollups(place: &str, written: Option<&[RollupKeep]>) -> Result<Vec<RollupSettings>, Error> {
+    let defaults = [("5m", "90d"), ("1h", "2y")];
+    let default =
+        |(step, retention): (&str, &str)| RollupKeep { step: step.into(), retention: retention.into() };
+    let defaults: Vec<RollupKeep> = defaults.into_iter().map(default).collect();
+    let mut checked: Vec<RollupSettings> = Vec::new();
+    for rollup in written.unwrap_or(&defaults) {
+        let step = duration(&format!("{place}.step"), Some(&rollup.step), "")?;
+        let retention = duration(&format!("{place}.retention"), Some(&rollup.retention), "")?;
+        let refuse =
+            |reason: String| Err(Error::Value { place: format!("{place}[{:?}]", rollup.step), reason });
+        if step.subsec_nanos() != 0 {
+            return refuse("a step is whole seconds; write for example 5m".into());
+        }
+        if retention < step {
+            return refuse(format!("the retention of {} is shorter than the step", rollup.retention));
+        }
+        if checked.iter().any(|c| c.step == step) {
+            return refuse("the step is there twice; give one retention for each step".into());
+        }
+        checked.push(RollupSettings { step, retention });
+    }
+    if checked.len() > 8 {
+        let reason = format!("{} rollups; give at most 8", checked.len());
+        return Err(Error::Value { place: place.to_owned(), reason });
+    }
+    Ok(checked)
 }
 
 fn receivers(name: &str, written: Vec<Receiver>) -> Result<Vec<ReceiverSettings>, Error> {

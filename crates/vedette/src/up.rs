@@ -30,7 +30,7 @@ use vedette_sys::{Clock, Flush, FolderLock, Fs, Growth, MonotonicTime, RealFs, S
 use vedette_tsdb::Tsdb;
 
 use crate::{
-    config::{KeepSettings, MemoryLimit, ReceiverSettings, Settings, Target},
+    config::{KeepSettings, MemoryLimit, ReceiverSettings, RollupSettings, Settings, Target},
     judgement::{self, RulerJudgement},
     memory,
     outlet::Outbox,
@@ -161,6 +161,11 @@ fn flush(keep: &KeepSettings) -> Flush {
     keep.flush_interval.map_or(Flush::Always, Flush::Interval)
 }
 
+fn rollup(settings: &RollupSettings) -> vedette_tsdb::Rollup {
+    let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+    vedette_tsdb::Rollup { step_ms: ms(settings.step), retention_ms: ms(settings.retention) }
+}
+
 fn open_stores(settings: &Settings, house: &House) -> Result<Stores> {
     let data = &settings.data_dir;
     let limits = &settings.limits;
@@ -178,6 +183,7 @@ fn open_stores(settings: &Settings, house: &House) -> Result<Stores> {
         target_series_max: limits.series_per_target,
         tenant_series_max: limits.series_per_tenant,
         tenant_label: limits.tenant_label.clone(),
+        rollups: settings.rollups.iter().map(rollup).collect(),
         ..vedette_tsdb::Config::new(data.join("metrics"))
     };
     let (series, recovery) = Tsdb::open(metrics, house.fs.clone(), house.clock.clone())

@@ -118,6 +118,20 @@ pub fn encode(values: &[i64], effort: Effort, scratch: &mut Scratch, out: &mut V
     pack(&scratch.differences[order], out);
 }
 
+/// Which encoding a column whose first byte is `tag` is in, for people.
+pub fn encoding_name(tag: u8) -> &'static str {
+    match (tag & 3, tag >> ORDER_SHIFT & 3) {
+        (CONSTANT, _) => "decimals, constant but for exceptions",
+        (LINEAR, _) => "decimals, linear",
+        (PACKED, 0) => "decimals, packed",
+        (PACKED, 1) => "decimals, packed delta",
+        (PACKED, _) => "decimals, packed delta of delta",
+        (_, 0) => "decimals in pco",
+        (_, 1) => "decimals, delta in pco",
+        _ => "decimals, delta of delta in pco",
+    }
+}
+
 /// Replaces the content of `out` by `count` numbers; `None` when the bytes are damaged.
 pub fn decode(
     cursor: &mut Cursor<'_>,

@@ -101,6 +101,37 @@ pub fn decode(
     }
 }
 
+/// Which encoding values are in, for people; nothing is checked.
+pub fn encoding_name(encoded: &[u8]) -> &'static str {
+    let mut cursor = Cursor::new(encoded);
+    match cursor.byte() {
+        Some(CONSTANT) => "constant, as values",
+        Some(DECIMALS) => skip_to_mantissas(&mut cursor).map_or("damaged", ints::encoding_name),
+        Some(XOR) => "XOR",
+        Some(RAW) => "raw",
+        Some(ENTROPY) => "floats in pco",
+        _ => "damaged",
+    }
+}
+
+/// The first byte of the whole numbers that decimals are made of.
+fn skip_to_mantissas(cursor: &mut Cursor<'_>) -> Option<u8> {
+    cursor.byte()?;
+    for _ in 0..cursor.count(9)? {
+        cursor.varint()?;
+        cursor.u64()?;
+    }
+    cursor.byte()
+}
+
+/// The exponent that encoded values share, if they are decimals.
+pub fn shared_exponent(encoded: &[u8]) -> Option<u8> {
+    match *encoded {
+        [DECIMALS, exponent, ..] => Some(exponent).filter(|&e| usize::from(e) < POWERS.len()),
+        _ => None,
+    }
+}
+
 /// The whole number that `value` is 10^exponent-ths of, if it is.
 pub fn mantissa(value: f64, exponent: u8) -> Option<i64> {
     let power = POWERS[usize::from(exponent)];

@@ -25,7 +25,7 @@ use crate::{
     Config, Tsdb,
     chunk::Effort,
     deletions::Deletions,
-    segment::{self, SegmentWriter},
+    segment::{self, Kind, SegmentWriter},
 };
 
 const DAY_MS: i64 = 24 * 3_600_000;
@@ -123,6 +123,11 @@ fn next_id(folder: &Path, segments: &Path) -> Result<u64, BlockError> {
         .map_err(|error| BlockError::Invalid { reason: error.to_string() })?;
     let list = RealFs.list(segments).map_err(BlockError::io("list", segments))?;
     let last = list.iter().filter_map(|path| segment::file_id(path)).max().unwrap_or(0);
+    // Rollups name what they were made of by numbers, and draw theirs from the same sequence.
+    let rollups = folder.join("rollups");
+    let list = if RealFs.exists(&rollups) { RealFs.list(&rollups) } else { Ok(Vec::new()) };
+    let list = list.map_err(BlockError::io("list", &rollups))?;
+    let last = list.iter().filter_map(|path| segment::file_id_of(path, Kind::Rollups)).fold(last, u64::max);
     Ok((last + 1).max(deletions.deletions.next_segment()))
 }
 

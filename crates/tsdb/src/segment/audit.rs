@@ -1,14 +1,17 @@
-//! Reading all of a segment and comparing everything that it says with everything else: checksums
+//! Reading all of a segment, or of a file of rollups, and comparing everything that it says with everything else: checksums
 //! of all pages, order and completeness of the index, each chunk with its head and summary, the
 //! footer with what was found.
 
 use std::collections::BTreeMap;
 
 use roaring::RoaringBitmap;
-use vedette_model::{SampleBuffer, TimeRange, is_stale};
+use vedette_model::{RollupRow, SampleBuffer, TimeRange, is_stale};
 
 use super::{Block, PAGE_BYTES, Segment, block::Body};
-use crate::chunk::{SAMPLES_MAX, summarize, with_decoder};
+use crate::{
+    chunk::{SAMPLES_MAX, summarize, with_decoder},
+    rollup::codec,
+};
 
 /// Problems that are told of one segment; further ones are counted.
 const PROBLEMS_MAX: usize = 20;
@@ -18,7 +21,7 @@ const PROBLEMS_MAX: usize = 20;
 pub struct Audit {
     /// Series of the index.
     pub series: u64,
-    /// Samples that were read.
+    /// Samples, or rows of rollups, that were read.
     pub samples: u64,
     /// What is wrong, and where.
     pub problems: Vec<String>,
@@ -59,7 +62,7 @@ impl Segment {
         let mut pairs: BTreeMap<(u32, u32), RoaringBitmap> = BTreeMap::new();
         let mut walk = self.index.walk(0);
         let mut before: Vec<(u32, u32)> = Vec::new();
-        let mut samples = SampleBuffer::default();
+        let (mut samples, mut rows) = (SampleBuffer::default(), Vec::new());
         let mut data_end = 0;
         while let Some(number) = walk.advance() {
             audit.series += 1;
@@ -78,12 +81,20 @@ impl Segment {
                 pairs.entry(pair).or_default().insert(number);
             }
             samples.clear();
-            if let Err(problem) = self.audit_block(walk.block, &mut samples) {
+            rows.clear();
+            let audited = match self.footer.step_s {
+                0 => self.audit_block(walk.block, &mut samples),
+                _ => self.audit_rows(walk.block, &mut rows),
+            };
+            if let Err(problem) = audited {
                 audit.problem(|| format!("series {:?}: {problem}", walk.labels()));
             }
-            audit.samples += samples.len() as u64;
-            if let (Some(&start_ms), Some(&end_ms)) = (samples.times_ms.first(), samples.times_ms.last()) {
-                let range = TimeRange { start_ms, end_ms };
+            audit.samples += (samples.len() + rows.len()) as u64;
+            let range = match (samples.times_ms.first(), samples.times_ms.last()) {
+                (Some(&start_ms), Some(&end_ms)) => Some(TimeRange { start_ms, end_ms }),
+                _ => self.range_of_rows(&rows),
+            };
+            if let Some(range @ TimeRange { start_ms, end_ms }) = range {
                 let all = seen.get_or_insert(range);
                 all.start_ms = all.start_ms.min(start_ms);
                 all.end_ms = all.end_ms.max(end_ms);
@@ -124,6 +135,26 @@ impl Segment {
         if differs || wanted.next().is_some() {
             audit.problem(|| "the index finds other series by their labels than it has".to_owned());
         }
+    }
+
+    /// Reads the rows of a series, and gives what is wrong with them.
+    fn audit_rows(&self, block: Block, out: &mut Vec<RollupRow>) -> Result<(), String> {
+        let at = || format!("cannot be read at {}", block.offset);
+        let bytes = self.block_bytes(block).map_err(|_| at())?;
+        let step_ms = i64::from(self.footer.step_s) * 1000;
+        codec::decode(bytes, step_ms, &mut codec::Scratch::default(), out).ok_or_else(at)?;
+        if !out.is_sorted_by(|a, b| a.end_ms < b.end_ms) {
+            return Err("its rows are out of order".to_owned());
+        }
+        Ok(())
+    }
+
+    /// The steps of rows, as far as they lie in the window.
+    fn range_of_rows(&self, rows: &[RollupRow]) -> Option<TimeRange> {
+        let step_ms = i64::from(self.footer.step_s) * 1000;
+        let start_ms = rows.first()?.end_ms.saturating_sub(step_ms).saturating_add(1);
+        let end_ms = rows.last()?.end_ms.min(self.footer.until_ms - 1);
+        Some(TimeRange { start_ms: start_ms.max(self.footer.from_ms), end_ms })
     }
 
     /// Reads a series, and gives what is wrong with it.

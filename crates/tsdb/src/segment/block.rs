@@ -56,6 +56,23 @@ pub struct Chunk<'a> {
     pub summary: ChunkSummary,
 }
 
+impl<'a> Chunk<'a> {
+    /// The chunk as it is written once more.
+    pub fn copied(&self) -> NewChunk<'a> {
+        NewChunk {
+            count: self.count,
+            times: self.times,
+            starts: self.starts.unwrap_or_default(),
+            body: self.body,
+            summary: self.summary,
+            exponent: match self.body {
+                Body::Floats(payload) => values::shared_exponent(payload),
+                _ => None,
+            },
+        }
+    }
+}
+
 /// What is to be written of a chunk, its times told apart.
 pub struct NewChunk<'a> {
     pub count: usize,
@@ -214,6 +231,11 @@ impl<'a> Chunks<'a> {
             (self.before_ms, self.first) = (range.end_ms, false);
             return Some(Some(chunk));
         }
+    }
+
+    /// Bytes not gone through yet.
+    pub fn remaining(&self) -> usize {
+        self.cursor.remaining()
     }
 
     /// Appends the exemplars of the block, once all chunks were gone through.

@@ -17,6 +17,8 @@ pub struct Columns {
     by_hash: HashMap<u64, Vec<Column>>,
     bytes: Vec<u8>,
     times: Vec<i64>,
+    /// By segment and place there the place in the file of columns that were copied.
+    copied: HashMap<(u64, u64), u64>,
 }
 
 #[derive(Debug)]
@@ -60,6 +62,24 @@ impl Columns {
             candidates.push(Column { count: times_ms.len(), at, offset: end });
         }
         end
+    }
+
+    /// As [`Columns::place`], for the column at `offset` of another segment, whose bytes `read` gives.
+    pub fn copy<'b, E>(
+        &mut self,
+        (segment, offset): (u64, u64),
+        read: impl FnOnce() -> Result<&'b [u8], E>,
+        end: u64,
+        buffer: &mut Vec<u8>,
+    ) -> Result<u64, E> {
+        if let Some(&known) = self.copied.get(&(segment, offset)) {
+            return Ok(known);
+        }
+        let bytes = read()?;
+        put_varint(buffer, bytes.len() as u64);
+        buffer.extend_from_slice(bytes);
+        self.copied.insert((segment, offset), end);
+        Ok(end)
     }
 }
 

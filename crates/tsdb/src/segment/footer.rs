@@ -7,7 +7,9 @@ use crate::bytes::Cursor;
 
 const MAGIC: [u8; 8] = *b"VDTSDBSG";
 pub const END_MAGIC: [u8; 8] = *b"VDTSDBEN";
+const ROLLUP_MAGIC: [u8; 8] = *b"VDTSDBRU";
 const VERSION: u32 = 2;
+const ROLLUP_VERSION: u32 = 1;
 
 /// Length of the header. Its first 16 bytes are the same in every version.
 pub const HEADER_BYTES: usize = 24;
@@ -18,6 +20,39 @@ pub const FOOTER_BYTES: usize = 96;
 
 /// More segments are never compacted into one.
 pub const SOURCES_MAX: usize = 4096;
+
+/// What the blocks of a file hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Samples.
+    Samples,
+    /// Rollups of samples, see [`crate::rollup`].
+    Rollups,
+}
+
+impl Kind {
+    fn magic(self) -> [u8; 8] {
+        match self {
+            Self::Samples => MAGIC,
+            Self::Rollups => ROLLUP_MAGIC,
+        }
+    }
+
+    fn version(self) -> u32 {
+        match self {
+            Self::Samples => VERSION,
+            Self::Rollups => ROLLUP_VERSION,
+        }
+    }
+
+    /// What the names of such files end with.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Samples => "segment",
+            Self::Rollups => "rollup",
+        }
+    }
+}
 
 /// What the end of the file says of the whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +67,7 @@ pub struct Footer {
     pub samples: u64,
     /// Number of series.
     pub series: u64,
-    /// Numbers of the segments that this one replaces.
+    /// Numbers of the segments that this one replaces; of rollups, those they are made of.
     pub sources: Vec<u64>,
     /// Of several samples of one time that of the segment with the lowest rank counts: the number
     /// of the segment, or the lowest rank of its sources.
@@ -43,12 +78,14 @@ pub struct Footer {
     pub index_bytes: u64,
     /// Their checksum.
     pub index_crc: u32,
+    /// Length of a step of rollups in seconds; 0 for samples.
+    pub step_s: u32,
 }
 
 /// The header of a segment, with a base to be filled in.
-pub fn header() -> Vec<u8> {
-    let mut out = MAGIC.to_vec();
-    out.extend_from_slice(&VERSION.to_le_bytes());
+pub fn header(kind: Kind) -> Vec<u8> {
+    let mut out = kind.magic().to_vec();
+    out.extend_from_slice(&kind.version().to_le_bytes());
     let crc = crc32fast::hash(&out);
     out.extend_from_slice(&crc.to_le_bytes());
     out.extend_from_slice(&[0; 8]);
@@ -56,19 +93,19 @@ pub fn header() -> Vec<u8> {
 }
 
 /// Checks a header and gives the time that block times count from.
-pub fn check_header(file: &[u8]) -> Result<i64, OpenError> {
+pub fn check_header(file: &[u8], kind: Kind) -> Result<i64, OpenError> {
     let header = file.get(..HEADER_BYTES).ok_or(OpenError::Damaged("it ends too early"))?;
     let mut cursor = Cursor::new(header);
     let magic = cursor.take(8);
     let (version, crc) = (cursor.u32(), cursor.u32());
-    if magic != Some(&MAGIC) {
+    if magic != Some(&kind.magic()) {
         return Err(OpenError::Damaged("it does not begin like a segment"));
     }
     if crc != Some(crc32fast::hash(&header[..12])) {
         return Err(OpenError::Damaged("the checksum of its header does not match"));
     }
     match version {
-        Some(VERSION) => cursor.i64().ok_or(OpenError::Damaged("it ends too early")),
+        Some(known) if known == kind.version() => cursor.i64().ok_or(OpenError::Damaged("it ends too early")),
         Some(1) => Err(OpenError::Damaged("it has version 1 of the format, which is not read any more")),
         other => Err(OpenError::Newer(other.unwrap_or(0))),
     }
@@ -92,7 +129,7 @@ impl Footer {
         }
         out.extend_from_slice(&self.index_crc.to_le_bytes());
         out.extend_from_slice(&(self.sources.len() as u32).to_le_bytes());
-        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&self.step_s.to_le_bytes());
         let crc = crc32fast::hash(&out);
         out.extend_from_slice(&crc.to_le_bytes());
         out.extend_from_slice(&END_MAGIC);
@@ -131,6 +168,8 @@ impl Footer {
         let range = TimeRange { start_ms: cursor.i64()?, end_ms: cursor.i64()? };
         let (samples, series, rank) = (cursor.u64()?, cursor.u64()?, cursor.u64()?);
         let index_crc = cursor.u32()?;
+        cursor.u32()?;
+        let step_s = cursor.u32()?;
         let sound = from_ms <= range.start_ms && range.start_ms <= range.end_ms && range.end_ms < until_ms;
         sound.then_some(Self {
             from_ms,
@@ -143,6 +182,7 @@ impl Footer {
             index_offset,
             index_bytes,
             index_crc,
+            step_s,
         })
     }
 }

@@ -33,12 +33,13 @@ use crate::{
 };
 
 pub use audit::Audit;
-pub use footer::Footer;
+pub use block::{Body, Chunk, Times};
+pub use footer::{Footer, HEADER_BYTES, Kind};
 pub use index::{Block, Index, Walk};
 pub use rescue::{Hopeless, Rescue};
-pub use writer::SegmentWriter;
+pub use writer::{Piece, SegmentWriter};
 
-use block::{Body, Chunk, Chunks, Times};
+use block::Chunks;
 use pages::{PAGE_BYTES, Pages};
 
 /// Bytes that the length of a time column takes at most.
@@ -89,30 +90,55 @@ impl std::fmt::Debug for Segment {
     }
 }
 
+/// Lengths of the parts of a file.
+pub struct Sizes {
+    /// Header, blocks and columns.
+    pub data: u64,
+    /// Checksums of pages.
+    pub page_sums: u64,
+    /// Index.
+    pub index: u64,
+    /// Sources and footer.
+    pub footer: u64,
+}
+
 /// Name of the file of a segment.
-pub fn file_name(id: u64) -> String {
-    format!("{id:016x}.segment")
+pub fn file_name(id: u64, kind: Kind) -> String {
+    format!("{id:016x}.{}", kind.extension())
 }
 
 /// Number of the segment in a file of that name.
 pub fn file_id(path: &Path) -> Option<u64> {
-    let hex = path.file_name()?.to_str()?.strip_suffix(".segment")?;
+    file_id_of(path, Kind::Samples)
+}
+
+/// As [`file_id`], for files of a kind.
+pub fn file_id_of(path: &Path, kind: Kind) -> Option<u64> {
+    let hex = path.file_name()?.to_str()?.strip_suffix(kind.extension())?.strip_suffix('.')?;
     (hex.len() == 16).then(|| u64::from_str_radix(hex, 16).ok()).flatten()
 }
 
 impl Segment {
     /// Opens a file and checks its header, footer and index.
     pub fn open(fs: &dyn Fs, path: PathBuf, id: u64) -> Result<Self, OpenError> {
-        Self::from_map(fs.map(&path)?, path, id)
+        Self::open_kind(fs, path, id, Kind::Samples)
     }
 
-    fn from_map(map: Arc<dyn Map>, path: PathBuf, id: u64) -> Result<Self, OpenError> {
-        let base_ms = footer::check_header(&map)?;
+    /// As [`Segment::open`], for files of a kind.
+    pub fn open_kind(fs: &dyn Fs, path: PathBuf, id: u64, kind: Kind) -> Result<Self, OpenError> {
+        Self::from_map(fs.map(&path)?, path, id, kind)
+    }
+
+    fn from_map(map: Arc<dyn Map>, path: PathBuf, id: u64, kind: Kind) -> Result<Self, OpenError> {
+        let base_ms = footer::check_header(&map, kind)?;
         let footer = Footer::read(&map)?;
         let data_bytes = footer.index_offset as usize;
         let end = data_bytes + footer.index_bytes as usize;
         if crc32fast::hash(&map[data_bytes..end]) != footer.index_crc {
             return Err(OpenError::Damaged("the checksum of its index does not match"));
+        }
+        if (footer.step_s == 0) != (kind == Kind::Samples) {
+            return Err(OpenError::Damaged("its footer is of another kind than its header"));
         }
         let index_at = data_bytes + data_bytes.div_ceil(PAGE_BYTES) * 4;
         let index = (index_at <= end)
@@ -124,7 +150,7 @@ impl Segment {
         }
         // Opening has touched all of the index; until somebody asks it need not be in memory.
         map.release();
-        Ok(Self {
+        let segment = Self {
             id,
             path,
             bytes: map.len() as u64,
@@ -135,13 +161,23 @@ impl Segment {
             index,
             used: AtomicBool::new(false),
             damaged: AtomicBool::new(false),
-        })
+        };
+        // What the header of rollups says counts for all series, and is asked for without reading any.
+        if kind == Kind::Rollups && segment.data(0, HEADER_BYTES as u64).is_none() {
+            return Err(OpenError::Damaged("the checksum of its first page does not match"));
+        }
+        Ok(segment)
     }
 
     /// The index.
     pub fn index(&self) -> &Index {
         self.used.store(true, Ordering::Relaxed);
         &self.index
+    }
+
+    /// What the header says: the time that blocks count from; for rollups see [`crate::rollup`].
+    pub fn base_ms(&self) -> i64 {
+        self.base_ms
     }
 
     /// Gives the memory back if nobody has asked for the segment since this was called last.
@@ -207,18 +243,25 @@ impl Segment {
 
     /// Appends the exemplars of a series, in order of time.
     pub fn exemplars(&self, block: Block, out: &mut Vec<Exemplar>) -> Result<(), ReadError> {
+        self.walk(block, |_| {}, out)
+    }
+
+    /// Hands on the chunks of a series, in order of time, and appends its exemplars.
+    pub fn walk<'a>(
+        &'a self,
+        block: Block,
+        mut each: impl FnMut(Chunk<'a>),
+        exemplars: &mut Vec<Exemplar>,
+    ) -> Result<(), ReadError> {
         let mut chunks = self.chunks(block)?;
-        while self.next_chunk(&mut chunks, block)?.is_some() {}
-        chunks.exemplars(out).ok_or_else(|| self.damaged(&format!("exemplars at {}", block.offset)))
+        while let Some(chunk) = self.next_chunk(&mut chunks, block)? {
+            each(chunk);
+        }
+        chunks.exemplars(exemplars).ok_or_else(|| self.damaged(&format!("exemplars at {}", block.offset)))
     }
 
     fn chunks(&self, block: Block) -> Result<Chunks<'_>, ReadError> {
-        self.used.store(true, Ordering::Relaxed);
-        // The base stands in the first page.
-        let base = self.data(0, footer::HEADER_BYTES as u64);
-        let bytes = base.and_then(|_| self.data(block.offset, block.bytes));
-        let bytes = bytes.ok_or_else(|| self.damaged(&format!("series at {}", block.offset)))?;
-        Ok(Chunks::new(bytes, block.offset, self.base_ms))
+        Ok(Chunks::new(self.block_bytes(block)?, block.offset, self.base_ms))
     }
 
     fn next_chunk<'a>(&self, chunks: &mut Chunks<'a>, block: Block) -> Result<Option<Chunk<'a>>, ReadError> {
@@ -234,6 +277,48 @@ impl Segment {
         let end = usize::try_from(offset.checked_add(length)?).ok()?;
         let (data, rest) = self.map.split_at_checked(self.footer.index_offset as usize)?;
         self.pages.get(data, rest, usize::try_from(offset).ok()?, end)
+    }
+
+    /// As [`Segment::walk`], with the length of each chunk; gives that of the exemplars.
+    pub fn walk_measured<'a>(
+        &'a self,
+        block: Block,
+        mut each: impl FnMut(Chunk<'a>, u64),
+    ) -> Result<u64, ReadError> {
+        let mut chunks = self.chunks(block)?;
+        let mut before = chunks.remaining();
+        while let Some(chunk) = self.next_chunk(&mut chunks, block)? {
+            each(chunk, (before - chunks.remaining()) as u64);
+            before = chunks.remaining();
+        }
+        // They are the last of the block.
+        Ok(before as u64)
+    }
+
+    /// What the parts of the file take.
+    pub fn sizes(&self) -> Sizes {
+        let data = self.footer.index_offset;
+        let page_sums = data.div_ceil(PAGE_BYTES as u64) * 4;
+        Sizes {
+            data,
+            page_sums,
+            index: self.footer.index_bytes - page_sums,
+            footer: self.bytes - data - self.footer.index_bytes,
+        }
+    }
+
+    /// The bytes of the block of a series, checked, for what is no chunk.
+    pub fn block_bytes(&self, block: Block) -> Result<&[u8], ReadError> {
+        self.used.store(true, Ordering::Relaxed);
+        // The base stands in the first page.
+        let base = self.data(0, HEADER_BYTES as u64);
+        let bytes = base.and_then(|_| self.data(block.offset, block.bytes));
+        bytes.ok_or_else(|| self.damaged(&format!("series at {}", block.offset)))
+    }
+
+    /// The bytes of a time column, without their length.
+    pub fn column_at(&self, offset: u64) -> Result<&[u8], ReadError> {
+        self.column(offset).ok_or_else(|| self.damaged(&format!("time column at {offset}")))
     }
 
     fn column(&self, offset: u64) -> Option<&[u8]> {
@@ -293,7 +378,8 @@ impl Segment {
         Some(())
     }
 
-    fn damaged(&self, part: &str) -> ReadError {
+    /// Notes damage; the error that names it.
+    pub fn damaged(&self, part: &str) -> ReadError {
         self.damaged.store(true, Ordering::Relaxed);
         ReadError::Damaged { place: format!("{}, {part}", self.path.display()) }
     }

@@ -13,7 +13,7 @@ use super::{
     Block, Footer, OpenError, PAGE_BYTES, Segment,
     block::Chunks,
     flips,
-    footer::{END_MAGIC, FOOTER_BYTES, HEADER_BYTES, SOURCES_MAX},
+    footer::{END_MAGIC, FOOTER_BYTES, HEADER_BYTES, Kind, SOURCES_MAX},
 };
 use crate::chunk::with_decoder;
 
@@ -79,11 +79,12 @@ impl Rescue {
             // What is not one flipped bit stays damaged, and is found so when it is read.
             flips::restore(page, number(sum, 0), &mut flipped);
         }
-        let segment = Segment::from_map(Arc::new(bytes), path, id).map_err(|error| match error {
-            OpenError::Damaged(reason) => hopeless(reason),
-            OpenError::Newer(_) => hopeless("a later release wrote it"),
-            OpenError::Io(_) => hopeless("it cannot be read"),
-        })?;
+        let segment =
+            Segment::from_map(Arc::new(bytes), path, id, Kind::Samples).map_err(|error| match error {
+                OpenError::Damaged(reason) => hopeless(reason),
+                OpenError::Newer(_) => hopeless("a later release wrote it"),
+                OpenError::Io(_) => hopeless("it cannot be read"),
+            })?;
         let base_ms = find_base(&segment);
         Ok(Self { segment, flipped, base_ms })
     }

@@ -3,17 +3,19 @@
 
 use std::{
     io, mem,
+    ops::Range,
     path::{Path, PathBuf},
 };
 
-use vedette_model::{Exemplar, Labels, SampleBuffer, TimeRange};
+use vedette_model::{Exemplar, Labels, ReadError, SampleBuffer, TimeRange};
 use vedette_sys::{File, Fs};
 
 use super::{
-    block::{self, Body, NewChunk, Times},
+    Segment,
+    block::{self, Body, Chunk, NewChunk, Times},
     columns::Columns,
     file_name,
-    footer::{BASE_AT, Footer, header},
+    footer::{BASE_AT, Footer, Kind, header},
     index::Block,
     index_builder::{IndexBuilder, Pair},
     pages::PageSums,
@@ -27,6 +29,29 @@ const BUFFER_BYTES: usize = 256 << 10;
 /// a few has to decode them all.
 const CHUNK_SAMPLES: usize = 2048;
 
+/// A part of a series that is put together.
+pub enum Piece<'a> {
+    /// Samples, by index, that are encoded.
+    Samples(Range<usize>),
+    /// A chunk that is copied as it stands in another segment.
+    Chunk(&'a Segment, Chunk<'a>),
+}
+
+impl Piece<'_> {
+    fn first_ms(&self, samples: &SampleBuffer) -> Option<i64> {
+        match self {
+            Self::Samples(range) => samples.times_ms[range.clone()].first().copied(),
+            Self::Chunk(_, chunk) => Some(chunk.summary.range.start_ms),
+        }
+    }
+}
+
+/// What becomes a chunk, with the place of its times in the file.
+enum Placed<'a> {
+    Samples(Stretch, Times),
+    Chunk(Chunk<'a>),
+}
+
 /// A segment that is being written.
 pub struct SegmentWriter<'a> {
     fs: &'a dyn Fs,
@@ -35,6 +60,7 @@ pub struct SegmentWriter<'a> {
     temporary: PathBuf,
     path: PathBuf,
     file: Box<dyn File>,
+    step_s: u32,
     buffer: Vec<u8>,
     written: u64,
     base_ms: Option<i64>,
@@ -53,7 +79,25 @@ pub struct SegmentWriter<'a> {
 impl<'a> SegmentWriter<'a> {
     /// Begins segment `id` in `folder`.
     pub fn create(fs: &'a dyn Fs, folder: &Path, id: u64, effort: Effort) -> io::Result<Self> {
-        let path = folder.join(file_name(id));
+        Self::create_kind(fs, folder, id, effort, 0)
+    }
+
+    /// Begins rollups of steps of this length; `base_ms` is kept in the header.
+    pub fn create_rollups(
+        fs: &'a dyn Fs,
+        folder: &Path,
+        id: u64,
+        step_s: u32,
+        base_ms: i64,
+    ) -> io::Result<Self> {
+        let mut writer = Self::create_kind(fs, folder, id, Effort::Small, step_s)?;
+        writer.set_base(base_ms);
+        Ok(writer)
+    }
+
+    fn create_kind(fs: &'a dyn Fs, folder: &Path, id: u64, effort: Effort, step_s: u32) -> io::Result<Self> {
+        let kind = if step_s == 0 { Kind::Samples } else { Kind::Rollups };
+        let path = folder.join(file_name(id, kind));
         let temporary = path.with_extension("tmp");
         let mut file = fs.open_append(&temporary)?;
         if !file.is_empty()? {
@@ -66,7 +110,8 @@ impl<'a> SegmentWriter<'a> {
             temporary,
             path,
             file,
-            buffer: header(),
+            step_s,
+            buffer: header(kind),
             written: 0,
             base_ms: None,
             pages: PageSums::default(),
@@ -92,7 +137,7 @@ impl<'a> SegmentWriter<'a> {
         self.index.reserve(series);
     }
 
-    /// Gives the texts, sorted, whose places [`SegmentWriter::add_pairs`] is given for labels.
+    /// Gives the texts, sorted, whose places [`SegmentWriter::add_pieces`] is given for labels.
     pub fn set_symbols(&mut self, texts: Vec<Box<str>>) {
         self.index = IndexBuilder::with_symbols(texts);
     }
@@ -117,16 +162,35 @@ impl<'a> SegmentWriter<'a> {
         self.flush_full()
     }
 
-    /// As [`SegmentWriter::add_with_exemplars`], with labels as places in the list of symbols.
-    pub fn add_pairs(
+    /// Adds a series put together of chunks of other segments and of samples, in order of time,
+    /// with labels as places in the list of symbols. The outer error is that of reading.
+    pub fn add_pieces(
         &mut self,
         labels: &[Pair],
+        pieces: &[Piece<'_>],
         samples: &SampleBuffer,
         exemplars: &[Exemplar],
-    ) -> io::Result<()> {
-        if let Some(block) = self.put_block(samples, exemplars) {
+    ) -> Result<io::Result<()>, ReadError> {
+        if let Some(block) = self.put_pieces(pieces, samples, exemplars)? {
             self.index.add_pairs(labels, block);
         }
+        Ok(self.flush_full())
+    }
+
+    /// Adds a series whose block is written by the caller; `samples` is what it counts for.
+    pub fn add_block(
+        &mut self,
+        labels: &[Pair],
+        bytes: &[u8],
+        range: TimeRange,
+        samples: u64,
+    ) -> io::Result<()> {
+        let block = Block { offset: self.end(), bytes: bytes.len() as u64, range };
+        self.buffer.extend_from_slice(bytes);
+        self.range.start_ms = self.range.start_ms.min(range.start_ms);
+        self.range.end_ms = self.range.end_ms.max(range.end_ms);
+        self.samples += samples;
+        self.index.add_pairs(labels, block);
         self.flush_full()
     }
 
@@ -175,6 +239,7 @@ impl<'a> SegmentWriter<'a> {
             index_offset: self.end(),
             index_bytes: index.len() as u64,
             index_crc: crc32fast::hash(&index),
+            step_s: self.step_s,
         };
         self.write()?;
         self.file.append(&index)?;
@@ -184,39 +249,79 @@ impl<'a> SegmentWriter<'a> {
         Ok(self.path.clone())
     }
 
+    /// Puts the base into the header, which is not written yet.
+    fn set_base(&mut self, base_ms: i64) -> i64 {
+        self.buffer[BASE_AT..BASE_AT + 8].copy_from_slice(&base_ms.to_le_bytes());
+        *self.base_ms.insert(base_ms)
+    }
+
     /// Place in the file where the next byte goes.
     fn end(&self) -> u64 {
         self.written + self.buffer.len() as u64
     }
 
     fn put_block(&mut self, samples: &SampleBuffer, exemplars: &[Exemplar]) -> Option<Block> {
-        let first_ms = samples.times_ms.first().or(exemplars.first().map(|e| &e.time_ms)).copied()?;
-        let base_ms = *self.base_ms.get_or_insert_with(|| {
-            self.buffer[BASE_AT..BASE_AT + 8].copy_from_slice(&first_ms.to_le_bytes());
-            first_ms
-        });
+        let all = [Piece::Samples(0..samples.len())];
+        self.put_pieces(&all, samples, exemplars).expect("BUG: samples in memory cannot be damaged")
+    }
+
+    fn put_pieces(
+        &mut self,
+        pieces: &[Piece<'_>],
+        samples: &SampleBuffer,
+        exemplars: &[Exemplar],
+    ) -> Result<Option<Block>, ReadError> {
         // Columns come before the block that needs them, so its own place is known only then.
-        let mut times = Vec::new();
-        let constant = samples.histograms.is_empty() && values::is_constant(&samples.values);
-        let floats_max = if constant { SAMPLES_MAX } else { CHUNK_SAMPLES };
-        for stretch in stretches(samples, 0..samples.len(), floats_max) {
-            let times_ms = &samples.times_ms[stretch.range()];
-            let place = Times::regular(times_ms).unwrap_or_else(|| {
-                let end = self.end();
-                let offset =
-                    self.columns.place(times_ms, self.effort, &mut self.encoder, end, &mut self.buffer);
-                Times::Column { first_ms: times_ms[0], last_ms: times_ms[times_ms.len() - 1], offset }
-            });
-            times.push((stretch, place));
+        let mut parts = Vec::new();
+        let base_ms = match self.base_ms {
+            Some(base_ms) => base_ms,
+            None => {
+                let first_ms = pieces.iter().find_map(|p| p.first_ms(samples));
+                let Some(first_ms) = first_ms.or(exemplars.first().map(|e| e.time_ms)) else {
+                    return Ok(None);
+                };
+                self.set_base(first_ms)
+            }
+        };
+        for piece in pieces {
+            match piece {
+                Piece::Samples(range) => self.place_samples(samples, range.clone(), &mut parts),
+                Piece::Chunk(segment, chunk) => {
+                    let mut chunk = chunk.clone();
+                    if let Times::Column { offset, .. } = &mut chunk.times {
+                        let end = self.written + self.buffer.len() as u64;
+                        let read = || segment.column_at(*offset);
+                        *offset = self.columns.copy((segment.id, *offset), read, end, &mut self.buffer)?;
+                    }
+                    parts.push(Placed::Chunk(chunk));
+                }
+            }
+        }
+        if parts.is_empty() && exemplars.is_empty() {
+            return Ok(None);
         }
         let offset = self.end();
+        let mut range = TimeRange { start_ms: i64::MAX, end_ms: i64::MIN };
         let mut before_ms = base_ms;
         let mut block = mem::take(&mut self.block);
         block.clear();
-        for (stretch, times) in times {
-            let last_ms = samples.times_ms[stretch.range().end - 1];
-            self.put_chunk(samples, stretch, times, (offset, before_ms), &mut block);
-            before_ms = last_ms;
+        for part in parts {
+            let of = match part {
+                Placed::Samples(stretch, times) => {
+                    let times_ms = &samples.times_ms[stretch.range()];
+                    let of = TimeRange { start_ms: times_ms[0], end_ms: times_ms[times_ms.len() - 1] };
+                    self.samples += times_ms.len() as u64;
+                    self.put_chunk(samples, stretch, times, (offset, before_ms), &mut block);
+                    of
+                }
+                Placed::Chunk(chunk) => {
+                    self.samples += chunk.count as u64;
+                    block::put_chunk(&chunk.copied(), offset, before_ms, &mut block);
+                    chunk.summary.range
+                }
+            };
+            before_ms = of.end_ms;
+            range = TimeRange { start_ms: range.start_ms.min(of.start_ms), end_ms: of.end_ms };
         }
         if !exemplars.is_empty() {
             block::put_exemplars(exemplars, base_ms, &mut block);
@@ -224,14 +329,27 @@ impl<'a> SegmentWriter<'a> {
         let bytes = block.len() as u64;
         self.buffer.extend_from_slice(&block);
         self.block = block;
-        let mut range = TimeRange { start_ms: i64::MAX, end_ms: i64::MIN };
-        if let (Some(&start_ms), Some(&end_ms)) = (samples.times_ms.first(), samples.times_ms.last()) {
-            range = TimeRange { start_ms, end_ms };
-            self.range.start_ms = self.range.start_ms.min(start_ms);
-            self.range.end_ms = self.range.end_ms.max(end_ms);
-            self.samples += samples.len() as u64;
+        self.range.start_ms = self.range.start_ms.min(range.start_ms);
+        self.range.end_ms = self.range.end_ms.max(range.end_ms);
+        Ok(Some(Block { offset, bytes, range }))
+    }
+
+    /// Splits samples into chunks and places the columns of their times.
+    fn place_samples<'p>(&mut self, samples: &SampleBuffer, range: Range<usize>, out: &mut Vec<Placed<'p>>) {
+        let histograms = samples.histograms.partition_point(|(i, _)| (*i as usize) < range.start);
+        let floats_only = samples.histograms.get(histograms).is_none_or(|(i, _)| *i as usize >= range.end);
+        let constant = floats_only && values::is_constant(&samples.values[range.clone()]);
+        let floats_max = if constant { SAMPLES_MAX } else { CHUNK_SAMPLES };
+        for stretch in stretches(samples, range, floats_max) {
+            let times_ms = &samples.times_ms[stretch.range()];
+            let times = Times::regular(times_ms).unwrap_or_else(|| {
+                let end = self.end();
+                let offset =
+                    self.columns.place(times_ms, self.effort, &mut self.encoder, end, &mut self.buffer);
+                Times::Column { first_ms: times_ms[0], last_ms: times_ms[times_ms.len() - 1], offset }
+            });
+            out.push(Placed::Samples(stretch, times));
         }
-        Some(Block { offset, bytes, range })
     }
 
     fn put_chunk(

@@ -12,6 +12,10 @@ fn an_empty_file_means_the_defaults() {
     assert_eq!(defaults.interval, Duration::from_secs(1));
     assert_eq!(defaults.metrics.retention, Duration::from_secs(15 * 86_400));
     assert_eq!(defaults.events.retention_bytes, 2 << 30);
+    let rollups: Vec<(u64, u64)> =
+        defaults.rollups.iter().map(|r| (r.step.as_secs(), r.retention.as_secs() / 86_400)).collect();
+    assert_eq!(rollups, [(300, 90), (3600, 730)]);
+    assert_eq!(settings("metrics: {rollups: []}\n").expect("none").rollups, []);
     assert_eq!(settings("# only a comment\n").expect("defaults"), defaults);
 }
 
@@ -66,6 +70,10 @@ fn errors_name_place_and_remedy() {
         ),
         ("metrics: {retention_rules: [{selector: a}]}\n", vec!["v.yml:", "keep"]),
         ("events: {admin_api: true}\n", vec!["v.yml:1", "admin_api"]),
+        ("metrics: {rollups: [{step: 500ms, retention: 1d}]}\n", vec!["metrics.rollups[\"500ms\"]", "5m"]),
+        ("metrics: {rollups: [{step: 5m, retention: 1m}]}\n", vec!["shorter"]),
+        ("metrics: {rollups: [{step: 5m, retention: 1d}, {step: 300s, retention: 2d}]}\n", vec!["twice"]),
+        ("metrics: {rollups: [{step: 5m}]}\n", vec!["retention"]),
         ("notify: {receivers: [{name: a}]}\n", vec!["notify.receivers[\"a\"]", "exactly one"]),
         ("notify: {receivers: [{name: 'a b', file: {path: x}}]}\n", vec!["letters"]),
         ("notify: {receivers: [{name: a, webhook: {url: 'ftp://x'}}]}\n", vec!["http://"]),

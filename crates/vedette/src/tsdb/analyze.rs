@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use vedette_model::{ChunkSummary, Labels, SampleBuffer, TimeRange};
 use vedette_tsdb::{
-    Tsdb,
+    Account, Tsdb,
     prometheus::{Progress, Selected},
 };
 
@@ -21,27 +21,41 @@ const DAY_MS: i64 = 24 * 3_600_000;
 
 /// Prints the figures; `limit` lines each.
 pub fn print(store: &Tsdb, limit: usize, output: Output) -> Result<()> {
-    let figures = gather(store)?;
-    let value = figures.to_json(limit);
+    let value = gather(store)?.to_json(limit);
     if output != Output::Table {
         return print::value(&value, output);
     }
     let number = |key: &str| value[key].as_u64().unwrap_or(0);
-    println!("Time: {} to {}", print::time(figures.range.start_ms), print::time(figures.range.end_ms));
+    let time = |value: &Value| print::time(value.as_i64().unwrap_or(0));
+    println!("Time: {} to {}", time(&value["startMs"]), time(&value["endMs"]));
     println!("Series: {}", number("series"));
     println!("Samples: {}, of which {} native histograms", number("samples"), number("histogramSamples"));
     println!("Segments: {}, {} bytes", number("segments"), number("segmentBytes"));
     println!("Log: {} bytes", number("logBytes"));
     println!("Label names: {}", number("labelNames"));
     println!("Label pairs: {}", number("labelPairs"));
+    for rollup in rows(&value["rollups"]) {
+        println!(
+            "Rollups of {} s: {} files, {} rows, {} bytes",
+            rollup["stepSeconds"], rollup["files"], rollup["rows"], rollup["bytes"]
+        );
+    }
+    println!("\nBytes of segments by encoding (bytes, share, bytes a sample):");
+    for part in rows(&value["encodings"]) {
+        let bytes = part["bytes"].as_u64().unwrap_or(0);
+        let share = bytes as f64 * 100.0 / number("segmentBytes").max(1) as f64;
+        let samples = part["samples"].as_u64().filter(|&n| n > 0);
+        let each = samples.map_or("-".to_owned(), |n| format!("{:.3}", bytes as f64 / n as f64));
+        println!("{bytes} {share:.1}% {each} {}", part["name"].as_str().unwrap_or_default());
+    }
     for (title, key) in LISTS {
         println!("\n{title}:");
-        for row in value[key].as_array().into_iter().flatten() {
+        for row in rows(&value[key]) {
             println!("{} {}", row["count"], row["name"].as_str().unwrap_or_default());
         }
     }
     println!("\nSeries by day (there, begun, ended):");
-    for day in value["days"].as_array().into_iter().flatten() {
+    for day in rows(&value["days"]) {
         println!(
             "{} {} {} {}",
             day["day"].as_str().unwrap_or_default(),
@@ -50,7 +64,28 @@ pub fn print(store: &Tsdb, limit: usize, output: Output) -> Result<()> {
             day["ended"]
         );
     }
+    println!("\nSegments (from, to, series, appeared, disappeared, samples, bytes):");
+    for segment in rows(&value["segmentList"]) {
+        println!(
+            "{} {} {} {} {} {} {}",
+            time(&segment["startMs"]),
+            time(&segment["endMs"]),
+            segment["series"],
+            count_or_dash(&segment["appeared"]),
+            count_or_dash(&segment["disappeared"]),
+            segment["samples"],
+            segment["bytes"]
+        );
+    }
     Ok(())
+}
+
+fn rows(list: &Value) -> impl Iterator<Item = &Value> {
+    list.as_array().into_iter().flatten()
+}
+
+fn count_or_dash(value: &Value) -> String {
+    value.as_u64().map_or("-".to_owned(), |n| n.to_string())
 }
 
 const LISTS: [(&str, &str); 8] = [
@@ -93,6 +128,7 @@ struct Figures {
     segments: u64,
     segment_bytes: u64,
     log_bytes: u64,
+    account: Account,
     metrics: HashMap<String, (u64, u64)>,
     names: BTreeMap<String, Name>,
     pairs: HashMap<(String, String), Pair>,
@@ -110,6 +146,7 @@ fn gather(store: &Tsdb) -> Result<Figures> {
         segments: stats.segments,
         segment_bytes: stats.segment_bytes,
         log_bytes: stats.wal_bytes,
+        account: store.account()?,
         metrics: HashMap::new(),
         names: BTreeMap::new(),
         pairs: HashMap::new(),
@@ -235,7 +272,23 @@ impl Figures {
             let text = text.split(' ').next().unwrap_or_default().to_owned();
             json!({"day": text, "series": f.series, "begun": f.begun, "ended": f.ended})
         };
+        let encoding = |p: &vedette_tsdb::PartAccount| json!({"name": p.name, "pieces": p.pieces, "samples": p.samples, "bytes": p.bytes});
+        let segment = |s: &vedette_tsdb::SegmentAccount| {
+            json!({
+                "startMs": s.range.start_ms,
+                "endMs": s.range.end_ms,
+                "series": s.series,
+                "appeared": s.churn.map(|c| c.appeared),
+                "disappeared": s.churn.map(|c| c.disappeared),
+                "samples": s.samples,
+                "bytes": s.bytes,
+            })
+        };
+        let rollup = |r: &vedette_tsdb::RollupAccount| json!({"stepSeconds": r.step_ms / 1000, "files": r.files, "rows": r.rows, "bytes": r.bytes});
         json!({
+            "encodings": self.account.parts.iter().map(encoding).collect::<Vec<_>>(),
+            "segmentList": self.account.segments.iter().map(segment).collect::<Vec<_>>(),
+            "rollups": self.account.rollups.iter().map(rollup).collect::<Vec<_>>(),
             "startMs": self.range.start_ms,
             "endMs": self.range.end_ms,
             "series": self.series,
@@ -265,4 +318,48 @@ fn top(all: impl Iterator<Item = (u64, String)>, limit: usize) -> Vec<Value> {
     all.sort_unstable_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
     all.truncate(limit);
     all.into_iter().map(|(count, name)| json!({"count": count, "name": text::plain(&name)})).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use vedette_sys::{Clock, ManualClock, RealFs};
+    use vedette_tsdb::{Config, RefRow};
+
+    use super::*;
+
+    #[test]
+    fn figures_add_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = ManualClock::at(1_700_006_400_000 * 1_000_000);
+        let store =
+            Tsdb::open(Config::new(folder.path()), Arc::new(RealFs), Arc::new(clock.clone())).unwrap().0;
+        for i in 0..200 {
+            clock.advance(Duration::from_secs(15));
+            for (metric, job, ends) in [("up", "a", 200), ("up", "b", 40), ("load", "a", 200)] {
+                let labels = Labels::from_pairs([("__name__", metric), ("job", job)]);
+                if i < ends {
+                    let refs = [store.series(&labels).unwrap()];
+                    let values = [if metric == "up" { 1.0 } else { f64::from(i * i) }];
+                    store.append(&[RefRow::new(clock.unix_ms(), &refs, &values)]).unwrap();
+                }
+            }
+            store.maintain();
+        }
+        let value = gather(&store).unwrap().to_json(10);
+        let stats = store.stats();
+        let sum = |list: &str, key: &str| rows(&value[list]).filter_map(|r| r[key].as_u64()).sum::<u64>();
+        assert_eq!(value["samples"], 440);
+        assert_eq!(value["metricsBySeries"][0], json!({"count": 2, "name": "up"}));
+        assert_eq!(value["pairsByChurn"][0], json!({"count": 1, "name": "__name__=up"}));
+        assert_eq!(sum("encodings", "bytes"), stats.segment_bytes);
+        assert_eq!(sum("encodings", "samples"), stats.segment_samples);
+        assert_eq!(sum("segmentList", "bytes"), stats.segment_bytes);
+        assert_eq!(sum("segmentList", "disappeared"), 1, "{}", value["segmentList"]);
+        assert!(rows(&value["encodings"]).any(|e| e["name"] == "constant"));
+        for output in [Output::Table, Output::Json] {
+            print(&store, 3, output).unwrap();
+        }
+    }
 }

@@ -24,8 +24,8 @@ pub fn run(data: &Path, discard: bool) -> Result<u8> {
     })
     .context("the repair did not come to its end; nothing is lost by it, start it again")?;
     match damaged {
-        0 => println!("ok: {sound} segments are sound, nothing is to be repaired"),
-        _ => println!("{sound} segments were sound, {damaged} were looked into"),
+        0 => println!("ok: {sound} files are sound, nothing is to be repaired"),
+        _ => println!("{sound} files were sound, {damaged} were looked into"),
     }
     Ok(if lossy { PROBLEMS } else { CLEAN })
 }
@@ -41,6 +41,9 @@ fn told(repaired: &Repaired) -> Vec<String> {
         }
         Outcome::Saved { new: None, .. } => format!("{path}: no sample is left in it"),
         Outcome::Superseded => format!("{path}: all that it held stands in another segment"),
+        Outcome::SetAside => format!(
+            "{path}: these are rollups; they are made anew when Vedette runs, of the samples that are still there"
+        ),
         Outcome::Hopeless(reason) => format!("{path}: nothing can be saved, as {reason}"),
     }];
     lines.extend(repaired.lost.iter().map(|lost| format!("  lost: {}", told_lost(lost))));

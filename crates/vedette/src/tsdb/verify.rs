@@ -26,16 +26,19 @@ pub fn run(data: &Path) -> Result<u8> {
     let folder = store_folder(data)?;
     let _lock = FolderLock::acquire(data)?;
     let mut problems = Problems { count: 0 };
-    let (mut segments, mut samples) = (0, 0);
+    let (mut segments, mut rollups, mut samples) = (0, 0, 0);
     let mut damaged = HashSet::new();
-    let all = fs::read_dir(folder.join("segments")).map_or(1, Iterator::count).max(1);
+    let count = |name: &str| fs::read_dir(folder.join(name)).map_or(0, Iterator::count);
+    let all = (count("segments") + count("rollups")).max(1);
     let mut line = Line::new("verifying");
     vedette_tsdb::verify_segments(&RealFs, &folder, &mut |verified| {
-        segments += 1;
-        samples += verified.samples;
-        line.show(Progress { fraction: f64::from(segments) / all as f64, samples });
+        rollups += u32::from(verified.is_rollup);
+        segments += u32::from(!verified.is_rollup);
+        samples += if verified.is_rollup { 0 } else { verified.samples };
+        line.show(Progress { fraction: f64::from(segments + rollups) / all as f64, samples });
+        let what = if verified.is_rollup { "rollups" } else { "segment" };
         for problem in &verified.problems {
-            problems.add(&format!("segment {}: {problem}", verified.path.display()));
+            problems.add(&format!("{what} {}: {problem}", verified.path.display()));
         }
         problems.count += verified.more;
         if !verified.problems.is_empty() {
@@ -51,7 +54,7 @@ pub fn run(data: &Path) -> Result<u8> {
         println!("`vedette tsdb repair` saves what still reads of damaged segments.");
         return Ok(PROBLEMS);
     }
-    println!("ok: {segments} segments, {samples} samples, all checksums match");
+    println!("ok: {segments} segments, {samples} samples, {rollups} files of rollups, all checksums match");
     Ok(CLEAN)
 }
 
@@ -78,8 +81,9 @@ fn verify_log(
 
 /// What was found damaged before is no news, but should not be forgotten.
 fn tell_set_aside(folder: &Path) {
-    let entries = fs::read_dir(folder.join("segments")).into_iter().flatten().flatten();
-    for path in entries.map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "damaged")) {
+    let folders = ["segments", "rollups"].into_iter().filter_map(|name| fs::read_dir(folder.join(name)).ok());
+    let paths = folders.flatten().flatten().map(|e| e.path());
+    for path in paths.filter(|p| p.extension().is_some_and(|e| e == "damaged")) {
         eprintln!(
             "{} was set aside earlier; `vedette tsdb repair` saves what still reads",
             text::plain(&path.display().to_string())
@@ -123,7 +127,7 @@ impl Shadow {
             if entry.file_type().with_context(|| cannot(&path))?.is_dir() {
                 fs::create_dir(&target).with_context(|| format!("cannot make {}", target.display()))?;
                 self.fill(&path, &target, without)?;
-            } else if path.extension().is_some_and(|e| e == "segment") {
+            } else if path.extension().is_some_and(|e| e == "segment" || e == "rollup") {
                 if !without.contains(&path) {
                     let whole = fs::canonicalize(&path).with_context(|| cannot(&path))?;
                     std::os::unix::fs::symlink(whole, &target)

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use vedette_model::{Hints, Labels, MetricReader, ReadError, SampleBuffer, Select, TimeRange};
 use vedette_sys::{Clock, ManualClock, Random, SimFs};
-use vedette_tsdb::{Config, Error, Flush, Recovery, Tsdb};
+use vedette_tsdb::{Config, Error, Flush, Recovery, Rollup, Tsdb};
 
 use super::model::Found;
 
@@ -35,6 +35,10 @@ impl Machine {
             segment_span_ms: 4_000,
             compaction_spans_ms: vec![8_000, 32_000],
             retention_ms: pick(&[3_600_000, 3_600_000, 30_000]),
+            rollups: vec![
+                Rollup { step_ms: 2_000, retention_ms: 3_600_000 },
+                Rollup { step_ms: 8_000, retention_ms: 60_000 },
+            ],
             out_of_order_ms: pick(&[20_000, 20_000, 20_000, 0]),
             series_max: pick(&[100, 100, 5]) as usize,
             shards: pick(&[1, 2, 3]) as usize,
