@@ -1,5 +1,6 @@
 //! Rollups against rows made of all samples that were ever stored, through late samples, merges,
 //! retention and kills.
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test that called it")]
 
 mod support;
 
