@@ -144,7 +144,7 @@ impl Shard {
     /// The series with these labels.
     pub fn find(&self, hash: u64, labels: &Labels) -> Option<SeriesRef> {
         let registry = self.registry.read();
-        let slot = registry.find(hash, &labels.iter())?;
+        let slot = registry.find(hash, labels)?;
         let generation = self.samples.read().generation(slot)?;
         Some(SeriesRef::new(self.number(), slot, generation))
     }
@@ -160,27 +160,34 @@ impl Shard {
     /// The series that a log defines, made if there is none. `known` keeps the pairs of this shard
     /// by the number of their text, for the next series.
     pub fn find_or_create(&self, defined: &Defined<'_>, known: &mut Vec<Option<PairId>>) -> SeriesRef {
-        let hash = defined.hash;
         let mut registry = self.registry.write();
-        if let Some(slot) = registry.find(hash, &defined.texts()) {
+        if known.len() < defined.list.len() {
+            known.resize(defined.list.len(), None);
+        }
+        for &text in defined.pairs {
+            let id = &mut known[text as usize];
+            if id.is_none() {
+                let (name, value) = defined.list.text(text as usize);
+                *id = registry.pairs.find(name, value);
+            }
+        }
+        let ids = || defined.pairs.iter().map(|&text| known[text as usize]);
+        if let Some(slot) = registry.find_pairs(defined.hash, ids) {
             let generation = self.samples.read().generation(slot).unwrap_or(0);
             return SeriesRef::new(self.number(), slot, generation);
         }
-        let slot =
-            registry.create_with(hash, defined.pairs.len(), defined.pairs.iter(), |pairs, &text, slot| {
-                let text = text as usize;
-                if let Some(&Some(id)) = known.get(text) {
-                    pairs.add_to(id, slot);
-                    return id;
-                }
-                let (name, value) = defined.list.text(text);
-                let id = pairs.add(name, value, slot);
-                if known.len() <= text {
-                    known.resize(text + 1, None);
-                }
-                known[text] = Some(id);
-                id
-            });
+        let count = defined.pairs.len();
+        let slot = registry.create_with(defined.hash, count, defined.pairs.iter(), |pairs, &text, slot| {
+            let known = &mut known[text as usize];
+            if let Some(id) = *known {
+                pairs.add_to(id, slot);
+                return id;
+            }
+            let (name, value) = defined.list.text(text as usize);
+            let id = pairs.add(name, value, slot);
+            *known = Some(id);
+            id
+        });
         let generation = self.samples.write().begin_series(slot);
         SeriesRef::new(self.number(), slot, generation)
     }

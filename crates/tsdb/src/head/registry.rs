@@ -32,17 +32,19 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// The slot of the series with these labels, in order of their names.
-    pub fn find<'a>(
-        &self,
-        hash: u64,
-        labels: &(impl Iterator<Item = (&'a str, &'a str)> + Clone),
-    ) -> Option<u32> {
-        let has = |slot| {
-            let mut labels = labels.clone();
-            let same = |text: (&str, &str)| labels.next().is_some_and(|label| label == text);
-            self.texts(slot).all(same) && labels.next().is_none()
-        };
+    /// The slot of the series with these labels.
+    pub fn find(&self, hash: u64, labels: &Labels) -> Option<u32> {
+        let is_it =
+            |&slot: &u32| self.entries[slot as usize].hash == hash && self.texts(slot).eq(labels.iter());
+        self.table.find(hash, is_it).copied()
+    }
+
+    /// The slot of the series with these pairs, in order of their names.
+    pub fn find_pairs<I>(&self, hash: u64, pairs: impl Fn() -> I) -> Option<u32>
+    where
+        I: Iterator<Item = Option<PairId>>,
+    {
+        let has = |slot| self.pairs_of(slot).iter().map(|&id| Some(id)).eq(pairs());
         let is_it = |&slot: &u32| self.entries[slot as usize].hash == hash && has(slot);
         self.table.find(hash, is_it).copied()
     }

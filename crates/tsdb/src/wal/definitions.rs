@@ -163,6 +163,11 @@ impl PairList {
         self.numbers.clear();
     }
 
+    /// Numbers of texts are below this.
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
     /// Name and value of a pair, by the number of its text.
     pub fn text(&self, number: usize) -> (&str, &str) {
         let (start, name) = self.places[number];

@@ -126,7 +126,7 @@ pub struct Decoder {
     /// Pairs of the series that is read.
     labels: Vec<u32>,
     /// Index in `series` by number.
-    numbers: HashMap<u32, u32>,
+    numbers: Numbers,
     series: Vec<Known>,
     layouts: Vec<Option<Box<[u32]>>>,
     loose: Vec<u32>,
@@ -145,6 +145,38 @@ struct Known {
 }
 
 const LOST: SeriesRef = SeriesRef(u64::MAX);
+
+/// Numbers from here on are rare, or damage that must not cost memory.
+const LOW_NUMBERS: u32 = 1 << 22;
+
+/// The index of each series by its number. Writers count from 0 on.
+#[derive(Debug, Default)]
+struct Numbers {
+    /// 0 for none, else one more than the index.
+    low: Vec<u32>,
+    high: HashMap<u32, u32>,
+}
+
+impl Numbers {
+    fn get(&self, number: u32) -> Option<u32> {
+        if number < LOW_NUMBERS {
+            return self.low.get(number as usize)?.checked_sub(1);
+        }
+        self.high.get(&number).copied()
+    }
+
+    fn insert(&mut self, number: u32, index: u32) {
+        if number >= LOW_NUMBERS {
+            self.high.insert(number, index);
+            return;
+        }
+        let place = number as usize;
+        if self.low.len() <= place {
+            self.low.resize(place + 1, 0);
+        }
+        self.low[place] = index + 1;
+    }
+}
 
 impl Decoder {
     /// Reads one record; `None` when it is damaged or builds on one that is missing.
@@ -264,7 +296,7 @@ impl Decoder {
     }
 
     fn known(&mut self, number: u32) -> Option<&mut Known> {
-        self.numbers.get(&number).map(|&index| &mut self.series[index as usize])
+        self.numbers.get(number).map(|index| &mut self.series[index as usize])
     }
 
     fn reference(&mut self, number: u32) -> Option<SeriesRef> {
@@ -305,10 +337,12 @@ impl Decoder {
         for _ in 0..count {
             before = before.wrapping_add(cursor.signed()?);
             let number = u32::try_from(before).ok()?;
-            let index = *self.numbers.entry(number).or_insert_with(|| {
+            let index = self.numbers.get(number).unwrap_or_else(|| {
                 // Its definition is lost, but it must be counted in.
+                let index = self.series.len() as u32;
                 self.series.push(Known { reference: LOST, bits: 0, start_ms: 0 });
-                self.series.len() as u32 - 1
+                self.numbers.insert(number, index);
+                index
             });
             out.push(index);
         }
