@@ -15,7 +15,7 @@ use crate::{
         block::Block,
         encoding::{self, Refused},
     },
-    segment::{SegmentWriter, file_name},
+    segment::{Kind, SegmentWriter, file_name},
 };
 
 pub use crate::prometheus::crc32c::crc32c;
@@ -143,7 +143,7 @@ pub fn segments() -> Vec<Vec<u8>> {
                 writer.add_with_exemplars(&labels, samples, &vec![exemplar; n % 2])?;
             }
             writer.finish(START_MS - 1_000_000, START_MS + 100_000_000, Vec::new())?;
-            fs.read(&folder.join(file_name(id)))
+            fs.read(&folder.join(file_name(id, Kind::Samples)))
         };
         make().expect("a simulated disk takes a segment")
     };
