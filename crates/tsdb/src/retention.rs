@@ -236,6 +236,8 @@ impl Tsdb {
 
     /// Removes what is too old, and the oldest where all is too large.
     pub(crate) fn remove_old(&self, maintenance: &mut Maintenance) -> Result<(), StepError> {
+        // What was missed is counted; it is told of until the next look.
+        self.clear_problem("rollup before removal");
         let segments = Arc::clone(&self.segments.read());
         let retention = self.retention();
         let oldest_ms = retention.first_ms();

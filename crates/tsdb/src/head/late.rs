@@ -187,6 +187,11 @@ impl Late {
         !self.of(slot).is_empty()
     }
 
+    /// Whether a series has a late sample of this time or later.
+    pub fn reaches(&self, slot: u32, time_ms: i64) -> bool {
+        self.of(slot).last().is_some_and(|last| last.time_ms >= time_ms)
+    }
+
     /// Whether a series has a late sample in `range`, or may have.
     pub fn overlaps(&self, slot: u32, range: TimeRange) -> bool {
         let samples = self.of(slot);

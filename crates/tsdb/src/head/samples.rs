@@ -18,7 +18,7 @@ use super::{
     exemplars::Exemplars,
     histograms::{Histograms, place_bits},
     late::{self, Late, LateSample, LateValue},
-    series::{BEGUN, HISTOGRAMS, IDLE, NEVER_MS, NO_EPOCH, ROTATING, RUN, STARTS, Series},
+    series::{BEGUN, HISTOGRAMS, IDLE, LATE, NEVER_MS, NO_EPOCH, ROTATING, RUN, STARTS, Series},
     snapshot::Snapshot,
     starts::Starts,
     stream::{self, Item, State},
@@ -141,7 +141,10 @@ impl Samples {
             };
             let bits = value.to_bits();
             let start_ms = if starts_ms.is_empty() { 0 } else { starts_ms[i] };
-            if time_ms <= series.last_ms || time_ms < rules.sealed_until_ms {
+            if time_ms <= series.last_ms
+                || time_ms < rules.sealed_until_ms
+                || (series.flags & LATE != 0 && self.late.reaches(slot, time_ms))
+            {
                 self.claim_late_float((slot, time_ms), bits, start_ms, rules, claims, appended);
                 continue;
             }
@@ -179,7 +182,10 @@ impl Samples {
             appended.unknown.push(reference);
             return false;
         };
-        if time_ms <= series.last_ms || time_ms < rules.sealed_until_ms {
+        if time_ms <= series.last_ms
+            || time_ms < rules.sealed_until_ms
+            || (series.flags & LATE != 0 && self.late.reaches(slot, time_ms))
+        {
             let value = LateValue::histogram(histogram, start_ms);
             self.claim_late(LateSample { slot, time_ms, value }, rules, claims, appended);
             return false;
@@ -235,6 +241,7 @@ impl Samples {
             (None, Some(from)) if time_ms < from => appended.too_old += 1,
             (None, Some(_)) => {
                 self.late.insert(sample.clone());
+                self.series[slot as usize].flags |= LATE;
                 self.series[slot as usize].flags &= !IDLE;
                 claims.late.push(sample);
                 appended.taken += 1;
@@ -308,7 +315,7 @@ impl Samples {
             series.remember(time_ms, bits);
             return false;
         }
-        if time_ms <= series.last_ms {
+        if time_ms <= series.last_ms || (series.flags & LATE != 0 && self.late.reaches(slot, time_ms)) {
             return self.replay_late_float(slot, time_ms, bits, start_ms);
         }
         if start_ms != 0 || series.flags & STARTS != 0 {
@@ -338,7 +345,8 @@ impl Samples {
             }
             return false;
         }
-        if *is_late || time_ms <= series.last_ms {
+        let overtaken = series.flags & LATE != 0 && self.late.reaches(slot, time_ms);
+        if *is_late || time_ms <= series.last_ms || overtaken {
             let value = LateValue::histogram(histogram, start_ms);
             return self.replay_late(LateSample { slot, time_ms, value });
         }
@@ -360,6 +368,7 @@ impl Samples {
     pub fn replay_late(&mut self, sample: LateSample) -> bool {
         let new = self.at(sample.slot, sample.time_ms).is_none();
         if new {
+            self.series[sample.slot as usize].flags |= LATE;
             self.late.insert(sample);
         }
         new

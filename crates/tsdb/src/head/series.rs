@@ -44,6 +44,8 @@ pub const IDLE: u8 = 8;
 pub const HISTOGRAMS: u8 = 16;
 /// The series has, or had, a start timestamp.
 pub const STARTS: u8 = 32;
+/// It had late samples in the head, and perhaps still has.
+pub const LATE: u8 = 64;
 
 impl Series {
     pub fn new(generation: u32) -> Self {

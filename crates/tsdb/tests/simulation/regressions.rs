@@ -6,7 +6,11 @@ use vedette_model::{MetricKind, MetricMetadata, MetricReader};
 use vedette_sys::Fs;
 use vedette_tsdb::{Appended, Config, Error, Flush, RefRow, SeriesRef, Tsdb};
 
-use crate::engine::machine::{Machine, SERIES, labels, read};
+use crate::engine::{
+    Case, Fault,
+    machine::{Machine, SERIES, labels, read},
+    run,
+};
 
 /// A machine with so many shards, which syncs every second.
 fn machine(shards: usize) -> Machine {
@@ -228,4 +232,15 @@ fn a_store_on_a_full_disk_opens_and_answers() {
     machine.tick_ms(1);
     assert!(append(&machine, &store, 2.0).unwrap_err().is_full());
     assert!(store.metadata(None, 0).is_empty() && machine.fs.exists("data/wal".as_ref()));
+}
+
+#[test]
+fn a_sample_in_order_does_not_pass_a_late_one_that_only_the_log_brought() {
+    // Sealing failed, so that after a restart nothing tells that the time was sealed.
+    run(Case { seed: 700_178, fault: Fault::Error, place: 22 }).unwrap();
+}
+
+#[test]
+fn a_rollup_that_was_missed_is_no_lasting_trouble() {
+    run(Case { seed: 700_205, fault: Fault::Error, place: 143 }).unwrap();
 }
