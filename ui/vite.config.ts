@@ -30,6 +30,8 @@ function compressed(): Plugin {
 
 export default defineConfig({
   plugins: [svelte(), compressed()],
+  // The server may stand behind a proxy under any path; it tells each page how far up the files are.
+  base: './',
   build: {
     target: 'es2022',
     // Strict content security policy: no inline script, and no data: URLs for assets.

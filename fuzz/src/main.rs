@@ -4,6 +4,8 @@
 
 #![no_main]
 
+mod receive;
+mod scrape;
 mod store;
 mod targets;
 

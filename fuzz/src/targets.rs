@@ -8,7 +8,7 @@ use std::{path::Path, sync::Arc};
 use vedette_gotemplate::{Limits, NoFunctions, Template, Value};
 use vedette_sys::{Flush, Fs as _, LogConfig, RecordLog, SimFs};
 
-use crate::store;
+use crate::{receive, scrape, store};
 
 /// One target.
 pub struct Target {
@@ -30,6 +30,7 @@ fn none() -> Vec<Vec<u8>> {
 /// All targets.
 pub const TARGETS: &[Target] = &[
     Target { name: "promql", seeds: &["content/rules", "tests/conformance/promql"], made: none, run: promql },
+    Target { name: "regexp", seeds: &[], made: regexp_seeds, run: regexp },
     Target { name: "selector", seeds: &[], made: none, run: selector },
     Target { name: "rule-file", seeds: &["content/rules"], made: none, run: rule_file },
     Target { name: "detection", seeds: &["content/detections"], made: none, run: detection },
@@ -40,7 +41,60 @@ pub const TARGETS: &[Target] = &[
     Target { name: "segment", seeds: &[], made: vedette_tsdb::fuzzing::segments, run: store::segment },
     Target { name: "chunk", seeds: &[], made: store::chunk_seeds, run: store::chunk },
     Target { name: "prometheus-block", seeds: &[], made: store::block_seeds, run: store::block },
+    Target { name: "exposition-text", seeds: &[], made: scrape::text_seeds, run: scrape::text },
+    Target { name: "openmetrics", seeds: &[], made: scrape::openmetrics_seeds, run: scrape::openmetrics },
+    Target { name: "exposition-protobuf", seeds: &[], made: scrape::protobuf_seeds, run: scrape::protobuf },
+    Target {
+        name: "scrape-answer",
+        seeds: &[],
+        made: scrape::answer_seeds,
+        run: vedette_collector::scrape::fuzzing::answer,
+    },
+    Target { name: "dns-reply", seeds: &[], made: scrape::dns_reply_seeds, run: scrape::dns_reply },
+    Target { name: "prometheus-config", seeds: &[], made: scrape::config_seeds, run: scrape::config },
+    Target { name: "target-list", seeds: &[], made: scrape::target_seeds, run: scrape::targets },
+    Target { name: "relabel", seeds: &[], made: scrape::relabel_seeds, run: scrape::relabel },
     Target { name: "remote-write", seeds: &[], made: store::remote_write_seeds, run: store::remote_write },
+    Target {
+        name: "remote-write-v2",
+        seeds: &[],
+        made: receive::remote_write_v2_seeds,
+        run: receive::remote_write_v2,
+    },
+    Target { name: "remote-read", seeds: &[], made: receive::remote_read_seeds, run: receive::remote_read },
+    Target {
+        name: "remote-read-answer",
+        seeds: &[],
+        made: receive::remote_read_answer_seeds,
+        run: receive::remote_read_answer,
+    },
+    Target {
+        name: "spool-record",
+        seeds: &[],
+        made: vedette_remote::fuzzing::spool_records,
+        run: vedette_remote::fuzzing::spool_record,
+    },
+    Target {
+        name: "redis-answer",
+        seeds: &[],
+        made: vedette_remote::fuzzing::redis_answers,
+        run: vedette_remote::fuzzing::redis_answer,
+    },
+    Target {
+        name: "bulk-answer",
+        seeds: &[],
+        made: vedette_remote::fuzzing::bulk_answers,
+        run: vedette_remote::fuzzing::bulk_answer,
+    },
+    Target {
+        name: "otlp-protobuf",
+        seeds: &[],
+        made: receive::otlp_protobuf_seeds,
+        run: receive::otlp_protobuf,
+    },
+    Target { name: "otlp-json", seeds: &[], made: receive::otlp_json_seeds, run: receive::otlp_json },
+    Target { name: "influx-lines", seeds: &[], made: receive::influx_seeds, run: receive::influx_lines },
+    Target { name: "graphite", seeds: &[], made: receive::graphite_seeds, run: receive::graphite_line },
 ];
 
 /// What parses is written for people in a form that parses to the same text again.
@@ -52,8 +106,38 @@ fn promql(bytes: &[u8]) {
             let again = vedette_promql::parse(&pretty)
                 .unwrap_or_else(|error| panic!("{pretty:?} of {text:?} does not parse: {error}"));
             assert_eq!(vedette_promql::pretty(&again), pretty, "of {text:?}");
+            let line = expression.to_string();
+            assert_eq!(again.to_string(), line, "of {text:?}");
+            let again = vedette_promql::parse(&line)
+                .unwrap_or_else(|error| panic!("{line:?} of {text:?} does not parse: {error}"));
+            assert_eq!(again.to_string(), line, "of {text:?}");
         }
         Err(errors) => assert!(!errors.to_string().is_empty()),
+    }
+}
+
+fn regexp_seeds() -> Vec<Vec<u8>> {
+    ["a.*|b.+c?\n", "(?i)[^k-s]{2,3}\nK", r"\Qa\E\b[[:alpha:]\pL]", "(?P<n>a)(b|)\nab\n$n ${1}"]
+        .map(|seed| seed.as_bytes().to_vec())
+        .into()
+}
+
+/// The first line is an expression, the second a text, the third a template. What is known of an
+/// expression holds for whatever it matches.
+fn regexp(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let mut lines = text.splitn(3, '\n');
+    let (expression, text) = (lines.next().unwrap_or(""), lines.next().unwrap_or(""));
+    if let Ok(regexp) = vedette_model::Regexp::new(expression) {
+        let matches = regexp.matches(text);
+        assert!(!matches || text.starts_with(regexp.prefix()));
+        assert_eq!(regexp.matches(""), regexp.matches_empty());
+        if let Some(values) = regexp.values() {
+            assert_eq!(values.iter().any(|v| v == text), matches);
+        }
+    }
+    if let Ok(regexp) = vedette_model::GroupRegexp::new(expression) {
+        let _ = regexp.expand(text, lines.next().unwrap_or("$1$n"));
     }
 }
 

@@ -2,7 +2,7 @@
 //
 //   node e2e/walk.mjs BASE_URL
 //
-// Fails on: an error in the console, a request to another origin, an axe violation of serious or
+// Fails on: an error in the console, a request to what is not below the base, an axe violation of serious or
 // critical impact, a flow that does not lead where it should. SHOTS=folder keeps screenshots;
 // CHROMIUM names the browser, /usr/bin/chromium otherwise; ATTACK=1 says that a reverse shell
 // finding exists and must be seen.
@@ -43,6 +43,14 @@ const browser = await chromium.launch({
   ],
 });
 
+const own = async (path) => (await fetch(`${base}/api/vedette/v1/${path}`)).json();
+const host = (await own('status')).host.name;
+const machinePath = `/hosts/${encodeURIComponent(host)}`;
+// The busiest is not known here; any that runs will do.
+const box = (await own('containers')).containers[0];
+const boxPath = box && `/containers${box.cgroup.split('/').map(encodeURIComponent).join('/')}?host=${host}`;
+check(box || !process.env.CONTAINERS, 'containers should run on this machine');
+
 const pages = [
   ['home', '/'],
   ['alerts', '/alerts'],
@@ -50,7 +58,19 @@ const pages = [
   ['metrics', `/explore/metrics?q=${encodeURIComponent('sum by (mode) (rate(node_cpu_seconds_total[1m]))')}`],
   ['table', `/explore/metrics?tab=table&q=node_load1&q=${encodeURIComponent('node_filesystem_avail_bytes')}`],
   ['events', '/explore/events'],
+  [
+    'explain',
+    `/explore/metrics?tab=explain&q=${encodeURIComponent('sum by (mode) (rate(node_cpu_seconds_total[1m])) / 2')}`,
+  ],
+  ['machines', '/hosts'],
+  ['machine', machinePath],
+  ['containers', '/containers'],
+  ...(box ? [['container', boxPath]] : []),
   ['status', '/status'],
+  ['targets', '/status/targets'],
+  ['discovery', '/status/discovery'],
+  ['storage', '/status/storage'],
+  ['configuration', '/status/configuration'],
 ];
 
 const looks = [
@@ -78,8 +98,8 @@ async function open(look, expected = /^$/) {
   });
   page.on('pageerror', (error) => check(false, `${look.name}: error on the page: ${error.stack ?? error}`));
   page.on('request', (request) => {
-    if (!/^(data|blob|about):/.test(request.url()) && new URL(request.url()).origin !== new URL(base).origin)
-      check(false, `${look.name}: request to another origin: ${request.url()}`);
+    if (!/^(data|blob|about):/.test(request.url()) && !`${request.url()}/`.startsWith(`${base}/`))
+      check(false, `${look.name}: request to what is not below ${base}: ${request.url()}`);
   });
   return { context, page };
 }
@@ -126,6 +146,7 @@ for (const look of looks) {
     await page.goto(base + path);
     await settled(page);
     if (name === 'home') await page.locator('.charts canvas').first().waitFor();
+    if (name === 'machine' || name === 'container') await page.locator('.charts canvas').first().waitFor();
     if (name === 'metrics') await page.locator('.query canvas').waitFor();
     await page.waitForTimeout(name === 'home' ? 1200 : 300);
     await shot(page, `${look.name}-${name}`);
@@ -133,12 +154,14 @@ for (const look of looks) {
     const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
     check(wide <= 0, `${look.name} ${name}: the page is ${wide} pixels wider than the screen`);
   }
-  if (shots) {
-    await page.goto(`${base}/`);
+  for (const [name, path] of shots
+    ? pages.filter(([name]) => ['home', 'machine', 'container'].includes(name))
+    : []) {
+    await page.goto(base + path);
     await settled(page);
     await page.locator('.charts canvas').first().waitFor();
     await page.waitForTimeout(800);
-    await page.screenshot({ path: join(shots, `${look.name}-home-full.png`), fullPage: true });
+    await page.screenshot({ path: join(shots, `${look.name}-${name}-full.png`), fullPage: true });
   }
   await context.close();
 }
@@ -167,6 +190,87 @@ for (const look of [looks[0], looks[3]]) {
     await box.locator('th[aria-sort=descending]').waitFor();
     await page.goBack();
     check(new URL(page.url()).searchParams.get('sort') === null, `${look.name}: back takes the order back`);
+  });
+
+  /** Waits until what `read` reads is something, and then something else. */
+  const moves = async (what, locator, read) => {
+    await locator.first().waitFor();
+    const first = await locator.first().evaluate(read);
+    check(/\d/.test(first), `${look.name}: ${what} has figures: ${first}`);
+    await page.waitForFunction(
+      ([selector, before, text]) => {
+        const element = document.querySelector(selector);
+        return (
+          element !== null && (text ? element.textContent : element.getAttribute('aria-label')) !== before
+        );
+      },
+      [await selectorOf(locator), first, read === textOf],
+      { timeout: 30_000 },
+    );
+  };
+  const textOf = (element) => element.textContent;
+  const labelOf = (element) => element.getAttribute('aria-label');
+  /** An attribute by which the page itself finds the element again. */
+  const selectorOf = (locator) =>
+    locator.first().evaluate((element) => {
+      const at = `walk-${document.querySelectorAll('[data-walk]').length}`;
+      element.setAttribute('data-walk', at);
+      return `[data-walk="${at}"]`;
+    });
+
+  await step('the machine moves', async () => {
+    await page.goto(base + machinePath);
+    await settled(page);
+    await moves('the machine now', page.getByRole('region', { name: 'The machine now' }), textOf);
+    const graph = page.getByRole('region', { name: 'CPU by mode' }).getByRole('img');
+    await moves('CPU by mode', graph, labelOf);
+    for (const title of ['Memory', 'Load', 'Pressure: share of time waiting', 'Network'])
+      await page.getByRole('region', { name: title, exact: true }).locator('canvas').waitFor();
+    for (const title of ['File systems', 'Disks', 'Network interfaces', 'Processes'])
+      await page.getByRole('region', { name: title, exact: true }).locator('tbody tr').first().waitFor();
+    await page.getByRole('link', { name: 'Load: look closer on the Metrics page' }).click();
+    await page.locator('.query canvas').waitFor();
+  });
+
+  await step('a container is found, and moves', async () => {
+    await page.goto(`${base}/containers`);
+    await settled(page);
+    if (!box) {
+      await page.getByText('No container was there at this time').waitFor();
+      return;
+    }
+    const list = page.getByRole('region', { name: 'Containers' }).last();
+    await list.getByRole('button', { name: 'CPU', exact: true }).click();
+    check(new URL(page.url()).searchParams.get('sort') === '-cpu', `${look.name}: containers are sorted`);
+    const rows = list.locator('tbody tr[data-row]');
+    const busiest = (await rows.first().locator('td a').textContent()).trim();
+    await page.getByRole('searchbox', { name: 'Filter containers' }).fill(busiest);
+    await page.waitForFunction(() => new URL(location.href).searchParams.get('containers'));
+    await rows.first().focus();
+    await page.keyboard.press('Enter');
+    await page.waitForURL(/\/containers\/.+/);
+    await page.locator('.charts canvas').first().waitFor();
+    check((await page.title()).includes('Container'), `${look.name}: the title says what is open`);
+    await moves('the container now', page.getByRole('region', { name: 'The container now' }), textOf);
+    const graph = page.getByRole('region', { name: 'CPU', exact: true }).getByRole('img');
+    await moves('CPU of the container', graph, labelOf);
+    await page.getByRole('region', { name: 'Memory', exact: true }).locator('canvas').waitFor();
+    await page.getByRole('region', { name: 'Processes', exact: true }).locator('tbody tr').first().waitFor();
+    await page.getByRole('link', { name: `Machine ${host}` }).click();
+    await page.getByRole('region', { name: 'The machine now' }).waitFor();
+    await page.goBack();
+    await page.getByRole('region', { name: 'The container now' }).waitFor();
+    await page.goBack();
+    await list.locator('th[aria-sort=descending]').waitFor();
+  });
+
+  await step('what is not there says so', async () => {
+    await page.goto(`${base}/containers/system.slice/nothing.scope?host=nowhere`);
+    await page.getByText('No container at /system.slice/nothing.scope').waitFor();
+    await axe(page, `${look.name} no container`);
+    await page.goto(`${base}/hosts/nowhere.example`);
+    await page.getByText('nowhere.example was not seen in this time range').waitFor();
+    await axe(page, `${look.name} no machine`);
   });
 
   await step('a wrong query is underlined', async () => {
@@ -209,7 +313,7 @@ for (const look of [looks[0], looks[3]]) {
     await settled(page);
     const url = new URL(page.url());
     check(
-      url.pathname === '/explore/metrics' &&
+      url.origin + url.pathname === `${base}/explore/metrics` &&
         url.searchParams.get('q') === 'node_load1' &&
         url.searchParams.get('from') === 'now-30m',
       `${look.name}: /graph leads to ${url}`,
@@ -319,7 +423,7 @@ for (const look of [looks[0], looks[3]]) {
       `${look.name}: the range goes along from page to page`,
     );
     await page.goBack();
-    await page.waitForFunction(() => location.pathname === '/');
+    await page.waitForURL((url) => url.origin + url.pathname === `${base}/`);
     // The address changes before the app has heard of it; a key pressed between would be lost.
     await page.locator('.charts canvas').first().waitFor();
     await page.keyboard.press('l');

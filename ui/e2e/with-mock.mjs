@@ -6,7 +6,7 @@ import { startMock } from '../mock/server.mjs';
 const { server, url } = await startMock({ dist: true });
 const walk = spawn(process.execPath, [fileURLToPath(new URL('./walk.mjs', import.meta.url)), url], {
   stdio: 'inherit',
-  env: { ATTACK: '1', ...process.env },
+  env: { CONTAINERS: '1', ATTACK: '1', ...process.env },
 });
 walk.on('exit', (code) => {
   server.close();

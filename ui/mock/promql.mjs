@@ -10,6 +10,8 @@ const functions = new Set([
   'label_replace',
   'abs',
   'histogram_quantile',
+  'count_over_time',
+  'last_over_time',
 ]);
 const aggregations = new Set(['sum', 'avg', 'max', 'min', 'count', 'topk']);
 
@@ -203,6 +205,11 @@ export function evaluate(tree, store, time) {
         throw new PromqlError(
           `1:1: parse error: expected type range vector in call to function "${tree.name}", got instant vector`,
         );
+      if (tree.name === 'last_over_time' || tree.name === 'count_over_time')
+        return pick(first, store, time)
+          .map((s) => ({ labels: s.labels, value: s.at(time) }))
+          .filter((s) => s.value !== null)
+          .map((s) => (tree.name === 'last_over_time' ? s : { ...s, value: first.window }));
       return pick(first, store, time)
         .map((s) => {
           const { __name__, ...labels } = s.labels;

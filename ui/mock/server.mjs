@@ -5,7 +5,17 @@ import { createReadStream, existsSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { extname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { processesOf } from './machine.mjs';
 import { PromqlError, evaluate, parse } from './promql.mjs';
+import {
+  configYaml,
+  discoveryProblems,
+  flags,
+  headStatus,
+  relabelSteps,
+  scraped,
+  sealed,
+} from './scrape.mjs';
 import { attack, hostName, makeContainers, makeEvent, makeStore, startedMs } from './world.mjs';
 
 const policy =
@@ -194,6 +204,9 @@ export function startMock({ port = 0, dist = false, containers: count = 14 } = {
         fact('interval', '1 s'),
         fact('series', 1284),
         fact('last pass', '3.1 ms'),
+        ...['arp', 'bonding', 'btrfs', 'drbd', 'infiniband', 'nfs', 'zfs'].map((name) =>
+          fact(name, `not on this machine: /proc/net/${name}`),
+        ),
       ),
       part(
         'collector.containers',
@@ -343,6 +356,102 @@ export function startMock({ port = 0, dist = false, containers: count = 14 } = {
   };
   const good = (response, data) => json(response, 200, { status: 'success', data });
 
+  /** What each node of a query did, made up from what its selectors find. */
+  function explained(params) {
+    const text = params.get('query') ?? '';
+    const [start, end, step] = ['start', 'end', 'step'].map((n) => Number(params.get(n)));
+    const steps = Math.floor((end - start) / step) + 1;
+    const nodes = [];
+    const visit = (tree, depth) => {
+      const at = nodes.length;
+      const node = { depth, series_read: 0, samples_read: 0, evaluations: 1 };
+      nodes.push(node);
+      const below = [...(tree.args ?? []), tree.left, tree.right].filter(Boolean);
+      for (const child of below) visit(child, depth + 1);
+      const direct = nodes.slice(at + 1).filter((n) => n.depth === depth + 1);
+      if (tree.type === 'selector') {
+        node.series_read = store.select(tree.matchers).length;
+        node.samples_read = node.series_read * Math.round(end - start + 300);
+      }
+      const series = node.series_read || Math.max(1, ...direct.map((n) => n.series));
+      node.series = tree.type === 'aggregate' ? Math.min(series, tree.by?.length ? 4 : 1) : series;
+      node.samples = node.series * steps;
+      node.bytes = 16 * node.samples_read + 8 * node.samples;
+      node.own_seconds = 2e-8 * node.samples_read + 4e-9 * series * steps;
+      node.seconds = node.own_seconds + direct.reduce((sum, n) => sum + n.seconds, 0);
+      node.operation =
+        tree.type === 'aggregate' && tree.by?.length
+          ? `${tree.op} by (${tree.by.join(', ')})`
+          : (tree.op ?? tree.name ?? (tree.window ? 'range selector' : tree.type));
+      node.text = depth === 0 ? text : node.operation;
+    };
+    visit(parse(text), 0);
+    const sum = (name) => nodes.reduce((total, n) => total + n[name], 0);
+    return {
+      query: text,
+      steps,
+      cacheable: true,
+      run_seconds: nodes[0].seconds,
+      find_seconds: nodes[0].seconds / 10,
+      queue_seconds: 0,
+      series: nodes[0].series,
+      series_read: sum('series_read'),
+      samples_read: sum('samples_read'),
+      samples_looked_at: sum('samples_read') * 4,
+      samples_peak: sum('samples_read') / 10,
+      memory_bytes: sum('bytes') / 4,
+      notes: [],
+      nodes,
+    };
+  }
+
+  const queries = () => {
+    const asked = (query, ago, step_ms = 60_000) => ({
+      query,
+      path: step_ms ? '/api/v1/query_range' : '/api/v1/query',
+      start_unix_ms: Date.now() - 21_600_000,
+      end_unix_ms: Date.now(),
+      step_ms,
+      client: '127.0.0.1 ada Grafana/12.1.0',
+      began_unix_ms: Date.now() - ago,
+    });
+    const slow = { queue_seconds: 0.2, series_read: 12_400, samples_read: 8_900_000, steps_reused: 0 };
+    const size = { memory_bytes: 96 << 20, answer_bytes: 1 << 20 };
+    return {
+      active: [
+        {
+          asked: asked('sum by (pod) (rate(container_cpu_usage_seconds_total[5m]))', 1400),
+          running_seconds: 1.4,
+        },
+      ],
+      slow: [
+        {
+          ...slow,
+          ...size,
+          asked: asked(
+            'topk(10, sum by (name, image) (rate(container_network_receive_bytes_total[1h])))',
+            240_000,
+          ),
+          run_seconds: 7.31,
+          error: '',
+        },
+        {
+          ...slow,
+          ...size,
+          asked: asked('count by (__name__) ({__name__=~".+"})', 3_600_000, 0),
+          run_seconds: 9.8,
+          error: 'the query needs more than the 512 MiB of memory that one query may have',
+        },
+      ],
+      interrupted: [],
+      slow_from_seconds: 5,
+      waiting: 0,
+      memory_bytes: 41 << 20,
+      memory_bytes_max: 2 << 30,
+      cache: { hits: 120, partial_hits: 5310, misses: 92, bypassed: 14, entries: 84, bytes: 18 << 20 },
+    };
+  };
+
   function query(params, response, ranged) {
     const text = params.get('query') ?? '';
     let parsed;
@@ -436,10 +545,21 @@ export function startMock({ port = 0, dist = false, containers: count = 14 } = {
     if (path === '/api/v1/rules') return good(response, { groups: rules() });
     if (path === '/api/v1/alerts')
       return good(response, { alerts: rules().flatMap((g) => g.rules.flatMap((r) => r.alerts)) });
-    if (path === '/api/v1/targets') return good(response, { activeTargets: [], droppedTargets: [] });
+    if (path === '/api/v1/targets') return good(response, scraped());
+    if (path === '/api/v1/targets/relabel_steps')
+      return good(response, { steps: relabelSteps(JSON.parse(params.get('labels') ?? '{}')) });
+    if (path === '/api/v1/status/tsdb')
+      return good(response, headStatus(Number(params.get('limit') ?? '10')));
+    if (path === '/api/v1/status/tsdb/blocks') return good(response, { blocks: sealed() });
+    if (path === '/api/v1/status/config') return good(response, { yaml: configYaml });
+    if (path === '/api/v1/status/flags') return good(response, flags);
     if (path === '/api/v1/status/buildinfo') return good(response, { version: '3.14.0' });
     if (path === '/metrics')
       return response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4' }).end(metricsText());
+    if (path.startsWith('/api/v2.1/ps/')) {
+      const found = processesOf(containers, decodeURIComponent(path.slice('/api/v2.1/ps'.length)));
+      return found ? json(response, 200, found) : json(response, 404, { error: 'unknown container' });
+    }
     const own = path.replace('/api/vedette/v1/', '');
     if (own === 'status')
       return json(response, 200, {
@@ -450,6 +570,18 @@ export function startMock({ port = 0, dist = false, containers: count = 14 } = {
         host: { name: hostName, id: 'b1946ac9', kernel: '6.12.9-amd64' },
         parts: parts(),
       });
+    if (own === 'queries') return json(response, 200, queries());
+    if (own === 'discovery') return json(response, 200, { problems: discoveryProblems });
+    if (own === 'explain') {
+      try {
+        return json(response, 200, explained(params));
+      } catch (error) {
+        return json(response, 400, {
+          error: String(error.message ?? error),
+          remedy: 'Correct the expression.',
+        });
+      }
+    }
     if (own === 'findings')
       return json(response, 200, {
         findings: [
@@ -527,7 +659,7 @@ export function startMock({ port = 0, dist = false, containers: count = 14 } = {
     const found =
       wanted.startsWith(root) && extname(wanted) !== '' && existsSync(wanted)
         ? wanted
-        : extname(path) === ''
+        : extname(path) === '' || /^\/(hosts|containers)\//.test(path)
           ? join(root, 'index.html')
           : null;
     if (!found || !existsSync(found))

@@ -1,5 +1,6 @@
 // The machine that the mock tells of: a pure function of time, so that graphs, tables and events
 // agree with each other and every run shows the same.
+import { addContainer, addMachine, addOther } from './machine.mjs';
 
 const started = Date.now() - 9 * 60_000;
 export const startedMs = started;
@@ -131,8 +132,8 @@ export function makeStore(containers) {
     (t) => 1.4e6 + 3e6 * wave(12, t, 55),
   );
   counter('node_network_receive_bytes_total', { ...host, device: 'lo' }, () => 1e5);
-  add('node_boot_time_seconds', host, () => started / 1000 - 12.4 * 86_400);
-  add('node_uname_info', { ...host, release: '6.12.9', sysname: 'Linux', nodename: hostName }, () => 1);
+  addMachine({ add, counter, wave, host, started });
+  addOther({ add, counter, wave, started });
 
   for (const c of containers) {
     const labels = {
@@ -164,10 +165,11 @@ export function makeStore(containers) {
     );
     add('container_processes', labels, () => 1 + Math.round(c.cpu * 14));
     counter('container_oom_events_total', labels, () => 0);
-    series.at(-1).at = (t) => (known(t) ? c.oom : null);
+    const killed = started / 1000 + 5 * 60 + 9;
+    series.at(-1).at = (t) => (known(t) ? Math.max(0, c.oom - (t < killed ? 1 : 0)) : null);
     add('container_start_time_seconds', labels, () => c.start);
     series.at(-1).changes = c.restarts;
-    add('container_info', labels, () => 1);
+    addContainer({ add, counter, wave, memory }, c, labels);
   }
   add('up', host, () => 1);
   return {

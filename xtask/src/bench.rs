@@ -1,10 +1,13 @@
 //! `cargo xtask bench`: tables of measured figures.
 
-mod http;
+mod host;
+pub mod http;
 mod load;
 mod page;
-mod process;
+pub mod process;
 mod program;
+mod promql;
+mod scrape;
 mod table;
 mod tsdb;
 
@@ -13,25 +16,32 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use clap::Args;
 
-use crate::run::{cargo, check, dist, target};
+use crate::run::{cargo, check, dist, target, vedette_binary};
 
 /// `cargo xtask bench`
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct Bench {
-    /// Which: `idle`, `tsdb`, `eventdb`, `host`
+    /// Which: `idle`, `tsdb`, `promql`, `scrape`, `eventdb`, `host`, `capacity`
     pub name: String,
-    /// `tsdb`: the load on which the goals are judged (tens of minutes) instead of a short one
+    /// `tsdb`, `promql`, `scrape`: the load on which the goals are judged (tens of minutes) instead of a short one
     #[arg(long)]
     pub full: bool,
-    /// `tsdb`: only whether all of it works, in seconds
+    /// `tsdb`, `promql`, `scrape`, `host`, `capacity`: only whether all of it works, in seconds
     #[arg(long, conflicts_with = "full")]
     pub small: bool,
-    /// `tsdb`: only this program: `prometheus`, `victoria-metrics`, `vedette`
+    /// `tsdb`, `promql`, `scrape`: only this program: `prometheus`, `victoria-metrics`, `vedette`
     #[arg(long)]
     pub only: Vec<String>,
-    /// `tsdb`: only this load: `steady`, `wide`, `churn`
+    /// `tsdb`: only this load: `steady`, `wide`, `churn`; `promql`: only this list: `side-by-side`,
+    /// `alerts`, `prombench`, `engine`, `join`, `hostile`, `dashboard`; `scrape`: only `few` targets or `many`
     #[arg(long)]
     pub load: Vec<String>,
+    /// `promql`: only queries whose name contains this
+    #[arg(long)]
+    pub query: Vec<String>,
+    /// `promql`: ask the stores that the run before has loaded
+    #[arg(long, conflicts_with = "small")]
+    pub reuse: bool,
 }
 
 /// `cargo xtask bench NAME`
@@ -55,15 +65,16 @@ pub fn bench(args: &Bench) -> Result<()> {
             )
         }
         // The load is simulated here, which takes an optimized build.
-        "tsdb" if cfg!(debug_assertions) => {
+        name @ ("tsdb" | "promql" | "scrape") if cfg!(debug_assertions) => {
             dist()?;
             let mut command =
-                cargo(&["run", "--release", "--quiet", "--package", "xtask", "--", "bench", "tsdb"]);
-            for (flag, set) in [("--full", args.full), ("--small", args.small)] {
+                cargo(&["run", "--release", "--quiet", "--package", "xtask", "--", "bench", name]);
+            for (flag, set) in [("--full", args.full), ("--small", args.small), ("--reuse", args.reuse)] {
                 command.args(set.then_some(flag));
             }
             command.args(args.only.iter().map(|o| format!("--only={o}")));
             command.args(args.load.iter().map(|l| format!("--load={l}")));
+            command.args(args.query.iter().map(|q| format!("--query={q}")));
             check(&mut command)
         }
         "tsdb" => {
@@ -72,17 +83,56 @@ pub fn bench(args: &Bench) -> Result<()> {
             }
             Ok(())
         }
+        "promql" => {
+            if let Some(reason) = promql::run(args, &target().join("release/vedette"))? {
+                println!("SKIPPED bench promql: {reason}");
+            }
+            Ok(())
+        }
+        "scrape" => {
+            if let Some(reason) = scrape::run(args, &target().join("release/vedette"))? {
+                println!("SKIPPED bench scrape: {reason}");
+            }
+            Ok(())
+        }
         "eventdb" => example("vedette-eventdb", "search_time"),
-        "host" => example("vedette-host", "pass_cost"),
-        other => bail!("no bench is called {other:?}; there are: idle, tsdb, eventdb, host"),
+        "host" => {
+            if let Some(reason) = host::run(args, &vedette_binary()?)? {
+                println!("SKIPPED bench host: {reason}");
+            }
+            // Its parts: what the readers of machine and containers take, how soon these are known.
+            if args.small { Ok(()) } else { example("vedette-host", "pass_cost") }
+        }
+        "capacity" => capacity(args.small),
+        other => bail!(
+            "no bench is called {other:?}; there are: idle, tsdb, promql, scrape, eventdb, host, capacity"
+        ),
     }
 }
 
-/// The bench of the metric store with a load so small that it is a test. Gives why it cannot run
-/// here, if so.
-pub fn small(vedette: &Path) -> Result<Option<String>> {
-    let args = Bench { name: "tsdb".into(), full: false, small: true, only: Vec::new(), load: Vec::new() };
-    tsdb::run(&args, vedette)
+/// Benches with loads so small that they are tests.
+pub const SMALL: [&str; 5] = ["tsdb", "promql", "scrape", "host", "capacity"];
+
+/// One of them. Gives why it cannot run here, if so.
+pub fn small(name: &str, vedette: &Path) -> Result<Option<String>> {
+    let args = Bench { name: name.into(), small: true, ..Bench::default() };
+    match name {
+        "tsdb" => tsdb::run(&args, vedette),
+        "promql" => promql::run(&args, vedette),
+        "host" => host::run(&args, vedette),
+        "capacity" => capacity(true).map(|()| None),
+        _ => scrape::run(&args, vedette),
+    }
+}
+
+/// What if nodes fail; the small load needs no optimized build.
+fn capacity(small: bool) -> Result<()> {
+    if !small {
+        return example("vedette-capacity", "what_if_cost");
+    }
+    let args =
+        ["run", "--quiet", "--package", "vedette-capacity", "--example", "what_if_cost", "--", "--small"];
+    check(&mut cargo(&args))
 }
 
 fn example(package: &str, name: &str) -> Result<()> {

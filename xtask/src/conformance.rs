@@ -1,33 +1,98 @@
-//! Conformance suites: each is a runner in the crate that it judges, over a folder of cases.
+//! Conformance suites: each is a runner over a folder of cases, most of them in the crate that
+//! they judge.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
-use crate::run::{cargo, check, root};
+use crate::{
+    expositions, peers, promql,
+    run::{cargo, check, root, vedette_binary},
+};
 
 struct Suite {
     name: &'static str,
     package: &'static str,
     test: &'static str,
+    /// Whether the programs of `tests/peers` know what is right.
+    asks_peers: bool,
 }
 
-const SUITES: &[Suite] = &[Suite { name: "promql", package: "vedette-promql", test: "conformance" }];
+const fn suite(name: &'static str, package: &'static str) -> Suite {
+    Suite { name, package, test: "conformance", asks_peers: false }
+}
+
+const SUITES: &[Suite] = &[
+    Suite { test: "cadvisor", ..suite("cadvisor", "vedette-host") },
+    Suite { asks_peers: true, ..suite("exposition", "vedette-wire") },
+    Suite { asks_peers: true, ..suite("expositions", "vedette-wire") },
+    suite("file_sd", "vedette-config"),
+    suite("k8s-recordings", "vedette-k8s"),
+    Suite { test: "metrics", ..suite("metrics", "vedette-host") },
+    suite("nk", "vedette-capacity"),
+    Suite { test: "node_exporter", ..suite("node_exporter", "vedette-host") },
+    suite("prometheus-config", "vedette-config"),
+    suite("promql", "vedette-promql"),
+];
+
+/// The suites whose bodies are also scraped and stored, beside Prometheus.
+pub const EXPOSITIONS: [&str; 2] = ["exposition", "expositions"];
+
+/// The suite that asks the running program.
+pub const PROMQL_COMPLIANCE: &str = "promql-compliance";
 
 /// Runs a suite over `dir`, or over the shared cases.
 pub fn run(name: &str, dir: Option<PathBuf>) -> Result<()> {
-    let Some(suite) = SUITES.iter().find(|s| s.name == name) else {
-        let names: Vec<_> = SUITES.iter().map(|s| s.name).collect();
+    let suite = SUITES.iter().find(|s| s.name == name);
+    if suite.is_none() && name != PROMQL_COMPLIANCE {
+        let names: Vec<_> = SUITES.iter().map(|s| s.name).chain([PROMQL_COMPLIANCE]).collect();
         bail!("no suite is called {name:?}; there are: {}", names.join(", "));
+    }
+    let Some(dir) = folder(name, dir) else {
+        println!("0 passed, 0 failed, 1 skipped");
+        return Ok(());
     };
+    let Some(suite) = suite else { return promql::compliance(&dir, &vedette_binary()?) };
+    let through_loop = if EXPOSITIONS.contains(&suite.name) { scraped(suite.name, &dir)? } else { Ok(()) };
+    let mut tests = cargo(&["test", "--quiet", "--locked", "--package", suite.package, "--test", suite.test]);
+    if suite.asks_peers {
+        match peers::programs() {
+            Ok(programs) => _ = tests.env("VEDETTE_PEERS", programs),
+            // Without them the runner says what it skips.
+            Err(error) => println!("the reference programs cannot be built here: {error:#}"),
+        }
+    }
+    tests.env("VEDETTE_CONFORMANCE_SUITE", suite.name);
+    check(tests.env("VEDETTE_CONFORMANCE_DIR", dir.canonicalize()?))?;
+    through_loop.map_err(anyhow::Error::msg)
+}
+
+/// Expositions through the whole loop. What differs is an error that is told after the suite, whose last
+/// line counts.
+fn scraped(suite: &str, dir: &Path) -> Result<Result<(), String>> {
+    let programs = match peers::programs() {
+        Ok(programs) => programs,
+        Err(error) => {
+            println!("SKIPPED expositions through the loop: {error:#}");
+            return Ok(Ok(()));
+        }
+    };
+    scraped_by(suite, dir, &programs, &vedette_binary()?)
+}
+
+/// The same by these programs.
+pub fn scraped_by(suite: &str, dir: &Path, peers: &Path, vedette: &Path) -> Result<Result<(), String>> {
+    let (passed, failed) = expositions::compare(suite, dir, peers, vedette)?;
+    println!("{suite} scraped and stored: {passed} the same as Prometheus, {failed} not");
+    Ok(if failed == 0 { Ok(()) } else { Err(format!("{failed} scraped bodies are stored in another way")) })
+}
+
+/// The folder with a suite's cases, if there is one.
+pub fn folder(name: &str, dir: Option<PathBuf>) -> Option<PathBuf> {
     let dir = dir.unwrap_or_else(|| root().join("../shared/conformance").join(name));
     if !dir.is_dir() {
         println!("there are no cases at {}", dir.display());
-        println!("0 passed, 0 failed, 1 skipped");
-        return Ok(());
+        return None;
     }
-    check(
-        cargo(&["test", "--quiet", "--locked", "--package", suite.package, "--test", suite.test])
-            .env("VEDETTE_CONFORMANCE_DIR", dir.canonicalize()?),
-    )
+    Some(dir)
 }

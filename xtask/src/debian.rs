@@ -9,7 +9,7 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::run::{check, output, target};
 
@@ -17,6 +17,8 @@ use crate::run::{check, output, target};
 const UNPACKED: &[&str] = &[
     "containerd",
     "runc",
+    "docker.io",
+    "libdevmapper1.02.1",
     "libseccomp2",
     "busybox-static",
     "bash-static",
@@ -28,7 +30,15 @@ const UNPACKED: &[&str] = &[
     "zlib1g",
     "libexpat1",
     "prometheus",
+    "prometheus-alertmanager",
+    "prometheus-blackbox-exporter",
+    "prometheus-node-exporter",
     "victoria-metrics",
+    "influxdb",
+    "redis-server",
+    "redis-tools",
+    "libjemalloc2",
+    "liblzf1",
 ];
 
 /// Programs that must be installed, with the package of each.
@@ -59,17 +69,22 @@ pub fn prepare() -> Result<Parts> {
 /// Unpacks those packages that are not there yet. Gives the root of the tree, and the lines that
 /// get what could not be had.
 pub fn unpacked(packages: &[&str]) -> Result<(PathBuf, Vec<String>)> {
-    let root = target().join("peers/debian");
-    fs::create_dir_all(&root)?;
-    let wanted: Vec<&str> = packages.iter().copied().filter(|p| !stamp(&root, p).exists()).collect();
+    unpacked_below(&target().join("peers/debian"), packages)
+}
+
+/// The same with a tree of one's own.
+pub fn unpacked_below(root: &Path, packages: &[&str]) -> Result<(PathBuf, Vec<String>)> {
+    fs::create_dir_all(root)?;
+    let wanted: Vec<&str> = packages.iter().copied().filter(|p| !stamp(root, p).exists()).collect();
     let mut missing = Vec::new();
     if !wanted.is_empty()
-        && let Err(error) = unpack(&root, &wanted)
+        && let Err(error) = unpack(root, &wanted)
     {
-        eprintln!("cannot unpack {}: {error:#}", wanted.join(" "));
-        missing.push(format!("apt-get update && apt-get download {}", wanted.join(" ")));
+        eprintln!("cannot unpack all of Debian's packages: {error:#}");
+        let absent: Vec<&str> = wanted.into_iter().filter(|package| !stamp(root, package).exists()).collect();
+        missing.push(format!("apt-get update && apt-get download {}", absent.join(" ")));
     }
-    Ok((root, missing))
+    Ok((root.to_owned(), missing))
 }
 
 /// Unpacks one package, if it is not there yet; gives the root of the tree.
@@ -85,10 +100,15 @@ fn stamp(root: &Path, package: &str) -> PathBuf {
 fn unpack(root: &Path, packages: &[&str]) -> Result<()> {
     let cache = root.join(".cache");
     fs::create_dir_all(&cache)?;
+    let mut absent = Vec::new();
     for &package in packages {
         if download(&cache, package).is_err() {
             check(as_root()?.args(["apt-get", "update"]))?;
-            download(&cache, package)?;
+            if let Err(error) = download(&cache, package) {
+                // The others are of use without it.
+                absent.push(format!("{package}: {error:#}"));
+                continue;
+            }
         }
         let file = fs::read_dir(&cache)?
             .filter_map(|e| Some(e.ok()?.path()))
@@ -97,6 +117,7 @@ fn unpack(root: &Path, packages: &[&str]) -> Result<()> {
         check(Command::new("dpkg").arg("-x").arg(&file).arg(root))?;
         fs::write(stamp(root, package), file.file_name().unwrap_or_default().as_encoded_bytes())?;
     }
+    ensure!(absent.is_empty(), "{}", absent.join("; "));
     Ok(())
 }
 

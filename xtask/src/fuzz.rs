@@ -3,11 +3,58 @@
 //! The stable compiler can do this: the counters are a pass of LLVM, and libFuzzer comes with a
 //! crate. What is found lies in `target/fuzz/found`, what covers new code in `target/fuzz/corpus`.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{fs, path::PathBuf, process::Command, time::Duration};
 
 use anyhow::{Context, Result, bail};
 
-use crate::run::{check, output, root, target};
+use crate::{
+    promql,
+    run::{check, output, root, target, vedette_binary},
+};
+
+/// `cargo xtask fuzz`
+#[derive(Debug, clap::Args)]
+pub struct Fuzz {
+    /// Name of the target; `promql-diff` sends random queries to Prometheus and to Vedette
+    target: Option<String>,
+    /// How long each target runs; default 60 without --queries
+    #[arg(long)]
+    seconds: Option<u32>,
+    /// `promql-diff`: how many queries
+    #[arg(long)]
+    queries: Option<u64>,
+    /// `promql-diff`: what the random numbers begin with; default: another every time
+    #[arg(long)]
+    seed: Option<u64>,
+    /// `promql-diff`: only this query of the seed, as a finding names it
+    #[arg(long)]
+    only: Option<u64>,
+    /// `promql-diff`: no native histograms
+    #[arg(long)]
+    floats: bool,
+}
+
+/// How long a target runs that is called by hand.
+const SECONDS: u32 = 60;
+/// The target that is no decoder.
+const PROMQL_DIFF: &str = "promql-diff";
+
+/// Runs what was asked for.
+pub fn run(options: &Fuzz) -> Result<()> {
+    if options.target.as_deref() != Some(PROMQL_DIFF) {
+        return fuzz(options.target.as_deref(), options.seconds.unwrap_or(SECONDS));
+    }
+    let limited = options.queries.is_some() || options.only.is_some();
+    let seconds = options.seconds.or((!limited).then_some(SECONDS));
+    let diff = promql::DiffOptions {
+        queries: options.queries.unwrap_or(u64::MAX),
+        limit: seconds.map(|s| Duration::from_secs(s.into())),
+        seed: options.seed.unwrap_or_else(|| vedette_sys::Random::from_system().below(1 << 32)),
+        only: options.only,
+        floats: options.floats,
+    };
+    promql::diff(&diff, &vedette_binary()?)
+}
 
 /// What makes LLVM count edges and report comparisons, and libFuzzer find both.
 const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
@@ -33,7 +80,7 @@ pub fn fuzz(name: Option<&str>, seconds: u32) -> Result<()> {
     let mut failed = Vec::new();
     for words in &targets {
         let Some((name, seeds)) = words.split_first() else { continue };
-        if let Err(error) = run(&binary, name, seeds, seconds) {
+        if let Err(error) = run_target(&binary, name, seeds, seconds) {
             eprintln!("{name}: {error:#}");
             failed.push(*name);
         }
@@ -45,7 +92,7 @@ pub fn fuzz(name: Option<&str>, seconds: u32) -> Result<()> {
     Ok(())
 }
 
-fn run(binary: &PathBuf, name: &str, seeds: &[&str], seconds: u32) -> Result<()> {
+fn run_target(binary: &PathBuf, name: &str, seeds: &[&str], seconds: u32) -> Result<()> {
     let corpus = target().join("fuzz/corpus").join(name);
     let found = target().join("fuzz/found").join(name);
     // What was found and mended stays tried for ever.
@@ -55,7 +102,10 @@ fn run(binary: &PathBuf, name: &str, seeds: &[&str], seconds: u32) -> Result<()>
     let made = target().join("fuzz/made").join(name);
     fs::create_dir_all(&made)?;
     check(Command::new(binary).env("VEDETTE_FUZZ_TARGET", name).env("VEDETTE_FUZZ_SEEDS", &made))?;
-    let mut fuzzer = Command::new(binary);
+    // A program begins with the peak of memory of the one that starts it, which libFuzzer takes for its
+    // own: it is started by a shell, whose children begin anew.
+    let mut fuzzer = Command::new("sh");
+    fuzzer.args(["-c", "\"$0\" \"$@\"; exit $?"]).arg(binary);
     fuzzer.env("VEDETTE_FUZZ_TARGET", name).env("RUST_BACKTRACE", "1").arg(&corpus);
     fuzzer.args(seeds.iter().map(|s| root().join(s)).chain([kept, made]).filter(|folder| folder.is_dir()));
     fuzzer.args([

@@ -7,8 +7,14 @@ mod bench;
 mod conformance;
 mod debian;
 mod docs;
+mod expositions;
 mod fuzz;
+mod guest;
+mod jvm;
 mod layers;
+mod otel;
+mod peers;
+mod promql;
 mod run;
 mod sim;
 mod test;
@@ -59,14 +65,8 @@ enum Command {
         /// Part of a test's name
         name: Option<String>,
     },
-    /// Fuzz the decoders of foreign bytes, all or one
-    Fuzz {
-        /// Name of the target
-        target: Option<String>,
-        /// How long each target runs
-        #[arg(long, default_value_t = 60)]
-        seconds: u32,
-    },
+    /// Fuzz the decoders of foreign bytes, all or one; or PromQL's answers against Prometheus'
+    Fuzz(fuzz::Fuzz),
     /// Simulate the metric store on a disk that fails at every write
     Sim(sim::Sim),
     /// Print a table of measured figures
@@ -105,7 +105,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Gen => docs::generate(),
         Command::Conformance { suite, dir } => conformance::run(&suite, dir),
         Command::E2e { name } => test::e2e(name.as_deref()),
-        Command::Fuzz { target, seconds } => fuzz::fuzz(target.as_deref(), seconds),
+        Command::Fuzz(options) => fuzz::run(&options),
         Command::Sim(options) => sim::sim(&options),
         Command::Bench(args) => bench::bench(&args),
         Command::Dist => run::dist(),

@@ -66,6 +66,11 @@ pub fn release_binary() -> Result<PathBuf> {
     Ok(target().join("release/vedette"))
 }
 
+/// The program that is asked: the release binary, or the one that `VEDETTE_BINARY` names.
+pub fn vedette_binary() -> Result<PathBuf> {
+    std::env::var_os("VEDETTE_BINARY").map_or_else(release_binary, |path| Ok(path.into()))
+}
+
 /// `cargo xtask dist`
 pub fn dist() -> Result<()> {
     web::build()?;

@@ -5,6 +5,7 @@
 
 use std::{
     io::{BufRead, BufReader, Write},
+    path::Path,
     process::{Command, Stdio},
     time::Duration,
 };
@@ -12,13 +13,18 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use crate::{
-    Lane, bench, debian, fuzz,
-    run::{cargo, check, command, release_binary, target},
+    Lane, bench, conformance, debian, fuzz, guest, jvm, otel, peers, promql,
+    run::{cargo, check, command, release_binary},
     tidy, web,
 };
 
-/// How long building a reference program may take, as `timeout` takes it.
-const GO_BUILD_SECONDS_MAX: &str = "1200";
+/// Random queries that Prometheus and Vedette answer with every change, and what they begin with:
+/// the same every time, so that a change answers for itself only.
+const PROMQL_DIFF_QUERIES: u64 = 10_000;
+const PROMQL_DIFF_SEED: u64 = 1;
+
+/// One file of tests that fails must not hide what the others would tell.
+const ALL: &str = "--no-fail-fast";
 
 /// How long each fuzz target runs with every change.
 const FUZZ_SECONDS: u32 = 3;
@@ -73,7 +79,7 @@ fn fast(skips: &mut Vec<String>) -> Result<()> {
     // test that wants it says so.
     debian::unpacked(&["prometheus"])?;
     let mut tests =
-        cargo(&["test", "--locked", "--workspace", "--exclude", "vedette-e2e", "--", "--show-output"]);
+        cargo(&["test", "--locked", "--workspace", "--exclude", "vedette-e2e", ALL, "--", "--show-output"]);
     watched(&mut tests, skips)?;
     web::install()?;
     check(&mut command("npm", &["--prefix", "ui", "run", "lint"]))?;
@@ -91,40 +97,95 @@ fn e2e_with(name: Option<&str>, skips: &mut Vec<String>) -> Result<()> {
     web::build()?;
     let binary = release_binary()?;
     let parts = debian::prepare()?;
-    let mut tests =
-        cargo(&["test", "--locked", "--package", "vedette-e2e", "--", "--show-output", "--test-threads=1"]);
+    let mut tests = cargo(&[
+        "test",
+        "--locked",
+        "--package",
+        "vedette-e2e",
+        ALL,
+        "--",
+        "--show-output",
+        "--test-threads=1",
+    ]);
     tests.env("VEDETTE_BINARY", &binary).env("VEDETTE_PARTS", &parts.root);
     tests.env("VEDETTE_MISSING", parts.missing.join("; "));
+    opentelemetry(&mut tests);
     if let Some(name) = name {
         tests.arg(name);
     }
     watched(&mut tests, skips)?;
-    if name.is_none_or(|name| "bench tsdb".contains(name)) {
-        skips.extend(bench::small(&binary)?.map(|reason| format!("bench tsdb: {reason}")));
+    // Exports, to Debian's servers.
+    let mut tests = sinks(name);
+    tests.args(["--skip", "jvm"]).env("VEDETTE_PARTS", &parts.root);
+    watched(&mut tests, skips)?;
+    for bench in bench::SMALL {
+        if name.is_none_or(|name| format!("bench {bench}").contains(name)) {
+            skips.extend(bench::small(bench, &binary)?.map(|reason| format!("bench {bench}: {reason}")));
+        }
     }
     Ok(())
 }
 
+/// The tests that export to real servers.
+fn sinks(name: Option<&str>) -> Command {
+    let mut tests = cargo(&["test", "--locked", "--package", "vedette-remote", "--test", "sinks"]);
+    tests.args(name.map(|name| ["--", name].to_vec()).unwrap_or_else(|| vec!["--"]));
+    tests.args(["--ignored", "--show-output", "--test-threads=1"]);
+    tests
+}
+
 fn peers(skips: &mut Vec<String>) -> Result<()> {
-    // The reference programs are Go modules; a machine without Go cannot build them.
-    if Command::new("go").arg("version").output().is_err() {
-        skips.push(
-            "peers lane: there is no Go; install Go 1.26 or later to build the reference programs".into(),
-        );
-        return Ok(());
-    }
-    let tools = target().join("peers/go");
-    std::fs::create_dir_all(&tools)?;
-    // The first build fetches some hundred modules, which a slow proxy can stretch without end.
-    let mut build = Command::new("timeout");
-    build.args([GO_BUILD_SECONDS_MAX, "go", "build", "-o"]).arg(&tools);
-    build.args(["github.com/prometheus/prometheus/cmd/promtool", "./blocks"]);
-    build.current_dir(crate::run::root().join("tests/peers")).env("CGO_ENABLED", "0");
-    if let Err(error) = check(&mut build) {
-        skips.push(format!("peers lane: promtool cannot be built here: {error:#}"));
-        return Ok(());
+    match jvm::artefacts() {
+        Ok(folder) => watched(sinks(Some("jvm")).env("VEDETTE_JVM", folder), skips)?,
+        Err(error) => skips
+            .push(format!("export to Kafka and OpenSearch: their artefacts cannot be had here: {error:#}")),
     }
     let binary = release_binary()?;
+    virtual_machine(&binary, skips)?;
+    match peers::programs() {
+        Ok(tools) => peers_tests(&binary, &tools, skips)?,
+        Err(error) => {
+            skips.push(format!("peers lane: the reference programs cannot be built here: {error:#}"));
+            if let Err(error) = debian::package("prometheus") {
+                skips.push(format!("peers lane: nor does Debian's Prometheus stand in: {error:#}"));
+                return Ok(());
+            }
+        }
+    }
+    match conformance::folder(conformance::PROMQL_COMPLIANCE, None) {
+        Some(folder) => promql::compliance(&folder, &binary)?,
+        None => skips.push("promql-compliance: its queries are not there".into()),
+    }
+    if promql::Reference::find()?.is_old() {
+        skips.push("promql-diff: Debian's Prometheus does not know the syntax of random queries".into());
+        return Ok(());
+    }
+    let options = promql::DiffOptions {
+        queries: PROMQL_DIFF_QUERIES,
+        limit: None,
+        seed: PROMQL_DIFF_SEED,
+        only: None,
+        floats: false,
+    };
+    promql::diff(&options, &binary)
+}
+
+/// What needs a kernel unlike this machine's.
+fn virtual_machine(binary: &Path, skips: &mut Vec<String>) -> Result<()> {
+    let tree = match guest::tree() {
+        Ok(tree) => tree,
+        Err(error) => {
+            skips.push(format!("virtual machine: its parts cannot be had here: {error:#}"));
+            return Ok(());
+        }
+    };
+    let parts = debian::prepare()?;
+    let mut tests = cargo(&["test", "--locked", "--package", "vedette-e2e", "--test", "guest"]);
+    tests.args(["--", "--show-output"]).env("VEDETTE_BINARY", binary).env("VEDETTE_GUEST", tree);
+    watched(tests.env("VEDETTE_PARTS", &parts.root), skips)
+}
+
+fn peers_tests(binary: &Path, tools: &Path, skips: &mut Vec<String>) -> Result<()> {
     let mut tests = cargo(&[
         "test",
         "--locked",
@@ -132,29 +193,73 @@ fn peers(skips: &mut Vec<String>) -> Result<()> {
         "vedette-e2e",
         "--test",
         "peers",
+        ALL,
+        "--test",
+        "receive",
         "--",
         "--show-output",
         "--test-threads=1",
     ]);
-    tests.env("VEDETTE_BINARY", binary).env("VEDETTE_PEERS", &tools);
+    tests.env("VEDETTE_BINARY", binary).env("VEDETTE_PEERS", tools);
+    opentelemetry(&mut tests);
     watched(&mut tests, skips)?;
     // Sample by sample, against the packages of Prometheus.
     let mut tests =
         cargo(&["test", "--locked", "--package", "vedette-tsdb", "--lib", "blocks_of_prometheus"]);
     tests.env("VEDETTE_PEERS", tools);
-    watched(&mut tests, skips)
+    watched(&mut tests, skips)?;
+    // Status, type and shape of answers, asked of both, and what its promtool makes of ours.
+    for test in ["tests::peers", "tests::promtool"] {
+        let mut tests =
+            cargo(&["test", "--locked", "--package", "vedette-api", "--lib", test, "--", "--show-output"]);
+        tests.env("VEDETTE_PEERS", tools);
+        watched(&mut tests, skips)?;
+    }
+    // Line by line, against its parsers.
+    let mut tests = cargo(&["test", "--locked", "--package", "vedette-wire", "--test", "conformance"]);
+    tests.env("VEDETTE_PEERS", tools);
+    watched(&mut tests, skips)?;
+    // Body by body, scraped and stored by both.
+    for suite in conformance::EXPOSITIONS {
+        match conformance::folder(suite, None) {
+            Some(folder) => {
+                conformance::scraped_by(suite, &folder, tools, binary)?.map_err(anyhow::Error::msg)?;
+            }
+            None => skips.push(format!("{suite}: its bodies are not there")),
+        }
+    }
+    Ok(())
 }
 
-/// Runs a test command, passes on what it prints and collects its skips.
+/// Tells tests where OpenTelemetry's library is; without it the test that wants it says so.
+fn opentelemetry(tests: &mut Command) {
+    match otel::packages() {
+        Ok(packages) => _ = tests.env("VEDETTE_OTEL", packages),
+        Err(error) => eprintln!("OpenTelemetry's library cannot be installed: {error:#}"),
+    }
+}
+
+/// Runs a test command, passes on what it prints and collects its skips. What tests printed that
+/// passed is left out: it would hide what one printed that failed.
 fn watched(command: &mut Command, skips: &mut Vec<String>) -> Result<()> {
     eprintln!("$ {command:?}");
     let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start the tests")?;
     let stdout = child.stdout.take().context("BUG: standard output is piped")?;
     let mut out = std::io::stdout().lock();
+    let mut of_successes = false;
     for line in BufReader::new(stdout).split(b'\n') {
         let line = line?;
-        if let Some(skip) = String::from_utf8_lossy(&line).trim().strip_prefix("SKIPPED ") {
-            skips.push(skip.to_owned());
+        let text = String::from_utf8_lossy(&line);
+        let skip = text.trim().strip_prefix("SKIPPED ");
+        skips.extend(skip.map(str::to_owned));
+        of_successes = match text.as_ref() {
+            "successes:" => true,
+            "failures:" => false,
+            text if text.starts_with("test result: ") => false,
+            _ => of_successes,
+        };
+        if of_successes && skip.is_none() {
+            continue;
         }
         out.write_all(&line)?;
         out.write_all(b"\n")?;

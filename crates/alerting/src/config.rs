@@ -17,6 +17,8 @@ pub struct Config {
     pub evaluation_interval_ms: i64,
     /// How long a resolved alert is kept and shown.
     pub resolved_retention_ms: i64,
+    /// How long after an alert was sent to Alertmanagers it is sent again.
+    pub resend_delay_ms: i64,
     /// A finding is over when it was not seen again for so long.
     pub finding_ttl_ms: i64,
     /// A pending alert goes on waiting after a stop of at most this length.
@@ -28,6 +30,10 @@ pub struct Config {
     pub findings_max: usize,
     /// What one query of a rule may take.
     pub query_limits: vedette_promql::Limits,
+    /// Bytes of memory that one query of a rule may hold.
+    pub query_memory_bytes_max: u64,
+    /// How long one query of a rule may take; the rules after it wait for it.
+    pub query_timeout_ms: i64,
 }
 
 impl Default for Config {
@@ -39,11 +45,14 @@ impl Default for Config {
             route: Route::default(),
             evaluation_interval_ms: 60_000,
             resolved_retention_ms: 15 * 60_000,
+            resend_delay_ms: 60_000,
             finding_ttl_ms: 15 * 60_000,
             outage_tolerance_ms: 3_600_000,
             restart_grace_ms: 60_000,
             findings_max: 10_000,
             query_limits: vedette_promql::Limits { samples_max: 20_000_000, ..Default::default() },
+            query_memory_bytes_max: 256 << 20,
+            query_timeout_ms: 10_000,
         }
     }
 }
@@ -120,9 +129,11 @@ impl Config {
             ("route.repeat_interval", self.route.repeat_interval_ms, 1000),
             ("evaluation_interval", self.evaluation_interval_ms, 100),
             ("resolved_retention", self.resolved_retention_ms, 0),
+            ("resend_delay", self.resend_delay_ms, 0),
             ("finding_ttl", self.finding_ttl_ms, 1000),
             ("outage_tolerance", self.outage_tolerance_ms, 0),
             ("restart_grace", self.restart_grace_ms, 0),
+            ("query_timeout", self.query_timeout_ms, 1),
         ] {
             if value < min || value > 366 * day_ms {
                 return fail(setting, format!("is {value} ms; it must be between {min} ms and 366 days"));

@@ -6,7 +6,7 @@ use vedette_model::{Labels, METRIC_NAME, MetricReader, stale_nan};
 
 use crate::{
     config::Config,
-    evaluate::{EvaluationError, Evaluator, Vector},
+    evaluate::{EvaluationError, Evaluator, Given, Vector},
     functions::{RuleFunctions, TemplateSample},
     life::{Alert, AlertState, Alerts, Candidate, Terms},
     overlay::Overlay,
@@ -46,6 +46,9 @@ pub(crate) struct Pass {
     pub(crate) samples: Vec<RuleSample>,
     /// Alerts that fire or are just over, with the query of their rule.
     pub(crate) told: Vec<(Alert, String)>,
+    /// Alerts of which Alertmanagers are to be told, with the query of their rule and until when they
+    /// are to be believed if nothing more is said.
+    pub(crate) sent: Vec<(Alert, String, i64)>,
     pub(crate) changed: bool,
     pub(crate) evaluations: u64,
     pub(crate) failures: u64,
@@ -75,6 +78,18 @@ impl RunningGroup {
             last_evaluation_ms: None,
             evaluation_seconds: 0.0,
             rules,
+        }
+    }
+
+    /// Interval, and when it is evaluated next.
+    pub(crate) fn schedule(&self) -> (i64, Option<i64>) {
+        (self.interval_ms, self.next_ms)
+    }
+
+    /// Goes on in the schedule of before, if the interval is the same.
+    pub(crate) fn keep_schedule(&mut self, (interval_ms, next_ms): (i64, Option<i64>)) {
+        if interval_ms == self.interval_ms {
+            self.next_ms = next_ms;
         }
     }
 
@@ -159,7 +174,7 @@ impl RunningRule {
         reader: &dyn MetricReader,
         around: &Surroundings<'_>,
         pass: &mut Pass,
-    ) -> Result<BTreeMap<Labels, f64>, EvaluationError> {
+    ) -> Result<BTreeMap<Labels, Given>, EvaluationError> {
         let answer = around.evaluator.ask(reader, &rule.expr, time_ms - group.query_offset_ms)?;
         match &rule.kind {
             RuleKind::Record => record(group, rule, answer),
@@ -178,15 +193,16 @@ impl RunningRule {
         reader: &dyn MetricReader,
         around: &Surroundings<'_>,
         pass: &mut Pass,
-    ) -> Result<BTreeMap<Labels, f64>, EvaluationError> {
+    ) -> Result<BTreeMap<Labels, Given>, EvaluationError> {
         let config = around.config;
         let query = |text: &str| template_query(text, time_ms - group.query_offset_ms, reader, around);
         let functions = RuleFunctions { query: &query, now_ms: time_ms, external_url: &config.external_url };
         let mut candidates: BTreeMap<Labels, Candidate> = BTreeMap::new();
-        for (labels, value) in answer {
+        for (labels, given) in answer {
+            let value = given.value;
             let data = Data {
                 labels: &labels,
-                value,
+                value: given.to_template(),
                 external_labels: &config.external_labels,
                 external_url: &config.external_url,
             };
@@ -217,23 +233,35 @@ impl RunningRule {
             pass.changed = true;
             return Err(format!("exceeded limit of {} with {active} alerts", group.limit).into());
         }
-        Ok(self.alerts.active().flat_map(alert_series).collect())
+        // Two that fail to arrive do not end an alert.
+        let interval_ms = group.interval_ms.unwrap_or(config.evaluation_interval_ms);
+        let until_ms = time_ms + 4 * interval_ms.max(config.resend_delay_ms);
+        let mut give = |alert: &Alert| pass.sent.push((alert.clone(), rule.expr.to_string(), until_ms));
+        self.alerts.send(time_ms, config.resend_delay_ms, &mut give);
+        Ok(self
+            .alerts
+            .active()
+            .flat_map(alert_series)
+            .map(|(labels, value)| (labels, value.into()))
+            .collect())
     }
 
     /// Adds samples for what is there and staleness markers for what is no longer.
     fn write(
         &mut self,
-        series: BTreeMap<Labels, f64>,
+        series: BTreeMap<Labels, Given>,
         time_ms: i64,
         overlay: &mut Overlay<'_>,
         pass: &mut Pass,
     ) {
-        let gone = self.given.iter().filter(|l| !series.contains_key(*l)).map(|l| (l.clone(), stale_nan()));
-        let gone: Vec<(Labels, f64)> = gone.collect();
+        let gone =
+            self.given.iter().filter(|l| !series.contains_key(*l)).map(|l| (l.clone(), stale_nan().into()));
+        let gone: Vec<(Labels, Given)> = gone.collect();
         self.given = series.keys().cloned().collect();
-        for (labels, value) in series.into_iter().chain(gone) {
-            overlay.put(&labels, time_ms, value);
-            pass.samples.push(RuleSample { labels, time_ms, value });
+        for (labels, given) in series.into_iter().chain(gone) {
+            overlay.put(&labels, time_ms, given.clone());
+            let Given { value, histogram } = given;
+            pass.samples.push(RuleSample { labels, time_ms, value, histogram });
         }
     }
 
@@ -261,15 +289,18 @@ impl RunningRule {
     }
 }
 
-fn record(group: &Group, rule: &Rule, answer: Vector) -> Result<BTreeMap<Labels, f64>, EvaluationError> {
+fn record(group: &Group, rule: &Rule, answer: Vector) -> Result<BTreeMap<Labels, Given>, EvaluationError> {
     let mut series = BTreeMap::new();
-    for (labels, value) in answer {
+    for (labels, given) in answer {
+        if let Some(Err(error)) = given.histogram.as_ref().map(|h| h.validate()) {
+            return Err(format!("the histogram of {labels} cannot be stored: {error}").into());
+        }
         let mut builder = labels.to_builder();
         builder.set(METRIC_NAME, &rule.name);
         for (name, value) in &rule.labels {
             builder.set(name, value);
         }
-        if series.insert(builder.build(), value).is_some() {
+        if series.insert(builder.build(), given).is_some() {
             let message = "vector contains metrics with the same labelset after applying rule labels";
             return Err(message.to_owned().into());
         }
@@ -300,5 +331,5 @@ fn template_query(
 ) -> Result<Vec<TemplateSample>, String> {
     let expr = vedette_promql::parse(text).map_err(|e| e.to_string())?;
     let answer = around.evaluator.ask(reader, &expr, time_ms).map_err(|e| e.message)?;
-    Ok(answer.into_iter().map(|(labels, value)| TemplateSample { labels, value }).collect())
+    Ok(answer.into_iter().map(|(labels, given)| TemplateSample { labels, value: given.value }).collect())
 }

@@ -20,6 +20,7 @@ mod life;
 mod notification;
 mod outlet;
 mod overlay;
+mod reload;
 mod rule;
 mod snapshot;
 mod template;

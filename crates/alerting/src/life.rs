@@ -50,6 +50,8 @@ pub struct Alert {
     pub keep_firing_since_ms: Option<i64>,
     /// Until when it fires after a restart even without its sample.
     pub(crate) grace_until_ms: Option<i64>,
+    /// When Alertmanagers were last told of it in this life.
+    pub(crate) sent_at_ms: Option<i64>,
 }
 
 /// A sample that wants to be an alert.
@@ -131,6 +133,14 @@ impl Alerts {
         self.0.values().filter(|a| a.state != AlertState::Inactive)
     }
 
+    /// Gives those of which Alertmanagers are to be told now, and counts them as told.
+    pub(crate) fn send(&mut self, now_ms: i64, resend_delay_ms: i64, give: &mut dyn FnMut(&Alert)) {
+        for alert in self.0.values_mut().filter(|a| a.is_due(now_ms, resend_delay_ms)) {
+            alert.sent_at_ms = Some(now_ms);
+            give(alert);
+        }
+    }
+
     /// Forgets all; those that fired are told as over.
     pub(crate) fn clear(&mut self, now_ms: i64, tell: &mut dyn FnMut(&Alert)) {
         for (_, mut alert) in std::mem::take(&mut self.0) {
@@ -155,6 +165,20 @@ impl Alert {
             resolved_at_ms: None,
             keep_firing_since_ms: None,
             grace_until_ms: None,
+            sent_at_ms: None,
+        }
+    }
+
+    /// Whether Alertmanagers are to be told now: at once of what began or is over, and again after
+    /// the delay of what goes on and of what is over, as long as it is remembered.
+    fn is_due(&self, now_ms: i64, resend_delay_ms: i64) -> bool {
+        if self.state == AlertState::Pending {
+            return false;
+        }
+        match (self.sent_at_ms, self.resolved_at_ms) {
+            (None, _) => true,
+            (Some(sent_ms), Some(resolved_ms)) if resolved_ms > sent_ms => true,
+            (Some(sent_ms), _) => sent_ms + resend_delay_ms < now_ms,
         }
     }
 

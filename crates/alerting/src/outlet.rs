@@ -1,6 +1,6 @@
 //! Where messages go and their fate comes back: the seam between judgement and effect.
 
-use crate::notification::Intent;
+use crate::notification::{Intent, NotifiedAlert};
 
 /// What became of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +16,12 @@ pub trait Outlet: Send + Sync {
     /// Hands a message over without waiting. `false` if there is no room: it is offered again.
     /// A message may be handed over more than once.
     fn offer(&self, intent: &Intent) -> bool;
+
+    /// Hands over alerts for Alertmanagers without waiting. They come again as long as they fire, so
+    /// what is lost on the way is made up for.
+    fn send(&self, alerts: &[NotifiedAlert]) {
+        let _ = alerts;
+    }
 }
 
 /// Is told what became of messages.

@@ -1,18 +1,20 @@
 //! Series of the store with samples on top that are not written yet: a rule sees what the rules
 //! before it in its group gave.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use vedette_model::{
     ChunkSummary, LabelQuery, Labels, MetricMetadata, MetricReader, ReadError, SampleBuffer, Select,
     SeriesSet, TimeRange,
 };
 
+use crate::evaluate::Given;
+
 /// A store and the newest samples of some series, one for each series, all later than what the
 /// store has of them.
 pub(crate) struct Overlay<'a> {
     base: &'a dyn MetricReader,
-    fresh: BTreeMap<Labels, (i64, f64)>,
+    fresh: BTreeMap<Labels, (i64, Given)>,
 }
 
 impl<'a> Overlay<'a> {
@@ -20,12 +22,12 @@ impl<'a> Overlay<'a> {
         Self { base, fresh: BTreeMap::new() }
     }
 
-    pub(crate) fn put(&mut self, labels: &Labels, time_ms: i64, value: f64) {
-        self.fresh.insert(labels.clone(), (time_ms, value));
+    pub(crate) fn put(&mut self, labels: &Labels, time_ms: i64, given: Given) {
+        self.fresh.insert(labels.clone(), (time_ms, given));
     }
 }
 
-type MergedSeries = (Labels, Option<usize>, Option<(i64, f64)>);
+type MergedSeries = (Labels, Option<usize>, Option<(i64, Given)>);
 
 /// Series of the base by number, or of the overlay alone, in order of their labels.
 struct Merged {
@@ -55,13 +57,15 @@ impl SeriesSet for Merged {
         if let Some(base) = base {
             self.base.read(*base, range, out)?;
         }
-        if let Some((time_ms, value)) = fresh.filter(|(t, _)| range.contains(*t)) {
-            if out.times_ms.last() == Some(&time_ms) {
-                out.values.pop();
-                out.times_ms.pop();
+        if let Some((time_ms, given)) = fresh.as_ref().filter(|(t, _)| range.contains(*t)) {
+            if out.times_ms.last() == Some(time_ms) {
+                out.truncate(out.len() - 1);
             }
-            if out.times_ms.last().is_none_or(|t| *t < time_ms) {
-                out.push(time_ms, value);
+            if out.times_ms.last().is_none_or(|t| t < time_ms) {
+                match &given.histogram {
+                    Some(histogram) => out.push_histogram(*time_ms, Arc::clone(histogram)),
+                    None => out.push(*time_ms, given.value),
+                }
             }
         }
         Ok(())
@@ -74,8 +78,8 @@ impl MetricReader for Overlay<'_> {
         let matches = |labels: &Labels| {
             select.matchers.iter().all(|m| m.matches(labels.get(&m.name).unwrap_or_default()))
         };
-        let mut fresh: BTreeMap<&Labels, (i64, f64)> =
-            self.fresh.iter().filter(|(labels, _)| matches(labels)).map(|(l, s)| (l, *s)).collect();
+        let mut fresh: BTreeMap<&Labels, (i64, Given)> =
+            self.fresh.iter().filter(|(labels, _)| matches(labels)).map(|(l, s)| (l, s.clone())).collect();
         if fresh.is_empty() {
             return Ok(base);
         }

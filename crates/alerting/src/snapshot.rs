@@ -220,6 +220,7 @@ fn read_alert(r: &mut Reader<'_>) -> Option<Alert> {
         resolved_at_ms: r.option()?,
         keep_firing_since_ms: r.option()?,
         grace_until_ms: r.option()?,
+        sent_at_ms: None,
     })
 }
 

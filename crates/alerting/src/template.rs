@@ -26,7 +26,8 @@ pub(crate) enum Text {
 #[derive(Debug)]
 pub(crate) struct Data<'a> {
     pub(crate) labels: &'a Labels,
-    pub(crate) value: f64,
+    /// A number, or the text of a native histogram.
+    pub(crate) value: Value,
     pub(crate) external_labels: &'a Labels,
     pub(crate) external_url: &'a str,
 }
@@ -80,7 +81,7 @@ impl RuleData {
             labels: Value::string_map(data.labels),
             external_labels: Value::string_map(data.external_labels),
             external_url: data.external_url.into(),
-            value: data.value.into(),
+            value: data.value.clone(),
         }
     }
 }

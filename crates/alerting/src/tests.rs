@@ -1,5 +1,7 @@
 mod builtin;
 mod files;
+mod onward;
+mod reload;
 mod templates;
 mod timeline;
 mod timelines;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use vedette_model::{Finding, Labels, MetricReader};
+use vedette_model::{Finding, Labels, MetricReader, NativeHistogram};
 use vedette_promql::Engine;
 
 use crate::{
@@ -34,6 +34,8 @@ pub struct Alerting {
     stopwatch: Stopwatch,
     /// Messages of the life before that must be handed out again.
     handed_out_again: Vec<Intent>,
+    /// Markers at the end of series whose rules are gone.
+    pub(crate) ended_series: Vec<RuleSample>,
     pub(crate) last_tick_ms: i64,
 }
 
@@ -46,6 +48,8 @@ pub struct RuleSample {
     pub time_ms: i64,
     /// The value, or a staleness marker.
     pub value: f64,
+    /// The native histogram, if the sample is one; then the value means nothing.
+    pub histogram: Option<Arc<NativeHistogram>>,
 }
 
 /// What a tick gives.
@@ -55,6 +59,8 @@ pub struct Tick {
     pub samples: Vec<RuleSample>,
     /// Messages to deliver; each is also in the next snapshot until it is delivered.
     pub intents: Vec<Intent>,
+    /// Alerts for Alertmanagers. Of those that fire the end says until when to believe it.
+    pub sent: Vec<NotifiedAlert>,
     /// When to tick again, unless a finding or a delivery comes before.
     pub next_deadline_ms: i64,
     /// Whether there is something that a restart must not forget.
@@ -81,6 +87,7 @@ impl Alerting {
             dispatcher: Dispatcher::default(),
             stopwatch,
             handed_out_again: Vec::new(),
+            ended_series: Vec::new(),
             last_tick_ms: 0,
         })
     }
@@ -102,9 +109,9 @@ impl Alerting {
     /// Evaluates the groups that are due, moves alerts and findings on and makes the messages
     /// that are due.
     pub fn tick(&mut self, now_ms: i64, reader: &dyn MetricReader, engine: &Engine) -> Tick {
+        let mut pass = Pass { samples: std::mem::take(&mut self.ended_series), ..Pass::default() };
         let Self { config, groups, findings, dispatcher, stopwatch, .. } = self;
-        let mut pass = Pass::default();
-        let evaluator = Evaluator { engine, limits: config.query_limits };
+        let evaluator = Evaluator::new(engine, config, stopwatch);
         let around = Surroundings { reader, evaluator, config, stopwatch_ns: &**stopwatch };
         for group in groups.iter_mut() {
             group.run_if_due(now_ms, &around, &mut pass);
@@ -113,6 +120,11 @@ impl Alerting {
             dispatcher.put(&notified(alert, query, config), now_ms, config);
         }
         pass.changed |= findings.advance(now_ms, config, &mut |alert| dispatcher.put(alert, now_ms, config));
+        let sent = pass.sent.iter().map(|(alert, query, until_ms)| {
+            let alert = notified(alert, query, config);
+            NotifiedAlert { ends_at_ms: alert.ends_at_ms.or(Some(*until_ms)), ..alert }
+        });
+        let sent = sent.collect();
         let mut intents = std::mem::take(&mut self.handed_out_again);
         let new = self.dispatcher.flush(now_ms, &self.config);
         let changed = pass.changed || !new.is_empty();
@@ -121,6 +133,7 @@ impl Alerting {
         Tick {
             samples: pass.samples,
             intents,
+            sent,
             next_deadline_ms: self.deadline_ms(now_ms),
             changed,
             evaluations: pass.evaluations,

@@ -1,7 +1,6 @@
 //! Answers and their bodies.
 
 use std::{
-    convert::Infallible,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -18,6 +17,8 @@ use vedette_wire::{
     vedette,
 };
 
+use crate::flow;
+
 /// An answer of this server.
 pub type Answer = Response<Body>;
 
@@ -27,19 +28,22 @@ pub enum Body {
     Whole(Option<Bytes>),
     /// Piece by piece, until the sender is dropped.
     Stream(mpsc::Receiver<Bytes>),
+    /// Piece by piece while it is written.
+    Flow(flow::Stream),
 }
 
 impl hyper::body::Body for Body {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = flow::CutOff;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, flow::CutOff>>> {
         match &mut *self {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Stream(pieces) => pieces.poll_recv(cx).map(|piece| piece.map(|p| Ok(Frame::data(p)))),
+            Self::Flow(stream) => stream.poll_next(cx).map(|piece| piece.map(|bytes| bytes.map(Frame::data))),
         }
     }
 
@@ -50,7 +54,7 @@ impl hyper::body::Body for Body {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
-            Self::Stream(_) => SizeHint::default(),
+            Self::Stream(_) | Self::Flow(_) => SizeHint::default(),
         }
     }
 }
@@ -69,6 +73,13 @@ pub fn json(status: StatusCode, body: Vec<u8>) -> Answer {
     let mut answer = whole(status, "application/json", body);
     // A cached answer of a live system is a wrong one.
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}
+
+/// An answer that is JSON, and is still written.
+pub fn flowing(stream: flow::Stream) -> Answer {
+    let mut answer = json(StatusCode::OK, Vec::new());
+    *answer.body_mut() = Body::Flow(stream);
     answer
 }
 

@@ -27,6 +27,9 @@ struct Form {
 
 include!(concat!(env!("OUT_DIR"), "/assets.rs"));
 
+/// Pages whose addresses end in a name that others gave: of a host, of a cgroup. It may hold a dot.
+const NAMED_PAGES: [&str; 2] = ["/hosts/", "/containers/"];
+
 /// Shown instead of the web app where the program was built without it.
 const NOT_BUILT: &str = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Vedette</title></head>\
 <body><h1>Vedette runs, but its web app was not built</h1>\
@@ -44,17 +47,31 @@ pub fn page(path: &str, query: Option<&str>, headers: &HeaderMap) -> Answer {
         return file(asset, headers);
     }
     // A file's name has an extension, a page's address has none.
-    if path.rsplit('/').next().is_some_and(|last| last.contains('.')) && path != "/index.html" {
+    let dotted = path.rsplit('/').next().is_some_and(|last| last.contains('.'));
+    if dotted && path != "/index.html" && !NAMED_PAGES.iter().any(|page| path.starts_with(page)) {
         return whole(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", "There is no such file.\n");
     }
     match find("/index.html") {
-        Some(index) => file(index, headers),
+        Some(index) => index_page(index, path),
         None => {
             let mut answer = whole(StatusCode::OK, "text/html; charset=utf-8", NOT_BUILT);
             answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
             answer
         }
     }
+}
+
+/// The page of the web app, for an address so many steps below the root: who is asked through a proxy does
+/// not know under which path it is seen, so all that the page names is told relative to its address.
+fn index_page(index: &Asset, path: &str) -> Answer {
+    let depth = path.matches('/').count().saturating_sub(1);
+    let up = if depth == 0 { "./".to_owned() } else { "../".repeat(depth) };
+    let page = String::from_utf8_lossy(index.plain.bytes)
+        .replace("=\"./", &format!("=\"{up}"))
+        .replace("<head>", &format!("<head>\n    <meta name=\"vedette-base\" content=\"{up}\" />"));
+    let mut answer = whole(StatusCode::OK, "text/html; charset=utf-8", page);
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    answer
 }
 
 fn find(path: &str) -> Option<&'static Asset> {
@@ -124,11 +141,12 @@ fn content_type(path: &str) -> &'static str {
     }
 }
 
-fn redirect(target: &str) -> Answer {
+/// Leads elsewhere; without an address that can be told, to the page of metrics.
+pub fn redirect(target: &str) -> Answer {
     let mut answer = whole(StatusCode::FOUND, "text/plain; charset=utf-8", "");
     answer.headers_mut().insert(
         LOCATION,
-        HeaderValue::from_str(target).unwrap_or_else(|_| HeaderValue::from_static("/explore/metrics")),
+        HeaderValue::from_str(target).unwrap_or_else(|_| HeaderValue::from_static("explore/metrics")),
     );
     answer
 }
@@ -137,7 +155,8 @@ fn redirect(target: &str) -> Answer {
 fn graph_target(query: &str) -> String {
     let mut old = Params::default();
     old.extend_from_encoded(query);
-    let mut target = String::from("/explore/metrics");
+    // Relative to the page's own address, whatever a proxy has made of it.
+    let mut target = String::from("explore/metrics");
     let mut add = |name: &str, value: &str| {
         target.push(if target.contains('?') { '&' } else { '?' });
         target.push_str(name);
@@ -269,18 +288,18 @@ mod tests {
     #[test]
     fn links_to_prometheus_graph_page_lead_to_the_explorer() {
         for (query, target) in [
-            ("", "/explore/metrics?tab=table&from=now-1h&to=now"),
+            ("", "explore/metrics?tab=table&from=now-1h&to=now"),
             (
                 "g0.expr=up%20%3E%200&g0.tab=0&g0.range_input=30m&g1.expr=x",
-                "/explore/metrics?q=up%20%3E%200&q=x&from=now-30m&to=now",
+                "explore/metrics?q=up%20%3E%200&q=x&from=now-30m&to=now",
             ),
             (
                 "g0.expr=a&g0.tab=graph&g0.range_input=1h&g0.end_input=2024-05-01+10%3A00%3A00&g0.step_input=15",
-                "/explore/metrics?q=a&from=1714554000000&to=1714557600000&step=15",
+                "explore/metrics?q=a&from=1714554000000&to=1714557600000&step=15",
             ),
             (
                 "g0.expr=%0d%0aSet-Cookie:x&g0.tab=0&g0.range_input=x",
-                "/explore/metrics?q=%0D%0ASet-Cookie%3Ax",
+                "explore/metrics?q=%0D%0ASet-Cookie%3Ax",
             ),
         ] {
             assert_eq!(graph_target(query), target);

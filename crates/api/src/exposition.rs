@@ -7,16 +7,15 @@ use hyper::{
     header::{ACCEPT, HeaderValue, VARY},
 };
 use vedette_model::{
-    MetricKind, MetricMetadata,
+    METRIC_NAME, MetricKind,
     telemetry::{Family, MetricVisitor, Telemetry},
 };
 use vedette_wire::exposition::{Format, Writer};
 
 use crate::{
-    LatestSample,
     answer::{Answer, whole},
     app::Shared,
-    latest::{Latest, Source},
+    latest::{LatestSamples, Source},
     request::Call,
     routes::Handled,
 };
@@ -29,15 +28,13 @@ pub fn own(call: Call) -> Handled {
 /// The newest values of this machine.
 pub fn node(call: Call) -> Handled {
     // cAdvisor tells when it looked, node_exporter does not.
-    Box::pin(written(call, |format, shared| {
-        write_latest(format, shared.app.latest.latest(Source::Node), false)
-    }))
+    Box::pin(written(call, |format, shared| write_latest(format, &*shared.app.latest, Source::Node, false)))
 }
 
 /// The newest values of the containers.
 pub fn containers(call: Call) -> Handled {
     Box::pin(written(call, |format, shared| {
-        write_latest(format, shared.app.latest.latest(Source::Containers), true)
+        write_latest(format, &*shared.app.latest, Source::Containers, true)
     }))
 }
 
@@ -89,43 +86,23 @@ fn write_own(format: Format, telemetry: &Telemetry) -> Vec<u8> {
     writer.finish()
 }
 
-fn write_latest(format: Format, mut latest: Latest, with_time: bool) -> Vec<u8> {
-    let metadata: BTreeMap<&str, &MetricMetadata> =
-        latest.metadata.iter().map(|m| (m.family.as_str(), m)).collect();
-    latest.samples.sort_unstable_by(|a, b| {
-        let family = |s: &'_ LatestSample| family_of(s.labels.metric_name(), &metadata).len();
-        let (a_family, b_family) = (family(a), family(b));
-        a.labels.metric_name()[..a_family]
-            .cmp(&b.labels.metric_name()[..b_family])
-            .then_with(|| a.labels.cmp(&b.labels))
-    });
-    let mut writer = Writer::new(format);
-    let mut open = None;
-    for sample in &latest.samples {
-        let name = sample.labels.metric_name();
-        let family = family_of(name, &metadata);
-        if open != Some(family) {
-            match metadata.get(family) {
-                Some(m) => writer.family(family, m.kind, &m.unit, &m.help),
-                None => writer.family(family, MetricKind::Unknown, "", ""),
-            }
-            open = Some(family);
-        }
-        let labels = sample.labels.iter().filter(|(n, _)| *n != vedette_model::METRIC_NAME);
-        writer.sample(name, labels, sample.value, with_time.then_some(sample.time_ms));
-    }
-    writer.finish()
-}
+/// Labels that a scrape of the exporter would add, and [`METRIC_NAME`], which stands in front.
+const NOT_WRITTEN: [&str; 4] = [METRIC_NAME, "instance", "job", "metrics_path"];
 
-/// The family that a sample belongs to: its own name, or the name without a histogram's or
-/// summary's suffix where only that is known.
-fn family_of<'a>(name: &'a str, metadata: &BTreeMap<&str, &MetricMetadata>) -> &'a str {
-    if metadata.contains_key(name) {
-        return name;
-    }
-    ["_bucket", "_sum", "_count"]
-        .iter()
-        .filter_map(|suffix| name.strip_suffix(suffix))
-        .find(|family| metadata.contains_key(family))
-        .unwrap_or(name)
+fn write_latest(format: Format, latest: &dyn LatestSamples, source: Source, with_time: bool) -> Vec<u8> {
+    let mut writer = Writer::new(format);
+    let mut open = String::new();
+    latest.visit(source, &mut |sample| {
+        if open != sample.family {
+            sample.family.clone_into(&mut open);
+            match sample.metadata {
+                Some(m) => writer.family(&open, m.kind, &m.unit, &m.help),
+                None => writer.family(&open, MetricKind::Unknown, "", ""),
+            }
+        }
+        let labels = sample.labels.iter().filter(|(name, _)| !NOT_WRITTEN.contains(name));
+        let time_ms = with_time.then_some(sample.time_ms);
+        writer.sample(sample.labels.metric_name(), labels, sample.value, time_ms);
+    });
+    writer.finish()
 }

@@ -1,19 +1,23 @@
 //! What every request passes before a handler sees it, and every answer on its way out.
 //!
-//! The server trusts everyone on this machine, so the danger is a page in a browser here that
-//! was sent by somebody else. Such a page can name this server by a host name of its own
-//! (DNS rebinding) or send it forms blindly; both are refused. Reading across origins fails by
-//! itself, since no answer ever allows it.
+//! A server that asks nobody who they are trusts everyone on this machine, so the danger is a page in
+//! a browser here that was sent by somebody else. Such a page can name this server by a host name of
+//! its own (DNS rebinding) or send it forms blindly; both are refused. Where users are asked, any host
+//! name is taken, as a page of a name of its own has no password for it; forms of other pages are
+//! refused there too. Reading across origins fails by itself, unless [`cors`] allows it; pages that the
+//! operator names may also ask by POST, and nothing more.
 
 use std::net::IpAddr;
 
 use hyper::{
-    HeaderMap, Method, StatusCode, Uri, Version,
+    HeaderMap, StatusCode, Version,
     header::{self, HeaderName, HeaderValue},
+    http::request::Parts,
 };
 
 use crate::{
     answer::{Answer, own_error},
+    cors::{self, Origins},
     metrics::Metrics,
 };
 
@@ -23,19 +27,14 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
      img-src 'self' data:; font-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none'; \
      form-action 'self'; frame-ancestors 'none'";
 
-/// Refuses a request that was not made by somebody on this machine for this server.
-pub fn check(
-    method: &Method,
-    uri: &Uri,
-    version: Version,
-    headers: &HeaderMap,
-    metrics: &Metrics,
-) -> Option<Answer> {
+/// Refuses a request that was not made for this server, or by a page of another one.
+pub fn check(head: &Parts, authenticated: bool, origins: &Origins, metrics: &Metrics) -> Option<Answer> {
+    let Parts { method, uri, version, headers, .. } = head;
     let host = uri.authority().map(|a| a.as_str()).or_else(|| headers.get(header::HOST)?.to_str().ok());
     match host {
-        Some(host) if is_loopback_name(host) => {}
+        Some(host) if authenticated || is_loopback_name(host) => {}
         // Browsers always name the host, HTTP/1.0 programs need not.
-        None if version == Version::HTTP_10 && !headers.contains_key(header::HOST) => {}
+        None if *version == Version::HTTP_10 && !headers.contains_key(header::HOST) => {}
         _ => {
             metrics.refused_host.inc();
             return Some(own_error(
@@ -45,7 +44,8 @@ pub fn check(
             ));
         }
     }
-    if method.is_safe() {
+    let is_named = || headers.get(header::ORIGIN).is_some_and(|origin| origins.name(origin));
+    if method.is_safe() || (cors::only_asks(method, uri.path()) && is_named()) {
         return None;
     }
     let foreign_site = headers

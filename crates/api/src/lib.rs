@@ -7,27 +7,42 @@
 //! call them on blocking threads through [`gate::Gate`], which also ends them when the client
 //! has left.
 
+mod agent;
 mod answer;
 mod app;
 mod assets;
+mod cadvisor;
 mod config;
 mod connection;
+mod cors;
+mod evaluation;
 mod exposition;
+mod flow;
 mod gate;
 mod guard;
+mod influx;
 mod latest;
 mod metrics;
+mod openapi;
 mod own;
 mod prometheus;
+mod push;
+mod queries;
+mod quick;
 mod request;
 pub mod routes;
 mod server;
 mod time;
+mod web;
 
-pub use app::{App, BuildInfo, Judgement, RemoteWriter, RemoteWritten, SeriesAdmin};
+pub use app::{Alertmanagers, App, BuildInfo, Job, Judgement, Program, Reload, SeriesAdmin};
 pub use config::{Config, ConfigError};
-pub use latest::{Latest, LatestSample, LatestSamples, Source};
+pub use cors::Origins;
+pub use latest::{LatestSample, LatestSamples, SeriesCourse, Source};
+pub use push::{Counts, InfluxPrecision, Protocol, RemoteWriter, RemoteWritten};
+pub use queries::QueryLog;
 pub use server::{Error, Server};
+pub use web::{WebSettings, WebSource};
 
 #[cfg(test)]
 mod tests;

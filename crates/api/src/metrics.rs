@@ -1,14 +1,20 @@
 //! The server's own metrics.
 
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use vedette_model::{
     MetricKind,
     telemetry::{Counter, Family, MetricSource, MetricVisitor},
 };
+use vedette_promql::RangeCache;
 
-use crate::routes::ROUTES;
+use crate::{gate::Gate, queries::Queries, routes::ROUTES};
 
 const REQUESTS: Family = Family {
     name: "vedette_api_requests_total",
@@ -42,6 +48,11 @@ const REFUSED: Family = Family {
     kind: MetricKind::Counter,
     help: "Requests refused before any handler saw them, by reason.",
 };
+const HANDSHAKES_FAILED: Family = Family {
+    name: "vedette_api_tls_handshakes_failed_total",
+    kind: MetricKind::Counter,
+    help: "Connections that ended before they were encrypted: other protocols, versions or certificates, or too slow.",
+};
 const QUERIES_RUNNING: Family =
     Family { name: "vedette_api_queries_running", kind: MetricKind::Gauge, help: "Queries that run." };
 const QUERIES_WAITING: Family = Family {
@@ -53,6 +64,41 @@ const QUERIES_ENDED: Family = Family {
     name: "vedette_api_queries_unfinished_total",
     kind: MetricKind::Counter,
     help: "Queries that gave no answer, by reason.",
+};
+const QUERIES_MEMORY: Family = Family {
+    name: "vedette_api_queries_memory_bytes",
+    kind: MetricKind::Gauge,
+    help: "Memory that queries have taken.",
+};
+const QUERIES_SLOW: Family = Family {
+    name: "vedette_api_queries_slow_total",
+    kind: MetricKind::Counter,
+    help: "Queries that took longer than what counts as slow.",
+};
+const CACHE_QUERIES: Family = Family {
+    name: "vedette_api_query_cache_queries_total",
+    kind: MetricKind::Counter,
+    help: "Range queries by how much of their answer was kept: all, some, none, or such as cannot be kept.",
+};
+const CACHE_STEPS: Family = Family {
+    name: "vedette_api_query_cache_steps_total",
+    kind: MetricKind::Counter,
+    help: "Steps of range queries whose answers can be kept, by whether they were reused or evaluated.",
+};
+const CACHE_EVICTED: Family = Family {
+    name: "vedette_api_query_cache_evicted_total",
+    kind: MetricKind::Counter,
+    help: "Kept answers that had to make room for others.",
+};
+const CACHE_ENTRIES: Family = Family {
+    name: "vedette_api_query_cache_entries",
+    kind: MetricKind::Gauge,
+    help: "Answers that are kept.",
+};
+const CACHE_BYTES: Family = Family {
+    name: "vedette_api_query_cache_bytes",
+    kind: MetricKind::Gauge,
+    help: "Memory of answers that are kept.",
 };
 const LIVE_READERS: Family =
     Family { name: "vedette_api_live_readers", kind: MetricKind::Gauge, help: "Readers of live events." };
@@ -104,6 +150,9 @@ pub struct Metrics {
     pub in_flight: std::sync::Arc<Level>,
     pub connections: std::sync::Arc<Level>,
     pub connections_cut: Counter,
+    pub handshakes_failed: Counter,
+    pub refused_login: Counter,
+    pub refused_rate: Counter,
     pub refused_host: Counter,
     pub refused_origin: Counter,
     pub refused_size: Counter,
@@ -124,6 +173,9 @@ impl Default for Metrics {
             in_flight: Default::default(),
             connections: Default::default(),
             connections_cut: Counter::default(),
+            handshakes_failed: Counter::default(),
+            refused_login: Counter::default(),
+            refused_rate: Counter::default(),
             refused_host: Counter::default(),
             refused_origin: Counter::default(),
             refused_size: Counter::default(),
@@ -160,6 +212,36 @@ impl Metrics {
     }
 }
 
+/// What the server's other parts know of queries.
+pub struct QueryMetrics {
+    pub gate: Arc<Gate>,
+    pub queries: Arc<Queries>,
+    pub cache: Option<Arc<RangeCache>>,
+}
+
+#[expect(clippy::cast_precision_loss, reason = "metrics are floating-point numbers")]
+impl MetricSource for QueryMetrics {
+    fn visit(&self, visitor: &mut dyn MetricVisitor) {
+        let cache = self.cache.as_ref().map(|cache| cache.stats()).unwrap_or_default();
+        for (how_much, count) in [
+            ("all", cache.hits),
+            ("some", cache.partial_hits),
+            ("none", cache.misses),
+            ("bypassed", cache.bypassed),
+        ] {
+            visitor.value(&CACHE_QUERIES, &[("kept", how_much)], count as f64);
+        }
+        for (from, count) in [("reused", cache.steps_reused), ("evaluated", cache.steps_evaluated)] {
+            visitor.value(&CACHE_STEPS, &[("steps", from)], count as f64);
+        }
+        visitor.value(&CACHE_EVICTED, &[], cache.evicted as f64);
+        visitor.value(&CACHE_ENTRIES, &[], cache.entries as f64);
+        visitor.value(&CACHE_BYTES, &[], cache.bytes as f64);
+        visitor.value(&QUERIES_MEMORY, &[], self.gate.memory_bytes() as f64);
+        visitor.value(&QUERIES_SLOW, &[], self.queries.slow_count() as f64);
+    }
+}
+
 #[expect(clippy::cast_precision_loss, reason = "metrics are floating-point numbers")]
 impl MetricSource for Metrics {
     fn visit(&self, visitor: &mut dyn MetricVisitor) {
@@ -186,8 +268,11 @@ impl MetricSource for Metrics {
             visitor.value(family, &[], level.get() as f64);
         }
         visitor.value(&CONNECTIONS_ENDED, &[], self.connections_cut.get() as f64);
+        visitor.value(&HANDSHAKES_FAILED, &[], self.handshakes_failed.get() as f64);
         visitor.value(&LIVE_LOST, &[], self.live_lost.get() as f64);
         for (family, reason, counter) in [
+            (&REFUSED, "login", &self.refused_login),
+            (&REFUSED, "rate", &self.refused_rate),
             (&REFUSED, "host", &self.refused_host),
             (&REFUSED, "origin", &self.refused_origin),
             (&REFUSED, "size", &self.refused_size),

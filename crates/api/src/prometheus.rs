@@ -2,28 +2,55 @@
 //! texts, statuses and order of checks, and what its remote write sends to.
 
 pub mod admin;
+pub mod exemplars;
+pub mod features;
+pub mod federate;
+mod fuzzy;
+pub mod notifications;
+pub mod otlp;
 pub mod query;
+pub mod read;
 pub mod rules;
+pub mod search;
 pub mod series;
 pub mod status;
+mod syntax;
+pub mod targets;
+pub mod tsdb;
 pub mod write;
 
-use hyper::StatusCode;
+use hyper::{
+    StatusCode,
+    header::{HeaderValue, RETRY_AFTER},
+};
 use vedette_model::{Matcher, TimeRange};
 use vedette_wire::prometheus::ErrorType;
 
 use crate::{
     answer::{Answer, json, prometheus_error},
+    evaluation::Reason,
     gate::Refused,
     request::Params,
     time::{FIRST_MS, LAST_MS, parse_time_ms},
 };
 
 /// A refusal: its kind and text.
-type Failure = (ErrorType, String);
+pub(crate) type Failure = (ErrorType, String);
+
+impl Reason for Failure {
+    fn reason(&self) -> &str {
+        &self.1
+    }
+}
 
 /// What Prometheus says when an answer was cut.
 const CUT: &str = "results truncated due to limit";
+
+/// What Prometheus says when a query's turn did not come in time.
+const TIMED_OUT_WAITING: &str = "query timed out in query queue";
+
+/// How soon a client should ask again that was refused because others ask too much.
+const RETRY_AFTER_SECONDS: &str = "1";
 
 fn invalid(name: &str, reason: impl std::fmt::Display) -> Failure {
     (ErrorType::BadData, format!("invalid parameter {name:?}: {reason}"))
@@ -32,7 +59,13 @@ fn invalid(name: &str, reason: impl std::fmt::Display) -> Failure {
 fn give(result: Result<Vec<u8>, Failure>) -> Answer {
     match result {
         Ok(body) => json(StatusCode::OK, body),
-        Err((kind, message)) => prometheus_error(kind, &message),
+        Err((kind, message)) => {
+            let mut answer = prometheus_error(kind, &message);
+            if kind == ErrorType::Unavailable || message == TIMED_OUT_WAITING {
+                answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+            }
+            answer
+        }
     }
 }
 
@@ -43,7 +76,11 @@ impl From<Refused> for Failure {
                 ErrorType::Unavailable,
                 "too many queries wait already; ask again later, or ask less often".to_owned(),
             ),
-            Refused::TimedOutWaiting => (ErrorType::Timeout, "query timed out in query queue".to_owned()),
+            Refused::ClientFull => (
+                ErrorType::Unavailable,
+                "too many queries of this client wait already; ask again later, or ask less often".to_owned(),
+            ),
+            Refused::TimedOutWaiting => (ErrorType::Timeout, TIMED_OUT_WAITING.to_owned()),
             Refused::TimedOutRunning => {
                 (ErrorType::Timeout, "query timed out in expression evaluation".to_owned())
             }
@@ -74,6 +111,15 @@ fn limit(params: &Params) -> Result<usize, Failure> {
             Ok(limit) => usize::try_from(limit).map_err(|_| invalid("limit", "limit must be non-negative")),
             Err(_) => Err(invalid("limit", format_args!("cannot parse {text:?} to a valid limit"))),
         },
+    }
+}
+
+/// What Go's `strconv.ParseBool` takes.
+fn go_bool(text: &str) -> Option<bool> {
+    match text {
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
+        _ => None,
     }
 }
 

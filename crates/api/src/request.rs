@@ -5,12 +5,16 @@ use std::sync::Arc;
 
 use hyper::{HeaderMap, body::Incoming};
 
-use crate::app::Shared;
+use crate::{app::Shared, gate::Client};
 
 /// One call of a handler.
 pub struct Call {
     /// What the handler works with.
     pub shared: Arc<Shared>,
+    /// Who asks.
+    pub client: Client,
+    /// The path that was asked for.
+    pub path: &'static str,
     /// Headers of the request.
     pub headers: HeaderMap,
     /// Variable parts of the path, decoded, in their order.

@@ -2,15 +2,30 @@
 //! those of Prometheus' documentation and follow from its rules for numbers and text.
 
 mod admin;
+mod agent;
+mod cadvisor;
+mod cors;
+mod federate;
+mod grafana;
 mod http;
 mod own_api;
 mod pages;
+mod parse_query;
 mod parsing;
+mod peers;
 mod prometheus_api;
 mod promtool;
+mod pushing;
+mod queries;
 mod reference;
+mod remote_read;
 mod remote_write;
 mod resistance;
+mod result_cache;
+mod server_state;
+mod shape;
+mod targets;
+mod web;
 
 use std::{
     net::SocketAddr,
@@ -22,20 +37,23 @@ use tokio::{sync::oneshot, task::JoinHandle};
 use vedette_eventdb::EventDb;
 use vedette_ingest::{Ingest, WriteError};
 use vedette_model::{
-    Ancestor, ChunkSummary, Container, Event, Fact, Finding, FindingState, Host, LabelQuery, Labels,
-    METRIC_NAME, Matcher, MetricKind, MetricMetadata, MetricReader, Process, ProcessKey, ReadError,
-    SampleBuffer, Select, SeriesSet, Severity, TimeRange,
+    Ancestor, ChangeMark, Changes, ChunkSummary, Container, DroppedTarget, Event, Exemplar, Fact, Finding,
+    FindingState, Host, LabelQuery, Labels, METRIC_NAME, MachineFacts, Matcher, MetricKind, MetricMetadata,
+    MetricReader, NameScheme, PoolState, Process, ProcessFigures, ProcessKey, ReadError, RelabelAction,
+    RelabelConfig, RelabelRule, SampleBuffer, Select, SeriesSet, Severity, TargetHealth, TargetReader,
+    TargetState, TimeRange,
     status::{Health, Part, StatusBoard},
     telemetry::Telemetry,
 };
 use vedette_promql::{Engine, EngineConfig};
 use vedette_sys::{ManualClock, RealFs};
-use vedette_tsdb::{RefRow, Tsdb};
+use vedette_tsdb::{ExemplarSample, RefRow, Tsdb};
 use vedette_wire::prometheus::{Alert, AlertState, AlertingRule, Rule, RuleGroup, RuleHealth};
 
 use crate::{
-    App, BuildInfo, Config, Judgement, Latest, LatestSample, LatestSamples, RemoteWriter, RemoteWritten,
-    SeriesAdmin, Server, Source,
+    Alertmanagers, App, BuildInfo, Config, Counts, InfluxPrecision, Job, Judgement, LatestSample,
+    LatestSamples, Program, Protocol, Reload, RemoteWriter, RemoteWritten, SeriesAdmin, SeriesCourse, Server,
+    Source,
 };
 
 /// The clock of all tests: 2023-11-14T22:13:20Z.
@@ -43,7 +61,7 @@ const NOW_MS: i64 = 1_700_000_000_000;
 
 struct Running {
     address: SocketAddr,
-    events: Arc<EventDb>,
+    events: Option<Arc<EventDb>>,
     ready: Arc<AtomicBool>,
     stop: Option<oneshot::Sender<()>>,
     server: JoinHandle<()>,
@@ -82,8 +100,13 @@ async fn start_app(config: Config, app: App, folder: tempfile::TempDir) -> Runni
 }
 
 fn test_app() -> (App, tempfile::TempDir) {
+    test_app_at(NOW_MS)
+}
+
+/// The same at another time; what is too old or too new then is not stored.
+fn test_app_at(now_ms: i64) -> (App, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
-    let clock = Arc::new(ManualClock::at(NOW_MS * 1_000_000));
+    let clock = Arc::new(ManualClock::at(now_ms * 1_000_000));
     let fs = Arc::new(RealFs);
     let (series, _) =
         Tsdb::open(vedette_tsdb::Config::new(folder.path().join("tsdb")), fs.clone(), clock.clone())
@@ -106,9 +129,15 @@ fn test_app() -> (App, tempfile::TempDir) {
             events.clone(),
             clock.clone(),
         ))),
+        storage: series.clone(),
+        targets: Some(Arc::new(FixedTargets)),
+        program: Arc::new(FixedProgram::default()),
+        web: None,
+        external_labels: Arc::new(|| Labels::from_pairs([("replica", "a"), ("job", "ours")])),
         series: Arc::new(SlowSeries(series)),
         engine: Arc::new(Engine::new(EngineConfig::default())),
-        events,
+        query_log: None,
+        events: Some(events),
         judgement: Arc::new(FixedJudgement),
         containers: Arc::new(|| {
             vec![Arc::new(Container { id: "abc".into(), name: "c1".into(), ..Container::default() })]
@@ -143,16 +172,17 @@ fn fill(series: &Tsdb) {
         let values = [1.0, 0.0, step as f64];
         series.append(&[RefRow::new(time_ms, &refs, &values)]).expect("appends");
     }
-    let metadata = |family: &str, kind, help: &str| MetricMetadata {
-        family: family.into(),
-        kind,
-        unit: String::new(),
-        help: help.into(),
-    };
+    let exemplar =
+        Exemplar { labels: Labels::from_pairs([("trace_id", "abc")]), value: 0.5, time_ms: NOW_MS - 1500 };
+    series.append_exemplars(&[ExemplarSample { reference: refs[2], exemplar: &exemplar }]).expect("appends");
     series.put_metadata(&[
         metadata("requests_total", MetricKind::Counter, "Requests."),
         metadata("up", MetricKind::Gauge, "Whether it is up."),
     ]);
+}
+
+fn metadata(family: &str, kind: MetricKind, help: &str) -> MetricMetadata {
+    MetricMetadata { family: family.into(), kind, unit: String::new(), help: help.into() }
 }
 
 fn process(pid: u32, name: &str, parents: &[(u32, &str)]) -> Option<Arc<Process>> {
@@ -280,10 +310,34 @@ impl SeriesAdmin for Admin {
 struct Door(Ingest);
 
 impl RemoteWriter for Door {
-    fn write(&self, body: &[u8]) -> RemoteWritten {
-        match self.0.remote_write(body) {
-            Ok(written) => written.refused.map_or(RemoteWritten::Stored, RemoteWritten::Refused),
-            Err(WriteError::Malformed(text)) => RemoteWritten::Refused(text),
+    fn write(&self, protocol: &Protocol, body: &[u8]) -> RemoteWritten {
+        let written = match protocol {
+            Protocol::RemoteWrite => self.0.receiver().remote_write(body),
+            Protocol::RemoteWriteV2 => self.0.receiver().remote_write_v2(body),
+            Protocol::OtlpProtobuf => self.0.receiver().otlp(body, false),
+            Protocol::OtlpJson => self.0.receiver().otlp(body, true),
+            Protocol::InfluxLines { precision, database } => {
+                let each = match precision {
+                    InfluxPrecision::Guess => None,
+                    InfluxPrecision::Nanoseconds(each) => Some(*each),
+                };
+                self.0.receiver().influx_lines(body, each, database)
+            }
+        };
+        match written {
+            Ok(written) => {
+                let counts = Counts {
+                    samples: written.samples - written.histograms,
+                    histograms: written.histograms,
+                    exemplars: written.exemplars,
+                    refused_samples: written.refused_samples,
+                };
+                match written.refused {
+                    None => RemoteWritten::Stored(counts),
+                    Some(text) => RemoteWritten::Refused(counts, text),
+                }
+            }
+            Err(WriteError::Malformed(text)) => RemoteWritten::Refused(Counts::default(), text),
             Err(WriteError::TooLarge(text)) => RemoteWritten::TooLarge(text),
             Err(WriteError::Retry(text)) => RemoteWritten::Retry(text),
         }
@@ -299,6 +353,10 @@ impl MetricReader for SlowSeries {
         if select.matchers.iter().any(is_slow) { Ok(Box::new(Slow)) } else { self.0.select(select) }
     }
 
+    fn changes(&self, since: Option<ChangeMark>) -> Option<Changes> {
+        self.0.changes(since)
+    }
+
     fn label_names(&self, query: &LabelQuery) -> Result<Vec<String>, ReadError> {
         self.0.label_names(query)
     }
@@ -309,6 +367,10 @@ impl MetricReader for SlowSeries {
 
     fn series(&self, query: &LabelQuery) -> Result<Vec<Labels>, ReadError> {
         MetricReader::series(self.0.as_ref(), query)
+    }
+
+    fn exemplars(&self, query: &LabelQuery) -> Result<Vec<(Labels, Vec<Exemplar>)>, ReadError> {
+        self.0.exemplars(query)
     }
 
     fn metadata(&self, family: Option<&str>, limit: usize) -> Vec<MetricMetadata> {
@@ -336,44 +398,169 @@ impl SeriesSet for Slow {
     }
 }
 
+/// Two pools: what `FixedProgram` configures.
+struct FixedTargets;
+
+fn target(pool: &str, instance: &str, health: TargetHealth) -> TargetState {
+    let discovered = [("__address__", instance), ("__scheme__", "http"), ("job", pool)];
+    TargetState {
+        pool: pool.into(),
+        discovered: Labels::from_pairs(discovered),
+        labels: Labels::from_pairs([("instance", instance), ("job", pool)]),
+        url: format!("http://{instance}/metrics"),
+        interval: Duration::from_secs(90),
+        timeout: Duration::from_secs(10),
+        health,
+        last_error: if health == TargetHealth::Down { "connection refused".into() } else { String::new() },
+        last_scrape_ns: if health == TargetHealth::Unknown { 0 } else { NOW_MS * 1_000_000 },
+        last_duration: Duration::from_millis(6),
+    }
+}
+
+impl TargetReader for FixedTargets {
+    fn pool_names(&self) -> Vec<String> {
+        vec!["dead".into(), "node".into()]
+    }
+
+    fn pools(&self, only: Option<&str>) -> Vec<PoolState> {
+        let dropped = DroppedTarget {
+            pool: "dead".into(),
+            discovered: Labels::from_pairs([("__address__", "dropped:3"), ("job", "dead")]),
+            error: None,
+        };
+        let all = [
+            PoolState {
+                pool: "dead".into(),
+                targets: vec![
+                    target("dead", "127.0.0.1:1", TargetHealth::Down),
+                    target("dead", "127.0.0.1:2", TargetHealth::Unknown),
+                ],
+                dropped: vec![dropped],
+                dropped_count: 1,
+            },
+            PoolState {
+                pool: "node".into(),
+                targets: vec![target("node", "localhost:9100", TargetHealth::Up)],
+                ..PoolState::default()
+            },
+        ];
+        all.into_iter().filter(|pool| only.is_none_or(|only| only == pool.pool)).collect()
+    }
+
+    fn target_metadata(&self, each: &mut dyn FnMut(&Labels, &MetricMetadata)) {
+        for (instance, job) in [("localhost:9100", "node"), ("localhost:9101", "node")] {
+            let labels = Labels::from_pairs([("instance", instance), ("job", job)]);
+            for (family, kind) in [("up_seconds", MetricKind::Gauge), ("x_total", MetricKind::Counter)] {
+                each(&labels, &metadata(family, kind, "H."));
+            }
+        }
+    }
+}
+
+/// What is asked of it, and what it answers to `reload`.
+#[derive(Default)]
+pub(crate) struct FixedProgram {
+    pub reload_error: Option<String>,
+    pub quit: Arc<AtomicBool>,
+}
+
+impl Program for FixedProgram {
+    fn config_yaml(&self) -> String {
+        "global: {}\n".into()
+    }
+
+    fn flags(&self) -> Vec<(String, String)> {
+        vec![("web.listen-address".into(), "x".into()), ("config.file".into(), "p.yml".into())]
+    }
+
+    fn last_reload(&self) -> Reload {
+        let error = self.reload_error.clone().unwrap_or_default();
+        Reload { succeeded: error.is_empty(), time_ns: NOW_MS * 1_000_000, error }
+    }
+
+    fn job(&self, name: &str) -> Option<Job> {
+        let rule = |config| RelabelRule::new(config, NameScheme::Utf8).expect("sound");
+        let rules = vec![
+            rule(RelabelConfig {
+                source_labels: vec!["__address__".into()],
+                regex: Some("dropped.*".into()),
+                action: RelabelAction::Drop,
+                ..RelabelConfig::default()
+            }),
+            rule(RelabelConfig {
+                target_label: "env".into(),
+                replacement: Some("prod".into()),
+                ..RelabelConfig::default()
+            }),
+        ];
+        let problems = vec!["ec2_sd_configs is not run here".to_owned()];
+        (name == "dead").then(|| Job { rules, yaml: "job_name: dead\n".into(), problems })
+    }
+
+    fn alertmanagers(&self) -> Alertmanagers {
+        Alertmanagers {
+            active: vec!["http://127.0.0.1:39093/api/v2/alerts".into()],
+            dropped: vec!["https://b.example:2/am/api/v2/alerts".into()],
+        }
+    }
+
+    fn reload(&self) -> Result<(), String> {
+        self.reload_error.clone().map_or(Ok(()), Err)
+    }
+
+    fn quit(&self) {
+        self.quit.store(true, std::sync::atomic::Ordering::Release);
+    }
+
+    fn retention(&self) -> String {
+        "15d".into()
+    }
+}
+
 struct FixedLatest;
 
 impl LatestSamples for FixedLatest {
-    fn latest(&self, source: Source) -> Latest {
-        let sample = |value, labels: &[(&str, &str)]| LatestSample {
-            labels: Labels::from_pairs(labels.iter().copied()),
-            value,
-            time_ms: NOW_MS,
+    fn visit(&self, source: Source, each: &mut dyn FnMut(LatestSample<'_>)) {
+        let mut tell = |family: &str, kind: Option<MetricKind>, value, labels: &[(&str, &str)]| {
+            let (unit, help) = (String::new(), "H.".to_owned());
+            let metadata = kind.map(|kind| MetricMetadata { family: family.into(), kind, unit, help });
+            let all = labels.iter().copied().chain([("job", "j"), ("instance", "i"), ("metrics_path", "/m")]);
+            let labels = &Labels::from_pairs(all);
+            each(LatestSample { family, metadata: metadata.as_ref(), labels, value, time_ms: NOW_MS });
         };
-        let metadata = |family: &str, kind| MetricMetadata {
-            family: family.into(),
-            kind,
-            unit: String::new(),
-            help: "H.".into(),
-        };
+        let (gauge, counter, summary) = (MetricKind::Gauge, MetricKind::Counter, MetricKind::Summary);
         match source {
-            Source::Node => Latest {
-                metadata: vec![
-                    metadata("node_load1", MetricKind::Gauge),
-                    metadata("node_cpu_seconds_total", MetricKind::Counter),
-                    metadata("node_wait", MetricKind::Summary),
-                ],
-                samples: vec![
-                    sample(0.75, &[("__name__", "node_load1")]),
-                    sample(2e6, &[("__name__", "node_cpu_seconds_total"), ("cpu", "1")]),
-                    sample(4.0, &[("__name__", "node_wait_sum")]),
-                    sample(1.0, &[("__name__", "node_cpu_seconds_total"), ("cpu", "0")]),
-                    sample(3.0, &[("__name__", "node_wait_count")]),
-                    sample(5.0, &[("__name__", "node_unknown_count")]),
-                ],
-            },
-            Source::Containers => Latest {
-                metadata: Vec::new(),
-                samples: vec![sample(
-                    7.0,
-                    &[("__name__", "container_cpu_usage_seconds_total"), ("id", "/a")],
-                )],
-            },
+            Source::Node => {
+                let cpu = "node_cpu_seconds_total";
+                tell(cpu, Some(counter), 1.0, &[("__name__", cpu), ("cpu", "0")]);
+                tell(cpu, Some(counter), 2e6, &[("__name__", cpu), ("cpu", "1")]);
+                tell("node_load1", Some(gauge), 0.75, &[("__name__", "node_load1")]);
+                tell("node_unknown_count", None, 5.0, &[("__name__", "node_unknown_count")]);
+                tell("node_wait", Some(summary), 3.0, &[("__name__", "node_wait_count")]);
+                tell("node_wait", Some(summary), 4.0, &[("__name__", "node_wait_sum")]);
+            }
+            Source::Containers => {
+                let name = "container_cpu_usage_seconds_total";
+                tell(name, None, 7.0, &[("__name__", name), ("id", "/a")]);
+            }
         }
+    }
+
+    fn courses(&self, wanted: &dyn Fn(&Labels) -> bool) -> Vec<SeriesCourse> {
+        cadvisor::courses().into_iter().filter(|course| wanted(&course.labels)).collect()
+    }
+
+    fn machine(&self) -> MachineFacts {
+        MachineFacts { cores: 2, memory_bytes: 4096, boot_id: "b".into(), ..MachineFacts::default() }
+    }
+
+    fn processes(&self, cgroup: &str) -> Vec<ProcessFigures> {
+        vec![ProcessFigures {
+            pid: 42,
+            cgroup: cgroup.into(),
+            cpu_seconds: 3_661.0,
+            state: 'S',
+            ..ProcessFigures::default()
+        }]
     }
 }

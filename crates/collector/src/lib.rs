@@ -5,6 +5,7 @@
 //! other waits for the kernel. Either goes on when the other cannot.
 
 mod dictionary;
+pub mod discovery;
 mod figures;
 mod kernel;
 mod machine;
@@ -12,13 +13,14 @@ mod metrics;
 mod own;
 mod proc_reader;
 mod process;
+pub mod scrape;
 mod sender;
 mod stamp;
 mod stop;
 
 use std::{sync::Arc, thread::JoinHandle, time::Duration};
 
-pub use dictionary::Dictionary;
+pub use dictionary::{Course, Dictionary, Newest};
 pub use figures::Latest;
 use parking_lot::Mutex;
 pub use vedette_host::ContainerIndex;
@@ -121,18 +123,19 @@ impl Collector {
                 ("job", "node-exporter"),
                 ("instance", &surroundings.host.name),
             ]))),
-            containers: Arc::new(Mutex::new(Dictionary::new(&[
+            containers: Arc::new(Mutex::new(Dictionary::with_history(&[
                 ("job", "kubelet"),
                 ("metrics_path", "/metrics/cadvisor"),
                 ("instance", &surroundings.host.name),
             ]))),
         };
-        let figures = figures::Figures::new(config, surroundings.clone(), &latest, metrics.clone())
-            .map_err(Error::Host)?;
-        let containers = figures.container_index();
         let mut collector =
-            Self { stop: stop.clone(), threads: Vec::new(), latest, containers: containers.clone() };
+            Self { stop: stop.clone(), threads: Vec::new(), latest, containers: ContainerIndex::default() };
         if config.figures {
+            let figures =
+                figures::Figures::new(config, surroundings.clone(), &collector.latest, metrics.clone())
+                    .map_err(Error::Host)?;
+            collector.containers = figures.container_index();
             collector.spawn("figures", {
                 let stop = stop.clone();
                 move || figures.run(&stop)
@@ -143,6 +146,7 @@ impl Collector {
                 surroundings.status.post(part, off);
             }
         }
+        let containers = collector.containers.clone();
         let kernel = kernel::Kernel::new(config, surroundings.clone(), containers, metrics);
         collector.spawn("kernel", move || kernel.run(&stop))?;
         Ok(collector)

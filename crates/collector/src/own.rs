@@ -91,6 +91,9 @@ mod tests {
         assert_eq!(first.defined.len(), 2);
         assert_eq!(first.metadata.len(), 1);
         assert!(second.defined.is_empty() && second.metadata.is_empty());
-        assert_eq!(second.rows, [Row { time_ms: 2, series: vec![0, 1], values: vec![1.0, 2.0] }]);
+        assert_eq!(
+            second.rows,
+            [Row { time_ms: 2, series: vec![0, 1], values: vec![1.0, 2.0], ..Row::default() }]
+        );
     }
 }

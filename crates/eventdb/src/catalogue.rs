@@ -93,9 +93,12 @@ fn load(path: &Path) -> Result<(Database, Vec<SegmentInfo>), redb::Error> {
         DatabaseError::DatabaseAlreadyOpen => redb::Error::DatabaseAlreadyOpen,
         other => other.into(),
     })?;
-    let transaction = database.begin_write()?;
-    transaction.open_table(SEGMENTS)?;
-    transaction.commit()?;
+    if database.begin_read()?.open_table(SEGMENTS).is_err() {
+        // Writing waits for the disk, also where there is nothing to write.
+        let transaction = database.begin_write()?;
+        transaction.open_table(SEGMENTS)?;
+        transaction.commit()?;
+    }
     let mut segments = Vec::new();
     for row in database.begin_read()?.open_table(SEGMENTS)?.iter()? {
         let (_, value) = row?;

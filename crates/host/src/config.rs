@@ -1,11 +1,16 @@
 //! What can be set, with defaults that work on an ordinary machine.
 
+mod collectors;
+
 use std::path::PathBuf;
+
+pub use collectors::Collectors;
+pub(crate) use collectors::fits_any;
 
 use crate::{Error, SeriesNumbers};
 
 /// Where facts are read from and which are left out.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Where procfs is mounted.
     pub proc_root: PathBuf,
@@ -26,21 +31,40 @@ pub struct Config {
     pub filesystem_wait_ms: u64,
     /// After how long a mount that does not answer is reported as failed.
     pub filesystem_timeout_ms: u64,
-    /// How often facts that seldom change (mounts, limits, link attributes) are read again, and
+    /// Which collectors of the machine's facts run, and what they look at.
+    pub collectors: Collectors,
+    /// How long a pass that reads devices waits for them before it takes the figures of the
+    /// reading before.
+    pub devices_wait_ms: u64,
+    /// After how long a device that does not answer is reported as failed.
+    pub devices_timeout_ms: u64,
+    /// How often facts that seldom change (mounts, limits, devices, sensors) are read again, and
     /// the cgroup tree is compared with what is known of it.
     /// Once in this time each container has its turn, in which facts are read that nobody watches by
     /// the second: limits, kinds of memory, pressure, disk traffic, processes, start.
     pub reconcile_interval_ms: u64,
     /// How long counts of OOM kills stay visible after the end of a container.
     pub tombstone_ms: u64,
-    /// Unix sockets of container runtimes that speak CRI, containerd's own API, or both. One that
-    /// is not there is tried again; it costs nothing.
+    /// Unix sockets of container runtimes that speak CRI, containerd's own interface, or Docker's, as
+    /// Podman does too. One that is not there is tried again; it costs nothing.
     pub runtime_sockets: Vec<PathBuf>,
     /// How long one answer of a runtime may take.
     pub runtime_timeout_ms: u64,
     /// How long a container waits for the runtime to tell its name before it is reported under
     /// the name of its cgroup.
     pub runtime_wait_ms: u64,
+    /// Patterns of the labels of containers that `container_info` carries; `*` stands for any text.
+    /// None by default, as labels may hold secrets and every one of them makes new series.
+    pub container_labels: Vec<String>,
+    /// Patterns of the variables in the environment of a container's first process that
+    /// `container_info` carries.
+    pub container_environment: Vec<String>,
+    /// Whether the files that containers write are counted.
+    pub container_storage: bool,
+    /// Whether the states of containers' tasks are looked at.
+    pub container_load: bool,
+    /// Where the course of what fills is kept over a restart; nowhere by default. The folder is there.
+    pub forecasts_file: Option<PathBuf>,
     /// How many files may be kept open; others are opened for each pass. 0 means half of this
     /// process' own limit.
     pub kept_files_max: usize,
@@ -95,15 +119,25 @@ impl Default for Config {
             ]),
             filesystem_wait_ms: 50,
             filesystem_timeout_ms: 5_000,
+            collectors: Collectors::default(),
+            devices_wait_ms: 50,
+            devices_timeout_ms: 5_000,
             reconcile_interval_ms: 10_000,
             tombstone_ms: 300_000,
             runtime_sockets: vec![
                 "/run/containerd/containerd.sock".into(),
                 "/run/k3s/containerd/containerd.sock".into(),
                 "/run/crio/crio.sock".into(),
+                "/run/docker.sock".into(),
+                "/run/podman/podman.sock".into(),
             ],
             runtime_timeout_ms: 5_000,
             runtime_wait_ms: 2_000,
+            container_labels: Vec::new(),
+            container_environment: Vec::new(),
+            container_storage: true,
+            container_load: true,
+            forecasts_file: None,
             kept_files_max: 0,
             series_numbers: SeriesNumbers::default(),
         }
@@ -122,6 +156,7 @@ impl Config {
         }
         for (name, value) in [
             ("filesystem_timeout_ms", self.filesystem_timeout_ms),
+            ("devices_timeout_ms", self.devices_timeout_ms),
             ("reconcile_interval_ms", self.reconcile_interval_ms),
             ("runtime_timeout_ms", self.runtime_timeout_ms),
         ] {
@@ -129,6 +164,6 @@ impl Config {
                 return Err(Error::Config(format!("{name} is 0, but must be at least 1")));
             }
         }
-        Ok(())
+        self.collectors.validate()
     }
 }

@@ -1,17 +1,29 @@
 //! Containers and their series, named as cAdvisor names them, with the six labels of the kubelet:
 //! id, name, image, pod, namespace, container.
 
+mod descriptors;
+mod devices;
 mod discovery;
 mod files;
+mod first_process;
 mod hierarchy;
+mod last;
+mod load;
+pub(crate) mod machine;
 mod network;
+mod oom;
 mod registry;
 mod restarts;
+mod root;
 mod slots;
+mod storage;
 mod tree;
 mod turns;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use vedette_model::{
     Container, Samples,
@@ -21,17 +33,27 @@ use vedette_model::{
 use vedette_sys::{Clock, MonotonicTime};
 
 use self::{
+    descriptors::Descriptors,
     discovery::{Discovery, Shared},
     files::{BaseLabels, Files},
+    first_process::{environment, first_process},
     hierarchy::Hierarchy,
+    last::LastFigures,
+    load::{Load, Tasks},
+    machine::Machine,
     network::Networks,
+    oom::Oom,
     registry::{Change, Known},
     restarts::Restarts,
+    root::Root,
     slots::Slot,
+    storage::{Storage, Wanted},
     tree::Tree,
     turns::Turns,
 };
 pub use registry::ContainerIndex;
+pub(crate) use registry::hex_id;
+pub(crate) use storage::Layer;
 
 use crate::{
     Config, Error, Report,
@@ -42,18 +64,10 @@ use crate::{
     series::{Family, LazySeries, Pass, SeriesTable},
 };
 
-const OOM_EVENTS: Family<'_> =
-    Family::counter("container_oom_events_total", "Count of out of memory events observed for the container");
 const INFO: Family<'_> = Family::gauge(
     "container_info",
     "Which container this is, and which runtime answers for it; the value is always 1.",
 );
-const MACHINE_CORES: Family<'_> = Family::gauge("machine_cpu_cores", "Number of logical CPU cores.");
-const MACHINE_MEMORY: Family<'_> =
-    Family::gauge("machine_memory_bytes", "Amount of memory installed on the machine.");
-
-/// Processes of a container that are looked at to find its first.
-const PROCESSES_LOOKED_AT: usize = 16;
 /// Ended containers whose OOM kills are still shown.
 const TOMBSTONES_MAX: usize = 1000;
 /// How long after its end a container's OOM kill may still be told.
@@ -102,8 +116,10 @@ struct Reader {
     ended: Vec<String>,
     networks: Networks,
     restarts: Restarts,
-    machine: [LazySeries; 2],
-    machine_figures: Option<[f64; 2]>,
+    machine: Machine,
+    root: Root,
+    tasks: Tasks,
+    storage: Storage,
     turns: Turns,
     first_pass_done: bool,
     metrics: Arc<ReaderMetrics>,
@@ -113,6 +129,7 @@ struct Waiting {
     known: Known,
     since: MonotonicTime,
     oom: Oom,
+    last: Option<LastFigures>,
     stopped: bool,
 }
 
@@ -122,8 +139,16 @@ struct Live {
     base: BaseLabels,
     files: Files,
     info: LazySeries,
+    load: Load,
+    descriptors: Descriptors,
     oom: Oom,
     gone: bool,
+    /// What it had used at its end, until a pass has told it.
+    last: Option<LastFigures>,
+    /// Variables of its environment that the configuration lets through.
+    variables: Vec<(String, String)>,
+    /// These have changed since `container_info` was told.
+    relabelled: bool,
     /// Its first process and when it began.
     pid: Option<u32>,
     start_time: Option<f64>,
@@ -134,25 +159,6 @@ struct Live {
     /// Passes for which facts of its processes are looked up again, as a runtime first puts a
     /// process of its own into the cgroup and only then sets it up.
     young: u8,
-}
-
-/// Counts OOM kills over all that tells of them.
-#[derive(Default)]
-struct Oom {
-    series: LazySeries,
-    /// Of an earlier life under the same name, whose series goes on.
-    before: u64,
-    /// What the file said.
-    file: u64,
-    /// What the runtime told.
-    told: u64,
-    /// What has been passed on as changes.
-    passed_on: u64,
-    /// The container was there before the reader: what its file says at first is old.
-    old: bool,
-    /// The series of a container that is not old begins at zero, so that a kill in its first
-    /// second is an increase.
-    begun: bool,
 }
 
 /// The count of OOM kills of a container that ended.
@@ -167,6 +173,9 @@ impl ContainerReader {
     /// Looks for containers once, then starts the thread that goes on looking.
     pub fn new(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, Error> {
         let (mut reader, tree) = Self::prepare(config, clock)?;
+        if config.container_storage {
+            reader.reader.storage = Storage::start(config)?;
+        }
         reader._discovery = Some(Discovery::start(config, &reader.hierarchy, tree, reader.shared.clone())?);
         Ok(reader)
     }
@@ -191,7 +200,7 @@ impl ContainerReader {
         };
         let reader = Self {
             shared,
-            reader: Reader::new(config, clock),
+            reader: Reader::new(config, &hierarchy, clock),
             series: SeriesTable::new(config.series_numbers.clone()),
             index,
             hierarchy,
@@ -238,6 +247,14 @@ impl ContainerReader {
             .fact("containers", self.reader.live.len())
             .fact("series", self.series.len());
         let mut reports = vec![Report { part: "collector.container".to_owned(), state }];
+        if let Some((layers, reason)) = self.reader.storage.failures() {
+            let state = Part::new(
+                Health::Degraded,
+                format!("the files of {layers} containers cannot be counted: {reason}"),
+                "see whether this process may read the folders of the container runtime",
+            );
+            reports.push(Report { part: "collector.container-files".to_owned(), state });
+        }
         for (socket, state) in self.shared.sockets.lock().iter() {
             let state = match state {
                 SocketState::Absent => Part::new(Health::Off, "not on this machine", ""),
@@ -260,7 +277,7 @@ impl ContainerReader {
 }
 
 impl Reader {
-    fn new(config: &Config, clock: Arc<dyn Clock>) -> Self {
+    fn new(config: &Config, hierarchy: &Hierarchy, clock: Arc<dyn Clock>) -> Self {
         let mut buffer = Buffer::new();
         let stat = read_once(&config.proc_root.join("stat"), &mut buffer).unwrap_or_default();
         let boot = parse::fields(stat).find(|(key, _)| *key == b"btime").map_or(0, |(_, n)| n);
@@ -271,15 +288,17 @@ impl Reader {
             restarts: Restarts::default(),
             config: config.clone(),
             clock,
-            budget,
             buffer,
             changes: Vec::new(),
             waiting: Vec::new(),
             live: BTreeMap::new(),
             tombstones: Vec::new(),
             ended: Vec::new(),
-            machine: Default::default(),
-            machine_figures: None,
+            machine: Machine::new(config),
+            root: Root::new(config, hierarchy, &budget),
+            tasks: Tasks::new(&config.proc_root),
+            storage: Storage::idle(),
+            budget,
             turns: Turns::new(config.reconcile_interval_ms),
             first_pass_done: false,
             metrics: Arc::new(ReaderMetrics::new("container")),
@@ -301,21 +320,28 @@ impl Reader {
             registry.has_runtime()
         };
         self.ended.clear();
-        let mut changed = self.take_changes(now, pass, out);
+        let mut changed = self.take_changes(now, shared, pass, out);
         self.hear_ooms(shared);
+        if let Some(layers) = shared.layers.lock().take() {
+            self.storage.told(layers);
+        }
         changed |= self.start_waiting(now, has_runtime, hierarchy, pass, out);
         self.refresh(hierarchy);
         changed |= self.find_processes(hierarchy);
         if changed {
             self.networks.assign(&mut self.live, pass);
+            self.want_layers();
         }
-        self.read(pass, out);
+        let turn = self.turns.has(0);
+        self.tasks.begin(turn, &mut self.buffer);
+        self.read(now, hierarchy, pass, out);
+        self.root.read(pass, &mut self.buffer, turn);
         self.networks.read(&mut self.live, pass, &mut self.buffer);
         self.put_tombstones(now, pass, out);
-        let turn = self.turns.has(0);
         self.restarts.put(now, pass, turn);
         if turn {
-            self.put_machine(pass);
+            self.storage.put_disks(&self.root.base, pass);
+            self.machine.put(pass, false, &mut self.buffer);
         }
         self.first_pass_done = true;
     }
@@ -324,6 +350,7 @@ impl Reader {
     fn take_changes(
         &mut self,
         now: MonotonicTime,
+        shared: &Shared,
         pass: &mut Pass<'_>,
         out: &mut Vec<ContainerChange>,
     ) -> bool {
@@ -333,7 +360,7 @@ impl Reader {
             match change {
                 Change::Started(known) => {
                     let oom = Oom { old: !self.first_pass_done, ..Oom::default() };
-                    self.waiting.push(Waiting { known, since: now, oom, stopped: false });
+                    self.waiting.push(Waiting { known, since: now, oom, last: None, stopped: false });
                 }
                 Change::Identified(known) => {
                     if let Some(waiting) =
@@ -356,9 +383,12 @@ impl Reader {
             }
         }
         self.changes = changes;
+        self.hear_last(shared);
         // What a pass found gone, or was told to be gone, ends at the beginning of the next, when
         // all that told of its last moments has been heard.
-        let gone: Vec<u64> = self.live.iter().filter(|(_, l)| l.gone).map(|(g, _)| *g).collect();
+        // One whose last figures are known stays for the pass that tells them.
+        let over = |live: &Live| live.gone && live.last.is_none();
+        let gone: Vec<u64> = self.live.iter().filter(|(_, l)| over(l)).map(|(g, _)| *g).collect();
         for generation in gone {
             if let Some(live) = self.live.remove(&generation) {
                 changed = true;
@@ -379,12 +409,15 @@ impl Reader {
     ) -> bool {
         let wait = u128::from(self.config.runtime_wait_ms);
         let mut started = false;
+        if self.waiting.is_empty() {
+            return false;
+        }
+        // Where the series of its last life end in this pass, those of the new one must not have a
+        // sample at the same time.
+        let mut taken: HashSet<String> = self.ended.iter().cloned().collect();
+        taken.extend(self.live.values().map(|live| live.known.container.cgroup.clone()));
         for waiting in std::mem::take(&mut self.waiting) {
-            let path = &waiting.known.container.cgroup;
-            // Where the series of its last life end in this pass, those of the new one must not have
-            // a sample at the same time.
-            let held =
-                self.ended.contains(path) || self.live.values().any(|l| l.known.container.cgroup == *path);
+            let held = taken.contains(&waiting.known.container.cgroup);
             let nameless = !waiting.known.facts.identified && !waiting.stopped;
             // At the start, no runtime can have answered yet.
             let may_come = has_runtime || (!self.first_pass_done && !self.config.runtime_sockets.is_empty());
@@ -396,8 +429,9 @@ impl Reader {
             out.push(ContainerChange::Started(waiting.known.container.clone()));
             let mut live = self.make_live(waiting.known, waiting.oom, hierarchy);
             self.restarts.started(&live.known);
-            if waiting.stopped {
-                live.gone = true;
+            taken.insert(live.known.container.cgroup.clone());
+            (live.last, live.gone) = (waiting.last, waiting.stopped);
+            if live.gone && live.last.is_none() {
                 self.end(live, now, pass, out);
             } else {
                 self.live.insert(live.known.generation, live);
@@ -423,8 +457,13 @@ impl Reader {
             base,
             files,
             info: LazySeries::default(),
+            load: Load::default(),
+            descriptors: Descriptors::default(),
             oom,
             gone: false,
+            last: None,
+            variables: Vec::new(),
+            relabelled: false,
             start_time: None,
             namespace: None,
             fresh: true,
@@ -441,15 +480,50 @@ impl Reader {
     ) {
         live.files.retire(pass);
         live.info.retire(pass);
+        live.load.retire(pass);
+        live.descriptors.retire(pass);
         self.networks.end(live.known.generation, pass);
+        self.storage.end(live.known.generation, pass);
         self.restarts.stopped(&live.known, now);
         live.oom.tell(&live.known.container, out);
         out.push(ContainerChange::Stopped(live.known.container.clone()));
         self.ended.push(live.known.container.cgroup.clone());
         if self.tombstones.len() >= TOMBSTONES_MAX {
-            self.tombstones.remove(0).oom.series.retire(pass);
+            // Those that count nothing make room for those that do.
+            let first = self.tombstones.iter().position(|t| t.oom.total() == 0).unwrap_or(0);
+            self.tombstones.remove(first).oom.series.retire(pass);
         }
         self.tombstones.push(Tombstone { known: live.known, base: live.base, oom: live.oom, ended: now });
+    }
+
+    /// Takes the last figures of those whose last process has ended. Whose cgroup lives on, as another
+    /// process may be put into it, goes on as before.
+    fn hear_last(&mut self, shared: &Shared) {
+        let mut told = shared.last.lock();
+        if told.is_empty() {
+            return;
+        }
+        let live = self.live.values_mut().map(|l| (&l.known, &mut l.last));
+        let waiting = self.waiting.iter_mut().map(|w| (&w.known, &mut w.last));
+        for (known, last) in live.chain(waiting) {
+            if let Some((figures, _)) = told.remove(&known.container.cgroup) {
+                *last = Some(figures);
+            }
+        }
+        // The start may be among the changes that are taken next, and no later.
+        told.retain(|_, (_, passes)| {
+            *passes += 1;
+            *passes < 2
+        });
+    }
+
+    /// Says whose files are to be counted, and takes what runtimes have counted.
+    fn want_layers(&mut self) {
+        let wanted = self.live.iter().filter(|(_, live)| !live.gone && !live.known.facts.sandbox);
+        self.storage.want(wanted.filter_map(|(generation, live)| {
+            let container_id = live.known.container.id.clone();
+            Some(Wanted { generation: *generation, container_id, pid: live.pid? })
+        }));
     }
 
     /// Takes the OOM kills that were told the moment they happened.
@@ -479,15 +553,6 @@ impl Reader {
         for (_, live) in self.live.iter_mut().filter(|(number, _)| self.turns.has(**number)) {
             live.files.refresh(hierarchy, &live.known.container.cgroup, &mut self.buffer);
         }
-        if !self.turns.has(0) {
-            return;
-        }
-        let processors = std::thread::available_parallelism().map_or(0, |n| n.get() as u64);
-        let text = read_once(&self.config.proc_root.join("meminfo"), &mut self.buffer).unwrap_or_default();
-        let memory = parse::lines(text)
-            .find_map(|line| line.strip_prefix(b"MemTotal:"))
-            .and_then(|rest| parse::words(rest).next().and_then(parse::unsigned));
-        self.machine_figures = memory.map(|kb| [parse::value(processors), parse::value(kb) * 1024.0]);
     }
 
     /// Finds the first process of containers that are young or have their turn. Tells whether
@@ -505,6 +570,10 @@ impl Reader {
                 live.pid = Some(pid);
                 live.start_time = Some(self.boot_time_seconds + parse::ticks(ticks));
             }
+            if before.0 != live.pid || live.young > 0 {
+                let variables = live.pid.map(|pid| environment(&self.config, pid, &mut self.buffer));
+                live.let_through(variables.unwrap_or_default());
+            }
             live.namespace = live.pid.and_then(|pid| network::namespace(&self.config.proc_root, pid));
             if before != (live.pid, live.namespace, live.start_time) {
                 live.fresh = true;
@@ -514,30 +583,57 @@ impl Reader {
         changed
     }
 
-    fn read(&mut self, pass: &mut Pass<'_>, out: &mut Vec<ContainerChange>) {
+    fn read(
+        &mut self,
+        now: MonotonicTime,
+        hierarchy: &Hierarchy,
+        pass: &mut Pass<'_>,
+        out: &mut Vec<ContainerChange>,
+    ) {
         let seen = parse::value(u64::try_from(pass.time_ms.div_euclid(1000)).unwrap_or(0));
-        for (number, live) in &mut self.live {
-            let turn = std::mem::take(&mut live.fresh) || self.turns.has(*number);
-            let reading = live.files.read(pass, &live.base, &mut self.buffer, turn);
+        let Self { live, turns, config, buffer, tasks, storage, .. } = self;
+        for (number, live) in live {
+            let turn = std::mem::take(&mut live.fresh) || turns.has(*number);
+            let container = live.known.container.clone();
+            let place = (hierarchy, container.cgroup.as_str());
+            let reading = if live.gone {
+                files::Reading::default()
+            } else {
+                live.files.read(pass, &live.base, buffer, turn)
+            };
             live.gone |= reading.gone;
-            if let Some(count) = reading.oom_kills {
+            // The last figures are told where the files tell nothing any more.
+            let last = if live.gone { live.last.take() } else { None };
+            if let Some(last) = last {
+                last.put(&mut live.files, pass, &live.base);
+            }
+            if let Some(count) = reading.oom_kills.or(last.and_then(|last| last.oom_kills)) {
                 live.oom.file = live.oom.file.max(count);
             }
             if std::mem::take(&mut live.oom.old) {
                 live.oom.passed_on = live.oom.total();
                 live.oom.begun = true;
             }
-            live.oom.tell(&live.known.container, out);
+            live.oom.tell(&container, out);
             live.oom.put(pass, &live.base);
-            if live.gone || !turn {
+            if live.gone {
+                if last.is_some() {
+                    live.put_identity(pass, seen);
+                }
                 continue;
             }
-            live.files.put(pass, &live.base, Slot::LastSeen, seen);
-            if let Some(start) = live.start_time {
-                live.files.put(pass, &live.base, Slot::StartTime, start);
+            if config.container_load {
+                live.load.look(now, place, reading.cpu, turn, tasks, buffer);
             }
-            let (base, runtime) = (&live.base, live.known.container.runtime.as_str());
-            live.info.put_slow_with(pass, 1.0, |pass| base.define(pass, INFO, &[("runtime", runtime)]));
+            if !turn {
+                continue;
+            }
+            live.put_identity(pass, seen);
+            if config.container_load {
+                live.load.put(pass, &live.base, tasks);
+            }
+            live.descriptors.put(pass, &live.base, place, (&config.proc_root, live.pid), buffer);
+            storage.put(*number, &live.base, now, pass);
         }
     }
 
@@ -557,28 +653,55 @@ impl Reader {
             stays
         });
     }
-
-    fn put_machine(&mut self, pass: &mut Pass<'_>) {
-        let Some(figures) = self.machine_figures else { return };
-        for ((series, family), figure) in
-            self.machine.iter_mut().zip([MACHINE_CORES, MACHINE_MEMORY]).zip(figures)
-        {
-            series.put_slow_with(pass, figure, |pass| pass.define(family, &[]));
-        }
-    }
 }
 
 impl Live {
+    /// When it was made and began, and which container it is.
+    fn put_identity(&mut self, pass: &mut Pass<'_>, seen: f64) {
+        self.files.put(pass, &self.base, Slot::LastSeen, seen);
+        for (slot, time) in [(Slot::CreationTime, self.files.made), (Slot::StartTime, self.start_time)] {
+            if let Some(time) = time {
+                self.files.put(pass, &self.base, slot, time);
+            }
+        }
+        if std::mem::take(&mut self.relabelled) {
+            self.info.retire(pass);
+        }
+        let (base, variables) = (&self.base, &self.variables);
+        let Known { container, facts, .. } = &self.known;
+        self.info.put_slow_with(pass, 1.0, |pass| {
+            let through = facts.labels.iter().chain(variables);
+            let through = through.map(|(name, value)| (name.as_str(), value.as_str()));
+            let extra: Vec<_> =
+                [("runtime", container.runtime.as_str())].into_iter().chain(through).collect();
+            base.define(pass, INFO, &extra)
+        });
+    }
+
+    /// Notes the variables that are let through. They stay as they were when the process began, but a
+    /// runtime sets them only after it has made the process.
+    fn let_through(&mut self, variables: Vec<(String, String)>) {
+        if self.variables != variables {
+            self.variables = variables;
+            self.fresh = true;
+            self.relabelled = true;
+        }
+    }
+
     /// A runtime told its name: the series go on under the new labels.
     fn identify(&mut self, known: Known, pass: &mut Pass<'_>) {
         let base = BaseLabels::of(&known);
         let runtime_changed = known.container.runtime != self.known.container.runtime;
         if base != self.base {
             self.files.retire(pass);
+            self.load.retire(pass);
+            self.descriptors.retire(pass);
             self.oom.series.retire(pass);
             self.base = base;
         }
-        if runtime_changed || !self.info.is_defined() || known.container != self.known.container {
+        let facts_changed =
+            known.container != self.known.container || known.facts.labels != self.known.facts.labels;
+        if runtime_changed || facts_changed || !self.info.is_defined() {
             self.info.retire(pass);
         }
         self.pid = known.facts.pid.or(self.pid);
@@ -600,57 +723,6 @@ impl BaseLabels {
             container: known.facts.pod_container.clone(),
         }
     }
-}
-
-impl Oom {
-    /// The file and the runtime count the same kills; neither sees all of them.
-    fn total(&self) -> u64 {
-        self.before + self.file.max(self.told)
-    }
-
-    fn tell(&mut self, container: &Arc<Container>, out: &mut Vec<ContainerChange>) {
-        let total = self.total();
-        let news = total.saturating_sub(self.passed_on);
-        if news > 0 {
-            out.push(ContainerChange::OomKill { container: container.clone(), count: news });
-        }
-        self.passed_on = self.passed_on.max(total);
-    }
-
-    fn put(&mut self, pass: &mut Pass<'_>, base: &BaseLabels) {
-        let count = if std::mem::replace(&mut self.begun, true) { self.total() } else { self.before };
-        self.series.put_with(pass, parse::value(count), |pass| base.define(pass, OOM_EVENTS, &[]));
-    }
-}
-
-/// The first process of a cgroup and its start in clock ticks since boot: the one that the
-/// runtime told, else the oldest of the first few that are listed.
-fn first_process(
-    config: &Config,
-    hierarchy: &Hierarchy,
-    cgroup: &str,
-    told: Option<u32>,
-    buffer: &mut Buffer,
-) -> Option<(u32, u64)> {
-    let start = |pid: u32, buffer: &mut Buffer| {
-        let path = config.proc_root.join(pid.to_string()).join("stat");
-        parse::process_start_ticks(read_once(&path, buffer).ok()?)
-    };
-    if let Some(pid) = told
-        && let Some(ticks) = start(pid, buffer)
-    {
-        return Some((pid, ticks));
-    }
-    let listed = hierarchy.trees().into_iter().find_map(|tree| {
-        let path = hierarchy::below(tree, cgroup).join("cgroup.procs");
-        let text = read_once(&path, buffer).ok()?;
-        let pids = parse::lines(text).filter_map(parse::unsigned).filter_map(|n| u32::try_from(n).ok());
-        let mut first = [0; PROCESSES_LOOKED_AT];
-        let count = first.iter_mut().zip(pids).map(|(slot, pid)| *slot = pid).count();
-        (count > 0).then_some((first, count))
-    });
-    let (pids, count) = listed?;
-    pids[..count].iter().filter_map(|pid| Some((*pid, start(*pid, buffer)?))).min_by_key(|(_, ticks)| *ticks)
 }
 
 #[cfg(test)]

@@ -22,6 +22,8 @@ use rustix::{
 /// Larger files are cut here; the largest that is read (mountinfo of a machine with thousands of
 /// mounts) stays below.
 const BYTES_MAX: usize = 8 << 20;
+/// More names in one folder are left out.
+const NAMES_MAX: usize = 65_536;
 /// The kernel hands out line-wise files page by page, each reading at least a page less one line.
 /// A reading shorter than this is therefore the last, as no line of the files read here is so long.
 const SHORT_READ_BYTES: usize = 2048;
@@ -121,11 +123,31 @@ pub(crate) fn read_once<'b>(path: &Path, buffer: &'b mut Buffer) -> Result<&'b [
     read_all(&open(path)?, buffer, 1)
 }
 
+/// Reads a file of short lines once: the first reading that is not full is taken to be the last.
+pub(crate) fn read_short<'b>(path: &Path, buffer: &'b mut Buffer) -> Result<&'b [u8], Errno> {
+    read_all(&open(path)?, buffer, SHORT_READ_BYTES)
+}
+
 /// Reads a short file as text without blanks around it; `None` when it cannot be read.
 pub(crate) fn read_text(path: &Path) -> Option<String> {
     let mut buffer = Buffer(vec![0; 4096]);
     let text = read_once(path, &mut buffer).ok()?;
     Some(String::from_utf8_lossy(text).trim().to_owned())
+}
+
+/// Reads a number out of a short file; `None` when there is none.
+pub(crate) fn read_number(path: &Path, buffer: &mut Buffer) -> Option<f64> {
+    crate::parse::number(read_once(path, buffer).ok()?)
+}
+
+/// Names in a folder, sorted. Names that are no text are left out.
+pub(crate) fn names(folder: &Path) -> Result<Vec<String>, Errno> {
+    let errno = |e: std::io::Error| Errno::from_io_error(&e).unwrap_or(Errno::IO);
+    let listed = std::fs::read_dir(folder).map_err(errno)?;
+    let mut names: Vec<String> =
+        listed.flatten().take(NAMES_MAX).filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort_unstable();
+    Ok(names)
 }
 
 fn open(path: &Path) -> Result<OwnedFd, Errno> {

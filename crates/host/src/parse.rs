@@ -78,6 +78,23 @@ pub(crate) fn decimal(text: &[u8]) -> Option<f64> {
     std::str::from_utf8(text).ok().filter(|_| plain)?.parse().ok()
 }
 
+/// A whole number in hexadecimal, with or without `0x`.
+pub(crate) fn hexadecimal(text: &[u8]) -> Option<u64> {
+    let text = trim(text);
+    let digits = text.strip_prefix(b"0x").unwrap_or(text);
+    let plain = digits.iter().all(u8::is_ascii_hexdigit);
+    u64::from_str_radix(std::str::from_utf8(digits).ok().filter(|_| plain)?, 16).ok()
+}
+
+/// A number of any of the kinds above, as a sample's value. Without `0x` it is decimal.
+pub(crate) fn number(text: &[u8]) -> Option<f64> {
+    let text = trim(text);
+    if text.starts_with(b"0x") {
+        return hexadecimal(text).map(value);
+    }
+    unsigned(text).map(value).or_else(|| signed(text).map(signed_value)).or_else(|| decimal(text))
+}
+
 /// A number as a sample's value. Beyond 2^53 the nearest number that a sample can hold.
 #[expect(clippy::cast_precision_loss, reason = "samples are floating point")]
 pub(crate) fn value(n: u64) -> f64 {

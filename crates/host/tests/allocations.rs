@@ -14,6 +14,8 @@ use vedette_host::{Config, ContainerReader, NodeReader};
 use vedette_model::Samples;
 use vedette_sys::SystemClock;
 
+/// What the machine's own row costs beside, at its turn: its processors are looked through.
+const MACHINE_ALLOCATIONS_MAX: u64 = 600;
 /// Allocations that the turn of one container may take: names of the files that hold its limits
 /// and tell of its first process.
 const TURN_ALLOCATIONS_MAX: u64 = 48;
@@ -134,7 +136,7 @@ fn a_steady_pass_over_containers_allocates_in_turns_only() {
         assert!(samples.rows[0].series.len() >= CONTAINERS * 10);
         let turn = samples.rows.iter().skip(1).any(|row| !row.series.is_empty());
         if turn {
-            let max = TURN_ALLOCATIONS_MAX * CONTAINERS as u64 / 10;
+            let max = TURN_ALLOCATIONS_MAX * CONTAINERS as u64 / 10 + MACHINE_ALLOCATIONS_MAX;
             assert!(taken <= max, "{taken} allocations in the turn of a tenth of the containers");
         } else {
             steady_passes += 1;

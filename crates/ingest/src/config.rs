@@ -25,6 +25,9 @@ pub struct Config {
     /// Series of remote-write senders that are found without parsing their labels; one takes
     /// about 20 bytes.
     pub known_series_max: usize,
+    /// Whether a pushed number that tells since when it counts is preceded by a zero at that time, where
+    /// its series has nothing later.
+    pub zeros_at_start: bool,
 }
 
 impl Default for Config {
@@ -33,13 +36,14 @@ impl Default for Config {
             labels_max: 64,
             label_name_bytes_max: 1_024,
             label_value_bytes_max: 8_192,
-            series_max: 1 << 20,
+            series_max: 1 << 22,
             event_bytes_max: 256 << 10,
             event_future_ns_max: 600 * 1_000_000_000,
             origins_max: 1_024,
             series_retry_ms: 60_000,
             message_bytes_max: 64 << 20,
             known_series_max: 2 << 20,
+            zeros_at_start: false,
         }
     }
 }

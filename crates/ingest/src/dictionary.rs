@@ -47,15 +47,6 @@ impl Dictionary {
         self.replaced.push((series, old));
     }
 
-    /// Number and labels of the series that the store knows by `wanted`. Looks at all: for the
-    /// rare series that the store has retired.
-    pub(crate) fn find(&self, wanted: SeriesRef) -> Option<(u32, Labels)> {
-        (0_u32..).zip(&self.slots).find_map(|(number, slot)| match slot {
-            Slot::Known { reference, labels } if *reference == wanted => Some((number, labels.clone())),
-            _ => None,
-        })
-    }
-
     /// Changes a slot for good: the series is the same, the store's number for it is not.
     pub(crate) fn renew(&mut self, series: u32, reference: SeriesRef) {
         if let Some(Slot::Known { reference: old, .. }) = self.slots.get_mut(series as usize) {

@@ -12,17 +12,19 @@ use vedette_sys::Clock;
 use vedette_tsdb::Tsdb;
 
 use crate::{
-    Config, events,
+    Config, Receiver, events,
     metrics::{self, Answer, Metrics},
     origin::Sender,
-    remote_write::{RemoteWrite, WriteError, Written},
     samples::Door,
 };
 
 /// Longest tenant, cluster or source name.
 const NAME_BYTES_MAX: usize = 256;
+/// Senders that are taken as having sent just now.
+const RECENT_SENDERS: usize = 16;
 
-/// The one door into the stores. Shared as `Arc<Ingest>`.
+/// The one door into the stores. Shared as `Arc<Ingest>`. Those who push without numbering what they
+/// send come by its [`Ingest::receiver`].
 pub struct Ingest {
     config: Config,
     tsdb: Arc<Tsdb>,
@@ -30,8 +32,8 @@ pub struct Ingest {
     clock: Arc<dyn Clock>,
     /// The one that sent last comes last.
     senders: RwLock<Vec<Arc<Known>>>,
-    remote_write: RemoteWrite,
-    metrics: Metrics,
+    receiver: Arc<Receiver>,
+    metrics: Arc<Metrics>,
 }
 
 /// A sender; the names stand outside of the lock so that it is found without taking it.
@@ -64,23 +66,15 @@ pub struct Stats {
 impl Ingest {
     /// A door in front of these stores.
     pub fn new(config: Config, tsdb: Arc<Tsdb>, events: Arc<EventDb>, clock: Arc<dyn Clock>) -> Self {
-        let remote_write = RemoteWrite::new(config.known_series_max);
-        Self {
-            config,
-            tsdb,
-            events,
-            clock,
-            senders: RwLock::default(),
-            remote_write,
-            metrics: Metrics::default(),
-        }
+        let metrics = Arc::<Metrics>::default();
+        let receiver = Receiver::of_store(config.clone(), tsdb.clone(), clock.clone(), metrics.clone());
+        let receiver = Arc::new(receiver);
+        Self { config, tsdb, events, clock, senders: RwLock::default(), receiver, metrics }
     }
 
-    /// Takes the body of a remote-write request: a `prometheus.WriteRequest` in Snappy's block
-    /// format. What this tells as stored is in the write-ahead log. Several threads may call it.
-    pub fn remote_write(&self, body: &[u8]) -> Result<Written, WriteError> {
-        let Self { config, tsdb, metrics, .. } = self;
-        self.remote_write.take(config, tsdb, metrics, self.clock.unix_ms(), body)
+    /// The door for those who push.
+    pub fn receiver(&self) -> &Arc<Receiver> {
+        &self.receiver
     }
 
     /// Figures for the status page.
@@ -124,7 +118,8 @@ impl Ingest {
             let o = &known.origin;
             (&o.source, &o.cluster, &o.tenant) == (&origin.source, &origin.cluster, &origin.tenant)
         };
-        if let Some(known) = self.senders.read().last().filter(|k| same(k)) {
+        // Among the last few the order does not matter, and they are found without waiting.
+        if let Some(known) = self.senders.read().iter().rev().take(RECENT_SENDERS).find(|k| same(k)) {
             return Ok(known.clone());
         }
         let names = [&origin.tenant, &origin.cluster, &origin.source];
@@ -164,11 +159,7 @@ impl Sink for Ingest {
 
 impl MetricSource for Ingest {
     fn visit(&self, visitor: &mut dyn MetricVisitor) {
-        let sizes = metrics::Sizes {
-            origins: self.senders.read().len(),
-            known_series: self.remote_write.known_series(),
-            known_series_bytes: self.remote_write.known_series_bytes(),
-        };
+        let sizes = self.receiver.sizes(self.senders.read().len());
         metrics::visit(&self.metrics, &sizes, visitor);
     }
 }

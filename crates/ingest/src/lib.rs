@@ -4,18 +4,29 @@
 //! A batch is taken as a whole or not at all; of a batch that is taken, each sample and event
 //! is stored or counted with the reason why not. The crate does not know where batches come from.
 //!
-//! Requests of foreign senders know no numbering: [`remote_write`] finds their series by the bytes
-//! in which the labels come.
+//! Requests of foreign senders know no numbering, and come by the [`Receiver`]: [`intake`] finds their
+//! series by what names them, in whichever protocol ([`remote_write`] and its neighbours) they come.
+//! What they bring is handed to others as well, if there are any ([`onward`]).
 
 mod config;
 mod dictionary;
 mod events;
 mod ingest;
+mod intake;
+mod keeper;
+mod labelled;
+mod lines;
 mod metrics;
+mod onward;
 mod origin;
+mod otlp;
+mod receiver;
 mod remote_write;
 mod samples;
+mod series_cache;
 
 pub use config::Config;
 pub use ingest::{Ingest, Stats};
-pub use remote_write::{WriteError, Written};
+pub use intake::{WriteError, Written};
+pub use otlp::{DeltaHandling, OtlpSettings};
+pub use receiver::Receiver;

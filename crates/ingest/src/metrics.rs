@@ -15,10 +15,11 @@ pub(crate) enum Reason {
     Future,
     Size,
     Histogram,
+    Untranslatable,
 }
 
 impl Reason {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Labels,
         Self::SeriesLimit,
         Self::OutOfOrder,
@@ -26,6 +27,7 @@ impl Reason {
         Self::Future,
         Self::Size,
         Self::Histogram,
+        Self::Untranslatable,
     ];
 
     fn as_str(self) -> &'static str {
@@ -37,6 +39,7 @@ impl Reason {
             Self::Future => "future",
             Self::Size => "size",
             Self::Histogram => "histogram",
+            Self::Untranslatable => "untranslatable",
         }
     }
 }
@@ -94,6 +97,7 @@ pub(crate) struct Sizes {
     pub origins: usize,
     pub known_series: usize,
     pub known_series_bytes: usize,
+    pub lost_onward: u64,
 }
 
 /// Counts since the start of the process.
@@ -112,6 +116,8 @@ pub(crate) struct Metrics {
     pub message_bytes: Counter,
     pub exemplars: Counter,
     pub rejected_exemplars: Counter,
+    /// Fields of InfluxDB's lines that are no numbers.
+    pub text_fields: Counter,
     /// Series that had to be found by their labels.
     pub series_parsed: Counter,
     pub series_forgotten: Counter,
@@ -175,6 +181,10 @@ const MESSAGE_BYTES: Family = counter(
 const EXEMPLARS: Family = counter("vedette_ingest_exemplars_total", "Exemplars stored.");
 const REJECTED_EXEMPLARS: Family =
     counter("vedette_ingest_rejected_exemplars_total", "Exemplars not stored.");
+const TEXT_FIELDS: Family = counter(
+    "vedette_ingest_text_fields_total",
+    "Fields of InfluxDB's lines that are texts, which are no samples.",
+);
 const PARSED: Family = counter(
     "vedette_ingest_remote_write_series_parsed_total",
     "Series of remote-write requests that had to be found by their labels.",
@@ -182,6 +192,10 @@ const PARSED: Family = counter(
 const FORGOTTEN: Family = counter(
     "vedette_ingest_remote_write_series_forgotten_total",
     "Series of remote-write senders forgotten because they were silent, or for want of room.",
+);
+const LOST_ONWARD: Family = counter(
+    "vedette_ingest_pushed_lost_onward_total",
+    "Samples, histograms and exemplars that were pushed and that a sink they are sent on to did not get.",
 );
 const KNOWN: Family = Family {
     name: "vedette_ingest_remote_write_series",
@@ -212,6 +226,7 @@ pub(crate) fn visit(metrics: &Metrics, sizes: &Sizes, visitor: &mut dyn MetricVi
         (&MESSAGE_BYTES, &metrics.message_bytes),
         (&EXEMPLARS, &metrics.exemplars),
         (&REJECTED_EXEMPLARS, &metrics.rejected_exemplars),
+        (&TEXT_FIELDS, &metrics.text_fields),
         (&PARSED, &metrics.series_parsed),
         (&FORGOTTEN, &metrics.series_forgotten),
     ] {
@@ -228,6 +243,7 @@ pub(crate) fn visit(metrics: &Metrics, sizes: &Sizes, visitor: &mut dyn MetricVi
         visitor.value(&WRITES, &[("answer", answer.as_str())], metrics.wrote(answer).get() as f64);
     }
     visitor.value(&ORIGINS, &[], sizes.origins as f64);
+    visitor.value(&LOST_ONWARD, &[], sizes.lost_onward as f64);
     visitor.value(&KNOWN, &[], sizes.known_series as f64);
     visitor.value(&KNOWN_BYTES, &[], sizes.known_series_bytes as f64);
 }

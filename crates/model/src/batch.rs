@@ -3,7 +3,9 @@
 //! Queueing, retry, acknowledgement and metering look at the envelope only; `ingest` opens it
 //! once and continues with typed code.
 
-use crate::{Event, Labels, MetricMetadata};
+use std::sync::Arc;
+
+use crate::{Event, Exemplar, Labels, MetricMetadata, NativeHistogram};
 
 /// Where a batch comes from. (origin, sequence) names a batch for ever.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -51,10 +53,39 @@ pub struct Samples {
     /// Numbers that the sender will use no more; a staleness marker is written for each at the
     /// time of the last row.
     pub retired: Vec<u32>,
+    /// Numbers that the sender will use no more, of series that have ended before or live on under
+    /// another number: nothing is written for them.
+    pub released: Vec<u32>,
     /// What is known of the families, sent when it changes.
     pub metadata: Vec<MetricMetadata>,
     /// The samples.
     pub rows: Vec<Row>,
+    /// The samples that are native histograms.
+    pub histograms: Vec<HistogramSample>,
+    /// Exemplars of these or earlier samples.
+    pub exemplars: Vec<ExemplarSample>,
+}
+
+/// An exemplar of a series.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExemplarSample {
+    /// The series' number.
+    pub series: u32,
+    /// The exemplar.
+    pub exemplar: Exemplar,
+}
+
+/// A sample that is a native histogram.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HistogramSample {
+    /// Milliseconds since the Unix epoch.
+    pub time_ms: i64,
+    /// The series' number.
+    pub series: u32,
+    /// Since when it counts (start timestamp), 0 where that is not known.
+    pub start_ms: i64,
+    /// The histogram.
+    pub histogram: Arc<NativeHistogram>,
 }
 
 /// Gives a series its number.
@@ -75,6 +106,12 @@ pub struct Row {
     pub series: Vec<u32>,
     /// One value for each number.
     pub values: Vec<f64>,
+    /// Since when each counts (start timestamp), 0 where that is not known. Empty where it is known of
+    /// none.
+    pub starts_ms: Vec<i64>,
+    /// Whether samples that are not later than the last of their series are left out, even where late
+    /// ones are taken: for staleness markers, which must not end a series that went on elsewhere.
+    pub newest_only: bool,
 }
 
 /// Why a batch was not taken.

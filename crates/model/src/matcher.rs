@@ -1,7 +1,9 @@
 //! Label matchers: `=`, `!=`, `=~`, `!~`. Regular expressions are fully anchored and follow
 //! RE2's syntax, as in Prometheus.
 
-use std::{fmt, sync::Arc};
+use std::fmt;
+
+use crate::regexp::{Regexp, RegexpError};
 
 /// How a matcher compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -28,16 +30,6 @@ impl MatchOp {
     }
 }
 
-/// A matcher whose pattern cannot be used.
-#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
-#[error("invalid regular expression {pattern:?}: {reason}")]
-pub struct MatcherError {
-    /// The pattern as given.
-    pub pattern: String,
-    /// What is wrong with it.
-    pub reason: String,
-}
-
 /// One condition on one label. An absent label counts as the empty string.
 #[derive(Debug, Clone)]
 pub struct Matcher {
@@ -47,15 +39,15 @@ pub struct Matcher {
     pub op: MatchOp,
     /// The value or pattern as written.
     pub value: String,
-    pattern: Option<Pattern>,
+    pattern: Option<Regexp>,
 }
 
 impl Matcher {
     /// Makes a matcher and compiles its pattern.
-    pub fn new(op: MatchOp, name: impl Into<String>, value: impl Into<String>) -> Result<Self, MatcherError> {
+    pub fn new(op: MatchOp, name: impl Into<String>, value: impl Into<String>) -> Result<Self, RegexpError> {
         let value = value.into();
         let pattern = match op {
-            MatchOp::Regex | MatchOp::NotRegex => Some(Pattern::new(&value)?),
+            MatchOp::Regex | MatchOp::NotRegex => Some(Regexp::new(&value)?),
             MatchOp::Equal | MatchOp::NotEqual => None,
         };
         Ok(Self { name: name.into(), op, value, pattern })
@@ -82,14 +74,39 @@ impl Matcher {
         self.matches("")
     }
 
-    /// The finite set of values that alone can match, when the matcher is `=` or a plain
-    /// alternation such as `a|b|c`; `None` otherwise.
+    /// The finite set of values that alone can match, sorted, when the matcher is `=` or names
+    /// them, as `a|b|c` and `x[12]` do; `None` otherwise.
     pub fn exact_values(&self) -> Option<&[String]> {
         match (self.op, &self.pattern) {
             (MatchOp::Equal, _) => Some(std::slice::from_ref(&self.value)),
-            (MatchOp::Regex, Some(p)) => p.literals(),
+            (MatchOp::Regex, Some(p)) => p.values(),
             _ => None,
         }
+    }
+
+    /// The finite set of values that alone do not match, sorted, when the matcher is the opposite
+    /// of one that has [`Self::exact_values`].
+    pub fn refused_values(&self) -> Option<&[String]> {
+        match (self.op, &self.pattern) {
+            (MatchOp::NotEqual, _) => Some(std::slice::from_ref(&self.value)),
+            (MatchOp::NotRegex, Some(p)) => p.values(),
+            _ => None,
+        }
+    }
+
+    /// Text with which every value that matches begins; empty when nothing is known.
+    pub fn required_prefix(&self) -> &str {
+        match (self.op, &self.pattern) {
+            (MatchOp::Equal, _) => &self.value,
+            (MatchOp::Regex, Some(p)) => p.prefix(),
+            _ => "",
+        }
+    }
+
+    /// What the matcher's regular expression costs, about the states of its automaton; 0 if it has
+    /// no expression. Whoever takes many matchers from outside bounds the sum.
+    pub fn cost(&self) -> usize {
+        self.pattern.as_ref().map_or(0, Regexp::cost)
     }
 }
 
@@ -107,187 +124,37 @@ impl fmt::Display for Matcher {
     }
 }
 
-/// A fully anchored regular expression in RE2's syntax.
-#[derive(Debug, Clone)]
-pub struct Pattern(Arc<Compiled>);
-
-#[derive(Debug)]
-enum Compiled {
-    /// A plain alternation of literals, sorted.
-    Literals(Vec<String>),
-    /// `.*`, which takes line breaks too.
-    Anything,
-    /// `.+`
-    AnythingButEmpty,
-    Regex(regex::Regex),
-}
-
-/// Memory that one compiled pattern may take; a larger one is refused.
-const PATTERN_BYTES_MAX: usize = 4 << 20;
-
-impl Pattern {
-    /// Compiles a pattern.
-    pub fn new(pattern: &str) -> Result<Self, MatcherError> {
-        let compiled = match pattern {
-            ".*" => Compiled::Anything,
-            ".+" => Compiled::AnythingButEmpty,
-            p => match plain_alternatives(p) {
-                Some(literals) => Compiled::Literals(literals),
-                None => Compiled::Regex(compile_anchored(p)?),
-            },
-        };
-        Ok(Self(Arc::new(compiled)))
-    }
-
-    /// Whether the whole of `text` matches.
-    pub fn matches(&self, text: &str) -> bool {
-        match &*self.0 {
-            Compiled::Literals(values) => values.binary_search_by(|v| v.as_str().cmp(text)).is_ok(),
-            Compiled::Anything => true,
-            Compiled::AnythingButEmpty => !text.is_empty(),
-            Compiled::Regex(r) => r.is_match(text),
-        }
-    }
-
-    fn literals(&self) -> Option<&[String]> {
-        match &*self.0 {
-            Compiled::Literals(values) => Some(values),
-            _ => None,
-        }
-    }
-}
-
-/// `a|b|c` without any special character, as sorted literals.
-fn plain_alternatives(pattern: &str) -> Option<Vec<String>> {
-    if pattern.chars().any(|c| c != '|' && regex_syntax::is_meta_character(c)) {
-        return None;
-    }
-    let mut values: Vec<String> = pattern.split('|').map(str::to_owned).collect();
-    values.sort_unstable();
-    values.dedup();
-    Some(values)
-}
-
-/// Compiles a fully anchored pattern in RE2's syntax, for those who need its groups. As in
-/// Prometheus the `s` flag is on (`.` takes line breaks too).
-pub fn compile_anchored(pattern: &str) -> Result<regex::Regex, MatcherError> {
-    let error = |reason: String| MatcherError { pattern: pattern.to_owned(), reason };
-    let translated = translate(pattern);
-    regex::RegexBuilder::new(&format!("^(?s:{translated})$")).size_limit(PATTERN_BYTES_MAX).build().map_err(
-        |e| error(e.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()),
-    )
-}
-
-/// Turns RE2's syntax into that of the `regex` crate where they differ: `\Q…\E` quotes
-/// literally, `\d`, `\s`, `\w` and their opposites mean ASCII, `\C` is refused by both.
-fn translate(pattern: &str) -> String {
-    let mut out = String::with_capacity(pattern.len());
-    let mut rest = pattern;
-    let mut in_class = false;
-    while let Some(c) = rest.chars().next() {
-        if c != '\\' {
-            match c {
-                '[' if in_class && !rest.starts_with("[:") => out.push('\\'),
-                '[' => in_class = true,
-                ']' => in_class = false,
-                '&' | '~' | '-' if in_class && rest[1..].starts_with(c) => out.push('\\'),
-                _ => {}
-            }
-            // A class such as [[:alpha:]] is copied whole, so its inner `]` does not end the outer class.
-            if in_class
-                && rest.starts_with("[:")
-                && let Some(end) = rest.find(":]")
-            {
-                out.push_str(&rest[..end + 2]);
-                rest = &rest[end + 2..];
-                continue;
-            }
-            out.push(c);
-            rest = &rest[c.len_utf8()..];
-            continue;
-        }
-        let Some(escaped) = rest[1..].chars().next() else {
-            out.push('\\');
-            break;
-        };
-        rest = &rest[1 + escaped.len_utf8()..];
-        match escaped {
-            'Q' => {
-                let (quoted, tail) = rest.split_once("\\E").unwrap_or((rest, ""));
-                out.push_str(&regex_syntax::escape(quoted));
-                rest = tail;
-            }
-            'E' => {}
-            'd' | 'D' => out.push_str(ascii_class(in_class, "0-9", escaped)),
-            's' | 'S' => out.push_str(ascii_class(in_class, "\\t\\n\\f\\r ", escaped)),
-            'w' | 'W' => out.push_str(ascii_class(in_class, "0-9A-Za-z_", escaped)),
-            'b' | 'B' if !in_class => out.push_str(if escaped == 'b' { "(?-u:\\b)" } else { "\\B" }),
-            other => {
-                out.push('\\');
-                out.push(other);
-            }
-        }
-    }
-    out
-}
-
-fn ascii_class(in_class: bool, set: &'static str, escaped: char) -> &'static str {
-    match (escaped, in_class, set) {
-        ('d', true, s) | ('w', true, s) | ('s', true, s) => s,
-        ('d', ..) => "[0-9]",
-        ('D', ..) => "[^0-9]",
-        ('s', ..) => "[\\t\\n\\f\\r ]",
-        ('S', ..) => "[^\\t\\n\\f\\r ]",
-        ('w', ..) => "[0-9A-Za-z_]",
-        _ => "[^0-9A-Za-z_]",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn patterns_are_anchored_and_follow_re2() {
-        for (pattern, text, expected) in [
-            ("a", "a", true),
-            ("a", "ab", false),
-            ("a|bc", "bc", true),
-            ("a|bc", "abc", false),
-            ("a|", "", true),
-            (".*", "x\ny", true),
-            ("x.y", "x\ny", true),
-            (".+", "", false),
-            ("", "", true),
-            ("a.c", "abc", true),
-            (r"\Qa.c\E.*", "a.cd", true),
-            (r"\Qa.c\E.*", "abcd", false),
-            (r"\d+", "12", true),
-            (r"\d+", "١٢", false),
-            (r"[\d.]+", "1.2", true),
-            (r"[^\W]+", "ab_1", true),
-            (r"[[:alpha:]]+\S", "ab!", true),
-            (r"[a[b]+", "a[b", true),
-            ("(?i)AbC", "aBc", true),
-        ] {
-            let p = Pattern::new(pattern).expect(pattern);
-            assert_eq!(p.matches(text), expected, "{pattern:?} on {text:?}");
-        }
+    fn matcher(op: MatchOp, value: &str) -> Matcher {
+        Matcher::new(op, "l", value).expect("valid")
     }
 
     #[test]
     fn a_bad_pattern_names_itself() {
         let error = Matcher::new(MatchOp::Regex, "a", "x(").expect_err("refused");
-        assert_eq!(error.pattern, "x(");
-        assert!(error.reason.contains("unclosed group"), "{error}");
+        assert_eq!(error.expression, "x(");
+        assert_eq!(error.to_string(), "error parsing regexp: missing closing ): `x(`");
     }
 
     #[test]
-    fn exact_values_are_those_of_plain_alternations() {
-        let m = |op, v: &str| Matcher::new(op, "l", v).expect("valid");
-        assert_eq!(m(MatchOp::Regex, "b|a").exact_values(), Some(&["a".to_owned(), "b".to_owned()][..]));
-        assert_eq!(m(MatchOp::Regex, "a.*").exact_values(), None);
-        assert_eq!(m(MatchOp::NotRegex, "a|b").exact_values(), None);
-        assert!(m(MatchOp::NotEqual, "x").matches_empty());
+    fn values_that_decide_are_told() {
+        let exact = |op, v| matcher(op, v).exact_values().map(<[String]>::to_vec);
+        let refused = |op, v| matcher(op, v).refused_values().map(<[String]>::to_vec);
+        assert_eq!(exact(MatchOp::Regex, "b|a"), Some(vec!["a".to_owned(), "b".to_owned()]));
+        assert_eq!(exact(MatchOp::Regex, "x(1|2)?"), Some(["x", "x1", "x2"].map(str::to_owned).to_vec()));
+        assert_eq!(exact(MatchOp::Equal, "b|a"), Some(vec!["b|a".to_owned()]));
+        assert_eq!(exact(MatchOp::Regex, "a.*"), None);
+        assert_eq!(exact(MatchOp::NotRegex, "a|b"), None);
+        assert_eq!(refused(MatchOp::NotRegex, "b|a"), Some(vec!["a".to_owned(), "b".to_owned()]));
+        assert_eq!(refused(MatchOp::NotEqual, "x"), Some(vec!["x".to_owned()]));
+        assert_eq!(refused(MatchOp::Equal, "x"), None);
+        assert_eq!(matcher(MatchOp::Regex, "ab(c|cd).*").required_prefix(), "abc");
+        assert_eq!(matcher(MatchOp::Equal, "ab").required_prefix(), "ab");
+        assert_eq!(matcher(MatchOp::NotRegex, "ab.*").required_prefix(), "");
+        assert!(matcher(MatchOp::NotEqual, "x").matches_empty());
+        assert!(!matcher(MatchOp::NotRegex, "x?").matches_empty());
     }
 }

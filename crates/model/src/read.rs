@@ -3,7 +3,9 @@
 //! A selection names the series; samples are decoded series by series into a caller's buffer,
 //! from as many threads as the caller likes. Nobody ever holds all samples of a selection.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
+
+use parking_lot::Mutex;
 
 use crate::{Labels, Matcher, MetricMetadata, NativeHistogram, RollupSet};
 
@@ -21,11 +23,13 @@ impl TimeRange {
     pub const ALL: Self = Self { start_ms: i64::MIN, end_ms: i64::MAX };
 
     /// Whether the two ranges share a millisecond.
+    #[inline]
     pub fn overlaps(self, other: Self) -> bool {
         self.start_ms <= other.end_ms && other.start_ms <= self.end_ms
     }
 
     /// Whether `time_ms` lies in the range.
+    #[inline]
     pub fn contains(self, time_ms: i64) -> bool {
         (self.start_ms..=self.end_ms).contains(&time_ms)
     }
@@ -122,6 +126,7 @@ impl SampleBuffer {
     }
 
     /// Adds one sample.
+    #[inline]
     pub fn push(&mut self, time_ms: i64, value: f64) {
         self.times_ms.push(time_ms);
         self.values.push(value);
@@ -205,11 +210,13 @@ impl SampleBuffer {
     }
 
     /// Number of samples.
+    #[inline]
     pub fn len(&self) -> usize {
         self.times_ms.len()
     }
 
     /// Whether there is no sample.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.times_ms.is_empty()
     }
@@ -245,8 +252,73 @@ pub struct ChunkSummary {
     pub last: f64,
     /// How often a value was lower than the one before, as a counter's reset.
     pub resets: u32,
-    /// Whether a staleness marker, NaN or histogram lies in the stretch, so that it must be decoded.
+    /// Whether a staleness marker, NaN, histogram or start timestamp lies in the stretch, so that it must be
+    /// decoded.
     pub special: bool,
+}
+
+/// Which samples stand for all of a stretch that lies in a window as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Thinning {
+    /// The first.
+    First,
+    /// The last.
+    Last,
+    /// A smallest, wherever it is.
+    Least,
+    /// A largest, wherever it is.
+    Greatest,
+    /// The first and the last.
+    Ends,
+    /// The first and the last, of a stretch in which no value is lower than the one before.
+    EndsOfGrowth,
+    /// Any one.
+    Any,
+}
+
+impl Thinning {
+    /// Appends the samples that stand for a stretch and gives how many were left out; `None`, and nothing
+    /// is appended, where only all of them tell.
+    pub fn of(self, stretch: &ChunkSummary, out: &mut SampleBuffer) -> Option<u64> {
+        let ChunkSummary { range: TimeRange { start_ms, end_ms }, count, .. } = *stretch;
+        let before = out.len();
+        // Of -0 and 0 either may be told as the smallest.
+        let sign_is_known = |value: f64| value != 0.0;
+        match self {
+            _ if stretch.special || count == 0 => return None,
+            Self::First => out.push(start_ms, stretch.first),
+            Self::Last | Self::Any => out.push(end_ms, stretch.last),
+            Self::Least if sign_is_known(stretch.min) => out.push(start_ms, stretch.min),
+            Self::Greatest if sign_is_known(stretch.max) => out.push(start_ms, stretch.max),
+            Self::Ends | Self::EndsOfGrowth if self == Self::Ends || stretch.resets == 0 => {
+                out.push(start_ms, stretch.first);
+                if count > 1 {
+                    out.push(end_ms, stretch.last);
+                }
+            }
+            _ => return None,
+        }
+        Some(count - (out.len() - before) as u64)
+    }
+}
+
+/// A moment in the life of a store; what its numbers mean is the store's own affair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChangeMark {
+    /// Counts changes.
+    pub number: u64,
+    /// The time from which the age of samples was counted.
+    pub time_ms: i64,
+}
+
+/// What changed in a store between two moments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changes {
+    /// The later moment. Whoever reads after it may miss what comes after it, and nothing before.
+    pub mark: ChangeMark,
+    /// Every sample that came, went or became another one in between stands at a time in one of
+    /// these. They may hold more, never less.
+    pub ranges: Vec<TimeRange>,
 }
 
 /// The series of one selection, in order of their labels, fixed at the time of selecting.
@@ -268,6 +340,36 @@ pub trait SeriesSet: Send + Sync {
 
     /// Appends the samples of `series` in `range` to `out`, in order of time.
     fn read(&self, series: usize, range: TimeRange, out: &mut SampleBuffer) -> Result<(), ReadError>;
+
+    /// As [`SeriesSet::read`] for a window that is the whole range, but a store may give of stretches those
+    /// samples only that stand for all; tells how many were left out. They are all numbers, not markers, and
+    /// without start timestamps.
+    fn read_thinned(
+        &self,
+        series: usize,
+        range: TimeRange,
+        thinning: Thinning,
+        out: &mut SampleBuffer,
+    ) -> Result<u64, ReadError> {
+        let _ = thinning;
+        self.read(series, range, out).map(|()| 0)
+    }
+}
+
+/// What an answer lacks, collected while it is made.
+#[derive(Debug, Default)]
+pub struct Notes(Mutex<BTreeSet<String>>);
+
+impl Notes {
+    /// Notes something, once.
+    pub fn add(&self, text: impl Into<String>) {
+        self.0.lock().insert(text.into());
+    }
+
+    /// All that was noted, in order of the texts.
+    pub fn all(&self) -> Vec<String> {
+        self.0.lock().iter().cloned().collect()
+    }
 }
 
 /// A store of series, seen by its readers.
@@ -281,6 +383,21 @@ pub trait MetricReader: Send + Sync {
     fn rollups(&self, select: &Select, step_ms: i64) -> Result<Option<Box<dyn RollupSet>>, ReadError> {
         let _ = (select, step_ms);
         Ok(None)
+    }
+
+    /// What may have changed since a moment that an earlier call gave; without one, everything.
+    /// Answers that were made of unchanged times only may be given again. A store that cannot tell
+    /// answers `None`, and nothing may be given again.
+    fn changes(&self, since: Option<ChangeMark>) -> Option<Changes> {
+        let _ = since;
+        None
+    }
+
+    /// This store for one question, by which it is noted what the answer lacks. `None` where answers are
+    /// always whole.
+    fn noting(&self, notes: &Arc<Notes>) -> Option<Arc<dyn MetricReader>> {
+        let _ = notes;
+        None
     }
 
     /// Label names in use, sorted.

@@ -10,6 +10,7 @@ pub fn stale_nan() -> f64 {
 }
 
 /// Whether `value` is the staleness marker, and not some other NaN.
+#[inline]
 pub fn is_stale(value: f64) -> bool {
     value.to_bits() == STALE_NAN_BITS
 }
@@ -23,6 +24,8 @@ pub enum MetricKind {
     Gauge,
     /// Cumulative buckets.
     Histogram,
+    /// Buckets of what is there now, which go up and down.
+    GaugeHistogram,
     /// Precomputed quantiles.
     Summary,
     /// A gauge that is always 1 and carries its facts as labels.
@@ -40,6 +43,7 @@ impl MetricKind {
             Self::Counter => "counter",
             Self::Gauge => "gauge",
             Self::Histogram => "histogram",
+            Self::GaugeHistogram => "gaugehistogram",
             Self::Summary => "summary",
             Self::Info => "info",
             Self::StateSet => "stateset",
@@ -49,7 +53,7 @@ impl MetricKind {
 }
 
 /// What a source says of a metric family.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct MetricMetadata {
     /// Name of the family.
     pub family: String,

@@ -1,5 +1,7 @@
 //! The expression tree. Every node knows its place in the text. A tree that [`crate::parse`]
-//! returns is well typed, and at most [`crate::DEPTH_MAX`] nodes deep.
+//! returns is well typed, and at most [`crate::DEPTH_MAX`] levels deep. Down the left side of operators,
+//! as in `a + b + c + …`, it may be [`crate::CHAIN_MAX`] nodes deep: what goes through a tree takes such
+//! a chain as one level ([`Expr::chain`]) and does not recurse along it.
 
 use vedette_model::Matcher;
 
@@ -81,6 +83,13 @@ pub struct Number {
     pub value: f64,
     /// Written as a duration.
     pub duration: bool,
+}
+
+impl Number {
+    /// As a duration, in whole milliseconds. Prometheus counts nanoseconds, and cuts.
+    pub fn as_duration_ms(self) -> i64 {
+        (self.value * 1e9).round() as i64 / 1_000_000
+    }
 }
 
 /// A string literal. Labels hold UTF-8 only, but a literal may spell other bytes.
@@ -183,7 +192,7 @@ impl BinaryOp {
 }
 
 /// A binary operation.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Binary {
     /// The operator.
     pub op: BinaryOp,
@@ -197,6 +206,50 @@ pub struct Binary {
     pub return_bool: bool,
     /// How series of two vectors find each other.
     pub matching: Matching,
+    /// The type of the answer.
+    pub value_type: ValueType,
+    /// How many operators there are down the left side, with this one.
+    pub operators: u32,
+}
+
+impl Binary {
+    fn with_left(&self, lhs: Expr) -> Self {
+        let Self { op, op_span, return_bool, value_type, operators, .. } = *self;
+        let (rhs, matching) = (self.rhs.clone(), self.matching.clone());
+        Self { op, op_span, lhs, rhs, return_bool, matching, value_type, operators }
+    }
+}
+
+impl Clone for Binary {
+    fn clone(&self) -> Self {
+        let (first, links) = self.lhs.chain();
+        let lhs = links.into_iter().fold(first.clone(), |lhs, (binary, span)| Expr {
+            kind: ExprKind::Binary(Box::new(binary.with_left(lhs))),
+            span,
+        });
+        self.with_left(lhs)
+    }
+}
+
+impl Drop for Binary {
+    fn drop(&mut self) {
+        let mut lhs = self.take_left();
+        while let Some(ExprKind::Binary(binary)) = &mut lhs {
+            let next = binary.take_left();
+            lhs = next;
+        }
+    }
+}
+
+impl Binary {
+    /// Leaves a left side behind that is dropped at once.
+    fn take_left(&mut self) -> Option<ExprKind> {
+        if !matches!(self.lhs.kind, ExprKind::Binary(_)) {
+            return None;
+        }
+        let nothing = ExprKind::Number(Number { value: 0.0, duration: false });
+        Some(std::mem::replace(&mut self.lhs.kind, nothing))
+    }
 }
 
 /// How many series of each side may have the same matching labels.
@@ -360,9 +413,10 @@ pub enum Edges {
 /// Selects series.
 #[derive(Debug, Clone)]
 pub struct VectorSelector {
-    /// The name in front of the braces or quoted in them, if there is one.
+    /// The name in front of the braces, if there is one. A name that is quoted in the braces is a
+    /// condition like others.
     pub name: Option<String>,
-    /// All conditions; the name is among them.
+    /// All conditions; that for the name in front of the braces is the last.
     pub matchers: Vec<Matcher>,
     /// `offset` and `@`; those of a range selector stand here too.
     pub shift: Shift,
@@ -418,8 +472,6 @@ pub enum DurationKind {
     MaxOf(Box<Duration>, Box<Duration>),
     /// `-a`
     Negative(Box<Duration>),
-    /// `+a`
-    Positive(Box<Duration>),
     /// One of `+ - * / % ^`.
     Binary(BinaryOp, Box<Duration>, Box<Duration>),
     /// A duration in parentheses.
@@ -433,10 +485,7 @@ impl Expr {
             ExprKind::Number(_) => ValueType::Scalar,
             ExprKind::String(_) => ValueType::String,
             ExprKind::Paren(e) | ExprKind::Unary(_, e) => e.value_type(),
-            ExprKind::Binary(b) => match (b.lhs.value_type(), b.rhs.value_type()) {
-                (ValueType::Scalar, ValueType::Scalar) => ValueType::Scalar,
-                _ => ValueType::Vector,
-            },
+            ExprKind::Binary(b) => b.value_type,
             ExprKind::Aggregate(_) | ExprKind::Vector(_) => ValueType::Vector,
             ExprKind::Call(c) => c.function.returns,
             ExprKind::Matrix(_) | ExprKind::Subquery(_) => ValueType::Matrix,
@@ -452,21 +501,38 @@ impl Expr {
         expr
     }
 
-    /// The expressions directly below this one, in the order in which they are written.
+    /// The operand at the left end of a chain of operators, and the operations from there to this one,
+    /// each with its place. An expression that is no operation is the operand itself.
+    pub fn chain(&self) -> (&Self, Vec<(&Binary, Span)>) {
+        let (mut first, mut links) = (self, Vec::new());
+        while let ExprKind::Binary(binary) = &first.kind {
+            links.push((&**binary, first.span));
+            first = &binary.lhs;
+        }
+        links.reverse();
+        (first, links)
+    }
+
+    /// The expressions directly below this one, in the order in which they are written; of a chain of
+    /// operators all of its operands.
     pub fn children(&self) -> Vec<&Self> {
         match &self.kind {
             ExprKind::Number(_) | ExprKind::String(_) | ExprKind::Vector(_) | ExprKind::Matrix(_) => {
                 Vec::new()
             }
             ExprKind::Paren(e) | ExprKind::Unary(_, e) => vec![e],
-            ExprKind::Binary(b) => vec![&b.lhs, &b.rhs],
+            ExprKind::Binary(_) => {
+                let (first, links) = self.chain();
+                [first].into_iter().chain(links.into_iter().map(|(b, _)| &b.rhs)).collect()
+            }
             ExprKind::Aggregate(a) => a.parameter.iter().chain([&a.expr]).collect(),
             ExprKind::Call(c) => c.args.iter().collect(),
             ExprKind::Subquery(s) => vec![&s.expr],
         }
     }
 
-    /// Calls `visit` on this expression and on all below it, in the order of the text.
+    /// Calls `visit` on this expression and on all below it, in the order of the text; once for a chain of
+    /// operators.
     pub fn walk<'e>(&'e self, visit: &mut dyn FnMut(&'e Self)) {
         visit(self);
         for child in self.children() {

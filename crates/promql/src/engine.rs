@@ -6,7 +6,7 @@ use crate::{
     ast::{Expr, ValueType},
     eval::{self, Query},
     limits::{Cancel, Limits, QueryError},
-    output::QueryOutput,
+    output::{Answered, Ended, QueryOutput},
 };
 
 /// How queries are evaluated.
@@ -57,6 +57,8 @@ impl Engine {
     ) -> Result<QueryOutput, QueryError> {
         let query = Query { start_ms: time_ms, end_ms: time_ms, step_ms: 0, config: self.config };
         check_times(&query)?;
+        eval::duration::check(expr, &query)?;
+        check_edges(expr)?;
         eval::instant(reader, expr, query, limits, cancel)
     }
 
@@ -69,6 +71,33 @@ impl Engine {
         limits: &Limits,
         cancel: &Cancel,
     ) -> Result<QueryOutput, QueryError> {
+        let query = self.check_range(expr, (start_ms, end_ms, step_ms), limits)?;
+        eval::range(reader, expr, query, limits, cancel)
+    }
+
+    /// As [`Engine::range`], each series handed on as soon as it is known to be the next in order of
+    /// the labels, so that an answer is never held as a whole. What was handed on is no answer if an
+    /// error follows. Queries that are observed are not for this.
+    pub fn range_into(
+        &self,
+        reader: &dyn MetricReader,
+        expr: &Expr,
+        (start_ms, end_ms, step_ms): (i64, i64, i64),
+        limits: &Limits,
+        cancel: &Cancel,
+        emit: &mut dyn FnMut(Answered<'_>) -> Result<(), QueryError>,
+    ) -> Result<Ended, QueryError> {
+        let query = self.check_range(expr, (start_ms, end_ms, step_ms), limits)?;
+        eval::range_into(reader, expr, query, limits, cancel, emit)
+    }
+
+    /// Refuses ranges that cannot be evaluated.
+    pub(crate) fn check_range(
+        &self,
+        expr: &Expr,
+        (start_ms, end_ms, step_ms): (i64, i64, i64),
+        limits: &Limits,
+    ) -> Result<Query, QueryError> {
         let got = expr.value_type();
         if !matches!(got, ValueType::Scalar | ValueType::Vector) {
             return Err(QueryError::Invalid(format!(
@@ -94,8 +123,15 @@ impl Engine {
                 grouped(limits.steps_max)
             )));
         }
-        eval::range(reader, expr, query, limits, cancel)
+        eval::duration::check(expr, &query)?;
+        check_edges(expr)?;
+        Ok(query)
     }
+}
+
+/// Prometheus finds these mistakes when it evaluates, not when it parses.
+fn check_edges(expr: &Expr) -> Result<(), QueryError> {
+    crate::syntax::check_edges(expr).map_or(Ok(()), |reason| Err(QueryError::Execution(reason)))
 }
 
 fn check_times(query: &Query) -> Result<(), QueryError> {

@@ -9,10 +9,10 @@ pub struct Function {
     pub name: &'static str,
     /// Types of the arguments that have a place of their own.
     pub args: &'static [ValueType],
-    /// How many of `args`, from the end, may be left out or, if `repeats`, given again.
+    /// How many of `args`, from the end, may be left out.
     pub optional: usize,
-    /// The last argument may be given any number of times.
-    pub repeats: bool,
+    /// How many more arguments, of the type of the last, may follow; `usize::MAX` for any number.
+    pub repeats: usize,
     /// Type of the answer.
     pub returns: ValueType,
     /// Not yet stable in Prometheus.
@@ -36,7 +36,16 @@ impl Function {
 
     /// The largest number of arguments, if there is one.
     pub fn args_max(&self) -> Option<usize> {
-        (!self.repeats).then_some(self.args.len())
+        self.args.len().checked_add(self.repeats)
+    }
+
+    /// Prometheus' number for how many arguments there may be beyond those that must be: 0 where
+    /// all have their place, -1 for any number.
+    pub fn variadic(&self) -> i64 {
+        match self.args_max() {
+            None => -1,
+            Some(max) => i64::try_from(max - self.args_min()).unwrap_or(i64::MAX),
+        }
     }
 
     /// The call as shown to people, for example `rate(range vector) instant vector`.
@@ -47,7 +56,7 @@ impl Function {
             let (open, close) = if i >= self.args_min() { ("[", "]") } else { ("", "") };
             text += &format!("{open}{separator}{}{close}", arg.documented());
         }
-        if self.repeats {
+        if self.repeats > 0 {
             text += "…";
         }
         text += &format!(") {}", self.returns.documented());
@@ -55,8 +64,11 @@ impl Function {
     }
 }
 
+/// There is no bound to how many arguments may follow.
+const ANY: usize = usize::MAX;
+
 macro_rules! functions {
-    ($($id:ident $name:literal ($($arg:ident),*) $(optional $optional:literal)? $(repeats $repeats:literal)? -> $returns:ident $(experimental $experimental:literal)? : $help:literal;)*) => {
+    ($($id:ident $name:literal ($($arg:ident),*) $(optional $optional:literal)? $(repeats $repeats:tt)? -> $returns:ident $(experimental $experimental:literal)? : $help:literal;)*) => {
         /// Names a function inside this crate.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(crate) enum FunctionId { $($id,)* }
@@ -66,7 +78,7 @@ macro_rules! functions {
             name: $name,
             args: &[$($arg),*],
             optional: 0 $(+ $optional)?,
-            repeats: false $(|| $repeats)?,
+            repeats: 0 $(+ $repeats)?,
             returns: $returns,
             experimental: false $(|| $experimental)?,
             id: FunctionId::$id,
@@ -104,13 +116,13 @@ functions! {
     DoubleExponentialSmoothing "double_exponential_smoothing" (Matrix, Scalar, Scalar) -> Vector experimental true: "Smoothed by level and trend, for gauges.";
     End "end" () -> Scalar experimental true: "Unix time of the query's end.";
     Exp "exp" (Vector) -> Vector: "e to the power of the value.";
-    FirstOverTime "first_over_time" (Matrix) -> Vector experimental true: "Oldest sample in the range.";
+    FirstOverTime "first_over_time" (Matrix) -> Vector: "Oldest sample in the range.";
     Floor "floor" (Vector) -> Vector: "Rounded down to an integer.";
     HistogramAvg "histogram_avg" (Vector) -> Vector: "Mean of the observations of native histograms.";
     HistogramCount "histogram_count" (Vector) -> Vector: "Number of observations of native histograms.";
     HistogramFraction "histogram_fraction" (Scalar, Scalar, Vector) -> Vector: "Share of the observations between two values.";
     HistogramQuantile "histogram_quantile" (Scalar, Vector) -> Vector: "Quantile of a histogram's observations.";
-    HistogramQuantiles "histogram_quantiles" (Vector, String, Scalar) repeats true -> Vector experimental true: "Several quantiles of a histogram's observations.";
+    HistogramQuantiles "histogram_quantiles" (Vector, String, Scalar, Scalar) optional 1 repeats 8 -> Vector experimental true: "Several quantiles of a histogram's observations.";
     HistogramStddev "histogram_stddev" (Vector) -> Vector: "Standard deviation of the observations of native histograms.";
     HistogramStdvar "histogram_stdvar" (Vector) -> Vector: "Variance of the observations of native histograms.";
     HistogramSum "histogram_sum" (Vector) -> Vector: "Sum of the observations of native histograms.";
@@ -119,7 +131,7 @@ functions! {
     Increase "increase" (Matrix) -> Vector: "How much a counter grew in the range.";
     Info "info" (Vector, Vector) optional 1 -> Vector experimental true: "Adds the labels of the info series of the same source.";
     Irate "irate" (Matrix) -> Vector: "Growth per second between the last two samples, for counters.";
-    LabelJoin "label_join" (Vector, String, String, String) optional 1 repeats true -> Vector: "Sets a label to others joined.";
+    LabelJoin "label_join" (Vector, String, String, String) optional 1 repeats ANY -> Vector: "Sets a label to others joined.";
     LabelReplace "label_replace" (Vector, String, String, String, String) -> Vector: "Sets a label from what a regular expression finds in another.";
     LastOverTime "last_over_time" (Matrix) -> Vector: "Newest sample in the range.";
     Ln "ln" (Vector) -> Vector: "Natural logarithm.";
@@ -146,8 +158,8 @@ functions! {
     Sin "sin" (Vector) -> Vector: "Sine.";
     Sinh "sinh" (Vector) -> Vector: "Hyperbolic sine.";
     Sort "sort" (Vector) -> Vector: "Sorted by value, smallest first.";
-    SortByLabel "sort_by_label" (Vector, String) optional 1 repeats true -> Vector experimental true: "Sorted by labels.";
-    SortByLabelDesc "sort_by_label_desc" (Vector, String) optional 1 repeats true -> Vector experimental true: "Sorted by labels, last first.";
+    SortByLabel "sort_by_label" (Vector, String) optional 1 repeats ANY -> Vector experimental true: "Sorted by labels.";
+    SortByLabelDesc "sort_by_label_desc" (Vector, String) optional 1 repeats ANY -> Vector experimental true: "Sorted by labels, last first.";
     SortDesc "sort_desc" (Vector) -> Vector: "Sorted by value, largest first.";
     Sqrt "sqrt" (Vector) -> Vector: "Square root.";
     Start "start" () -> Scalar experimental true: "Unix time of the query's start.";

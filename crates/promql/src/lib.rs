@@ -13,27 +13,43 @@
 //! # assert_eq!(samples[0].value, 2.0);
 //! ```
 //!
+//! Native histograms stand beside the columns of floats (`histogram` has their algebra), so that a
+//! series of floats costs nothing for them.
+//!
 //! The evaluator goes series by series, not step by step: it reads one series, computes all of
 //! its steps, and passes the column on (`eval`). Time, threads, budget and cancellation are
 //! handed in; this crate reads no clock and no file.
 
 pub mod ast;
+mod budget;
+mod cache;
 mod engine;
 mod eval;
 mod function;
+mod histogram;
 mod limits;
 pub mod memory;
+mod observe;
 mod output;
 mod span;
 mod syntax;
+mod threads;
 
 pub use ast::{Expr, ExprKind, ValueType};
+pub use budget::{MemoryBudget, MemoryPool};
+pub use cache::{CacheStats, CachedOutput, RangeCache};
 pub use engine::{Engine, EngineConfig};
 pub use function::{FUNCTIONS, Function};
+pub use histogram::{Bucket, Histogram};
 pub use limits::{Cancel, Limits, QueryError};
-pub use output::{Annotation, AnnotationKind, Point, QueryOutput, Sample, Series, Stats, Value};
+pub use observe::{NodeProfile, Observer, Stopwatch};
+pub use output::{
+    Annotation, AnnotationKind, Answered, Ended, Point, Points, QueryOutput, Sample, Series, Stats, Value,
+    WriteNumber, Written,
+};
 pub use span::{ParseError, ParseErrors, Span};
-pub use syntax::{DEPTH_MAX, QUERY_BYTES_MAX, parse, parse_selector, pretty};
+pub use syntax::{CHAIN_MAX, DEPTH_MAX, QUERY_BYTES_MAX, parse, parse_selector, pretty};
+pub use threads::Threads;
 
 /// The longest duration that a query can write, about 292 years.
 const DURATION_SECONDS_MAX: f64 = 9_223_372_036.0;

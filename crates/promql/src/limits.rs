@@ -10,7 +10,7 @@ use std::{
 
 use vedette_model::ReadError;
 
-use crate::span::ParseErrors;
+use crate::{Threads, budget::MemoryBudget, observe::Observer, span::ParseErrors};
 
 /// What a query may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +35,9 @@ impl Default for Limits {
 pub struct Cancel {
     stopped: Arc<AtomicBool>,
     overdue: Option<Arc<dyn Fn() -> bool + Send + Sync>>,
+    memory: Option<Arc<MemoryBudget>>,
+    observer: Option<Arc<Observer>>,
+    threads: Option<Arc<Threads>>,
 }
 
 impl Cancel {
@@ -45,7 +48,48 @@ impl Cancel {
 
     /// Overdue as soon as `overdue` says so; it is asked every few thousand samples and must be cheap.
     pub fn with_deadline(overdue: impl Fn() -> bool + Send + Sync + 'static) -> Self {
-        Self { stopped: Arc::default(), overdue: Some(Arc::new(overdue)) }
+        Self { overdue: Some(Arc::new(overdue)), ..Self::default() }
+    }
+
+    /// The same, for a query that holds its memory out of a budget. Without one there is no limit.
+    #[must_use]
+    pub fn with_memory(self, budget: Arc<MemoryBudget>) -> Self {
+        Self { memory: Some(budget), ..self }
+    }
+
+    /// The same, for a query that may have threads beside its own if it takes long. `overdue` is then
+    /// asked by them too.
+    #[must_use]
+    pub fn with_threads(self, threads: Arc<Threads>) -> Self {
+        Self { threads: Some(threads), ..self }
+    }
+
+    /// The threads that the query may have.
+    pub(crate) fn threads(&self) -> Option<&Threads> {
+        self.threads.as_deref()
+    }
+
+    /// The same, for a query that is watched.
+    #[must_use]
+    pub fn with_observer(self, observer: Arc<Observer>) -> Self {
+        Self { observer: Some(observer), ..self }
+    }
+
+    /// Who watches the query.
+    pub(crate) fn observer(&self) -> Option<&Observer> {
+        self.observer.as_deref()
+    }
+
+    /// Counts bytes that the query holds from now on. On an error they must not be.
+    pub fn hold_bytes(&self, bytes: u64) -> Result<(), QueryError> {
+        self.memory.as_ref().map_or(Ok(()), |memory| memory.hold(bytes))
+    }
+
+    /// Counts bytes that the query does not hold any longer.
+    pub fn release_bytes(&self, bytes: u64) {
+        if let Some(memory) = &self.memory {
+            memory.release(bytes);
+        }
     }
 
     /// Stops the queries that hold this.
@@ -92,6 +136,15 @@ pub enum QueryError {
     /// More samples than allowed.
     #[error("query processing would load too many samples into memory in query execution")]
     TooManySamples,
+    /// More memory than one query may have.
+    #[error("the query needs more than the {} MiB of memory that one query may have; narrow its selectors or its range", bytes_max >> 20)]
+    TooMuchMemory {
+        /// The limit.
+        bytes_max: u64,
+    },
+    /// The memory of all queries is in use.
+    #[error("the queries that run have all the memory that queries may have; ask again later")]
+    MemoryExhausted,
     /// It took too long.
     #[error("query timed out in expression evaluation")]
     Timeout,
@@ -108,7 +161,11 @@ impl QueryError {
     pub fn error_type(&self) -> &'static str {
         match self {
             Self::Parse(_) | Self::Invalid(_) => "bad_data",
-            Self::Execution(_) | Self::Unsupported { .. } | Self::TooManySamples => "execution",
+            Self::Execution(_)
+            | Self::Unsupported { .. }
+            | Self::TooManySamples
+            | Self::TooMuchMemory { .. } => "execution",
+            Self::MemoryExhausted => "unavailable",
             Self::Timeout => "timeout",
             Self::Canceled => "canceled",
             Self::Storage(_) => "internal",

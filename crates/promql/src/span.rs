@@ -9,7 +9,7 @@ pub struct Span {
     pub start: u32,
     /// Byte after the last.
     pub end: u32,
-    /// Line of the first byte, from 1.
+    /// Line of the first byte, from 1; 0 where there is no text at all.
     pub line: u32,
     /// Byte in that line, from 1, as Prometheus counts.
     pub column: u32,
@@ -30,6 +30,9 @@ impl Span {
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.line == 0 {
+            return f.write_str("unknown position");
+        }
         write!(f, "{}:{}", self.line, self.column)
     }
 }

@@ -77,14 +77,16 @@ mod naive {
                 let counter = name != "delta";
                 let lost: f64 = pairs().filter(|p| counter && p[1] < p[0]).map(|p| p[0]).sum();
                 let growth = last.1 - first.1 + lost;
-                let sampled = (last.0 - first.0) as f64;
+                // In seconds, as whether a gap is 1.1 averages long can depend on the last bit.
+                let seconds = |ms: i64| ms as f64 / 1000.0;
+                let sampled = seconds(last.0 - first.0);
                 let average = sampled / (n - 1.0);
                 let stretch = |gap: f64| if gap >= 1.1 * average { average / 2.0 } else { gap };
-                let mut to_start = stretch((first.0 - (end - range)) as f64);
+                let mut to_start = stretch(seconds(first.0 - (end - range)));
                 if counter && growth > 0.0 && first.1 >= 0.0 {
                     to_start = to_start.min(sampled * first.1 / growth);
                 }
-                let to_end = stretch((end - last.0) as f64);
+                let to_end = stretch(seconds(end - last.0));
                 let whole = growth * (sampled + to_start + to_end) / sampled;
                 if name == "rate" { whole / (range as f64 / 1000.0) } else { whole }
             }
@@ -95,6 +97,18 @@ mod naive {
                 let (low, part) = (rank.floor() as usize, rank.fract());
                 let high = (low + 1).min(sorted.len() - 1);
                 sorted[low] * (1.0 - part) + sorted[high] * part
+            }
+            "double_exponential_smoothing" => {
+                let (mut level, mut slope) = (first.1, values.get(1)? - first.1);
+                for (i, v) in values.iter().enumerate().skip(1) {
+                    let next = 0.3 * v + 0.7 * (level + slope);
+                    // The slope that the first two samples have is the first.
+                    if i + 1 < values.len() {
+                        slope = 0.6 * (next - level) + 0.4 * slope;
+                    }
+                    level = next;
+                }
+                level
             }
             other => panic!("no model of {other}"),
         })
@@ -123,6 +137,7 @@ const FUNCTIONS: &[&str] = &[
     "increase",
     "delta",
     "quantile_over_time",
+    "double_exponential_smoothing",
 ];
 
 fn same(a: f64, b: f64) -> bool {
@@ -213,6 +228,7 @@ proptest! {
             let range_text = format!("m_total[{window}ms] offset {offset}ms");
             let query = match *function {
                 "quantile_over_time" => format!("quantile_over_time(0.7, {range_text})"),
+                "double_exponential_smoothing" => format!("double_exponential_smoothing({range_text}, 0.3, 0.6)"),
                 f => format!("{f}({range_text})"),
             };
             let output = range(&store, &query, times).expect(&query);
@@ -302,6 +318,49 @@ proptest! {
         compare(&output, series.len(), times, |i, t| {
             naive::newest(&series[i], t, lookback).filter(|v| *v > 25.0 || (*v < 10.0 && *v != 3.0))
         })?;
+    }
+
+    /// What goes through many times together, or holds only the few that have something, gives the
+    /// same as one time after the other.
+    #[test]
+    fn ranges_are_as_their_times(
+        series in prop::collection::vec(samples(), 1..6),
+        start in time(0..300_000),
+        step in time(1..20_000),
+    ) {
+        let store = store(&series);
+        let times = (start, start + 69 * step, step);
+        for query in [
+            "topk(2, m_total)",
+            "bottomk by (odd) (1, m_total)",
+            "topk(scalar(count(m_total) or vector(3)) - 2, m_total)",
+            "count_values by (odd) ('v', m_total)",
+            "count_values without (i) ('odd', m_total % 2)",
+            "double_exponential_smoothing(m_total[1m], 0.3, 0.6)",
+            "m_total and m_total{i='9',odd='1'}",
+            "m_total{i='9',odd='1'} and m_total",
+            "m_total unless m_total{i='9',odd='1'}",
+            "m_total{i='9',odd='1'} unless m_total",
+            "m_total or m_total{i='9',odd='1'}",
+            "m_total{i='9',odd='1'} or m_total",
+            "m_total - on (i) m_total{i='9',odd='1'}",
+            "m_total{i='9',odd='1'} - on (i) (m_total > 10)",
+            "m_total + fill_right(1) m_total{i='9',odd='1'}",
+        ] {
+            let Value::Matrix(wide) = range(&store, query, times).expect(query).value else { panic!("a matrix") };
+            let mut points = 0;
+            for k in 0..70 {
+                let time_ms = start + k * step;
+                let Value::Vector(at) = instant(&store, query, time_ms).expect(query).value else { panic!("a vector") };
+                for sample in &at {
+                    let found = wide.iter().find(|s| s.labels == sample.labels);
+                    let found = found.and_then(|s| s.points.iter().find(|p| p.time_ms == time_ms));
+                    prop_assert_eq!(found.map(|p| p.value.to_bits()), Some(sample.value.to_bits()), "{} at {}", query, time_ms);
+                }
+                points += at.len();
+            }
+            prop_assert_eq!(wide.iter().map(|s| s.points.len()).sum::<usize>(), points, "{}", query);
+        }
     }
 
     /// Whatever is asked in whatever order: an answer or an error, never a panic; and the same
@@ -481,4 +540,43 @@ fn annotations_name_text_and_place() {
     );
     assert!(output.warnings.is_empty());
     assert_eq!((output.stats.series_selected, output.stats.samples_read), (1, 5));
+}
+
+/// A chain of operators is evaluated whatever its length, on a stack that would not bear recursion.
+#[test]
+fn long_chains_of_operators_are_evaluated() {
+    let run = || {
+        let mut store = MemoryReader::new();
+        for (job, value) in [("a", 1.0), ("b", 2.0)] {
+            (0..10).for_each(|i| store.push(&[("__name__", "x"), ("job", job)], i * 60_000, value));
+        }
+        let values = |query: &str| -> Vec<Vec<f64>> {
+            let Value::Vector(samples) = instant(&store, query, 60_000).expect("evaluates").value else {
+                panic!("a vector")
+            };
+            let Value::Matrix(series) =
+                range(&store, query, (60_000, 120_000, 60_000)).expect("evaluates").value
+            else {
+                panic!("a matrix")
+            };
+            assert_eq!(samples.len(), series.len());
+            series.iter().map(|s| s.points.iter().map(|p| p.value).collect()).collect()
+        };
+        let chain = |first: &str, link: &str| format!("{first}{}", link.repeat(5_000));
+        assert_eq!(values(&chain("x", " + x")), [[5_001.0; 2], [10_002.0; 2]]);
+        assert_eq!(values(&chain("x", " + 1 - 2")), [[-4_999.0; 2], [-4_998.0; 2]]);
+        assert_eq!(values(&chain("2", " + 3 * x")), [[15_002.0; 2], [30_002.0; 2]]);
+        assert_eq!(values(&chain("x", " or x")), [[1.0; 2], [2.0; 2]]);
+        assert_eq!(values(&format!("vector({})", chain("0", " + 1"))), [[5_000.0; 2]]);
+        // Chains on the right side of chains, and within what is evaluated at other times.
+        let inner = format!("x{}", " + 0".repeat(30));
+        let outer = format!("x{}", format!(" + last_over_time(({inner})[2m:1m])").repeat(30));
+        assert_eq!(values(&outer), [[31.0; 2], [62.0; 2]]);
+        assert_eq!(
+            values(&format!("({inner}) * on (job) ({inner}){}", " - 0".repeat(20))),
+            [[1.0; 2], [4.0; 2]]
+        );
+    };
+    let thread = std::thread::Builder::new().stack_size(512 << 10).spawn(run).expect("spawns");
+    thread.join().expect("no overflow");
 }

@@ -1,7 +1,7 @@
 //! Deliveries to a real server on loopback that does what it is told, and over simulated crashes.
 
 mod outbox;
-mod receiver;
+pub(crate) mod receiver;
 
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 

@@ -159,7 +159,8 @@ fn work(shared: &Shared, worker: &mut Worker) {
         }
         let sleep_ms = (deadline_ms - worker.clock.unix_ms()).clamp(1, SLEEP_MS_MAX);
         let mut inbox = shared.inbox.lock();
-        let woken = inbox.1 || !inbox.0.findings.is_empty() || !inbox.0.outcomes.is_empty();
+        let woken =
+            inbox.1 || inbox.0.rules_changed || !inbox.0.findings.is_empty() || !inbox.0.outcomes.is_empty();
         if !woken {
             shared.woken.wait_for(&mut inbox, Duration::from_millis(sleep_ms.unsigned_abs()));
         }
@@ -182,6 +183,20 @@ impl RulerHandle {
     /// Groups, rules, alerts and findings as they stand.
     pub fn view(&self) -> View {
         self.0.alerting.lock().view()
+    }
+
+    /// Judges by other rules from now on; what goes on under rules that are as they were goes on.
+    pub fn replace_rules(
+        &self,
+        config: vedette_alerting::Config,
+        groups: Vec<vedette_alerting::Group>,
+        now_ms: i64,
+    ) -> Result<(), vedette_alerting::ConfigError> {
+        self.0.alerting.lock().replace_rules(config, groups, now_ms)?;
+        // Groups may be due sooner than those of before.
+        self.0.inbox.lock().0.rules_changed = true;
+        self.0.woken.notify_all();
+        Ok(())
     }
 
     /// The ruler's own metrics.

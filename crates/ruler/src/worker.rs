@@ -26,6 +26,8 @@ const RETRY_MS: i64 = 1_000;
 pub(crate) struct Inbox {
     pub(crate) findings: Vec<Finding>,
     pub(crate) outcomes: Vec<(u64, Outcome)>,
+    /// Whether rules were replaced, which the next state has to know.
+    pub(crate) rules_changed: bool,
 }
 
 pub(crate) struct Worker {
@@ -69,6 +71,7 @@ impl Worker {
         let shared = self.alerting.clone();
         let mut alerting = shared.lock();
         let metrics = &self.metrics;
+        self.unsaved |= inbox.rules_changed;
         let dropped = alerting.findings_dropped();
         for finding in &inbox.findings {
             alerting.observe_finding(finding);
@@ -106,6 +109,9 @@ impl Worker {
         metrics.intents_created.add(tick.intents.len() as u64);
         metrics.oldest_intent_seconds.set(oldest_ms.map_or(0.0, |at| (now_ms - at).max(0) as f64 / 1000.0));
         self.pending.extend(tick.intents);
+        if !tick.sent.is_empty() {
+            self.outlet.send(&tick.sent);
+        }
         if let Err(reason) = self.writer.write(tick.samples) {
             tracing::warn!(reason, "samples of rules are not taken by the store");
         }

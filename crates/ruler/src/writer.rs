@@ -10,7 +10,7 @@ use std::{
 
 use vedette_alerting::RuleSample;
 use vedette_model::{
-    Batch, Labels, Origin, Payload, Rejected, Row, Samples, SeriesDefinition, Sink, is_stale,
+    Batch, HistogramSample, Labels, Origin, Payload, Rejected, Row, Samples, SeriesDefinition, Sink, is_stale,
 };
 
 use crate::metrics::Metrics;
@@ -86,6 +86,7 @@ impl Writer {
         let mut rows: BTreeMap<i64, Row> = BTreeMap::new();
         let last_ms = samples.iter().map(|s| s.time_ms).max().unwrap_or(0);
         let mut retired: Vec<Labels> = Vec::new();
+        let mut histograms = Vec::new();
         for sample in samples {
             let series = self.number(&sample.labels, &mut defined);
             let over = is_stale(sample.value);
@@ -93,6 +94,10 @@ impl Writer {
                 retired.push(sample.labels.clone());
             } else {
                 retired.retain(|l| *l != sample.labels);
+            }
+            if let Some(histogram) = sample.histogram {
+                histograms.push(HistogramSample { time_ms: sample.time_ms, series, start_ms: 0, histogram });
+                continue;
             }
             // Of a retired series the receiver itself marks the end, at the time of the last row.
             if !(over && sample.time_ms == last_ms) {
@@ -106,7 +111,7 @@ impl Writer {
         self.free.extend(&retired);
         let rows = rows.into_iter().map(|(time_ms, row)| Row { time_ms, ..row }).collect();
         self.seq += 1;
-        let payload = Payload::Samples(Samples { defined, retired, metadata: Vec::new(), rows });
+        let payload = Payload::Samples(Samples { defined, retired, rows, histograms, ..Samples::default() });
         Batch { origin: self.origin.clone(), seq: self.seq, payload }
     }
 
@@ -133,6 +138,7 @@ impl Writer {
             // there either, so there is nothing to end.
             let known = |n: &u32| samples.defined.iter().any(|d| d.series == *n);
             samples.retired.retain(known);
+            samples.histograms.retain(|h| known(&h.series));
             for row in &mut samples.rows {
                 let kept = row.series.iter().zip(&row.values).filter(|(n, _)| known(n));
                 let (series, values) = kept.map(|(n, v)| (*n, *v)).unzip();
@@ -145,7 +151,9 @@ impl Writer {
 
 fn sample_count(batch: &Batch) -> u64 {
     match &batch.payload {
-        Payload::Samples(samples) => samples.rows.iter().map(|r| r.series.len() as u64).sum(),
+        Payload::Samples(samples) => {
+            samples.rows.iter().map(|r| r.series.len() as u64).sum::<u64>() + samples.histograms.len() as u64
+        }
         Payload::Events(_) => 0,
     }
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 /// A point on a clock that never goes back, in nanoseconds since some fixed start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct MonotonicTime(pub u64);
 
 impl MonotonicTime {

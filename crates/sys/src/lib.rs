@@ -5,6 +5,7 @@
 //! knows no noun of `model`.
 
 mod clock;
+mod devices;
 mod fs;
 mod lock;
 mod map;
@@ -13,8 +14,11 @@ mod record_log;
 mod sim_fs;
 
 pub use clock::{Clock, Growth, ManualClock, MonotonicTime, SystemClock};
+pub use devices::{
+    ClockDiscipline, MapperTarget, clock_discipline, idle_io_priority, mapper_targets, nvme_health_log,
+};
 pub use fs::{File, Fs, Map, RealFs};
 pub use lock::{FolderLock, LockError};
 pub use random::Random;
-pub use record_log::{Flush, LogConfig, LogError, RecordLog, Recovery};
+pub use record_log::{Flush, LogConfig, LogError, RecordLog, Recovery, SegmentReader, SegmentRecords};
 pub use sim_fs::SimFs;

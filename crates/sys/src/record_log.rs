@@ -6,6 +6,7 @@
 //! as soon as the cause is gone. The format is described in `docs/formats/record-log.md`.
 
 mod frame;
+mod reader;
 mod recovery;
 
 use std::{
@@ -16,7 +17,10 @@ use std::{
 };
 
 use frame::Salt;
+pub use reader::SegmentReader;
 use recovery::Segment;
+
+pub use recovery::SegmentRecords;
 
 use crate::{File, Fs, Random};
 
@@ -144,6 +148,19 @@ impl RecordLog {
         config: LogConfig,
         each: &mut dyn FnMut(u64, &[u8]),
     ) -> Result<(Self, Recovery), LogError> {
+        Self::open_segments(fs, folder, config, &mut |segment| {
+            segment.iter().for_each(|(_, record)| each(segment.number(), record));
+        })
+    }
+
+    /// As [`RecordLog::open`], for those who go through the records later: hands every segment on
+    /// as a whole. When it returns, nothing is left to be done with the files.
+    pub fn open_segments(
+        fs: Arc<dyn Fs>,
+        folder: &Path,
+        config: LogConfig,
+        each: &mut dyn FnMut(SegmentRecords),
+    ) -> Result<(Self, Recovery), LogError> {
         fs.create_dir_all(folder).map_err(LogError::io("make", folder))?;
         let recovered = recovery::recover(&fs, folder, record_bytes_max(&config), each)?;
         // The process before this one may have been killed before it synced them.
@@ -259,6 +276,12 @@ impl RecordLog {
     /// Number of segment files.
     pub fn segments(&self) -> usize {
         self.sealed.len() + usize::from(self.current.is_some())
+    }
+
+    /// Number and length of each segment, in order: what a [`SegmentReader`] may read.
+    pub fn extents(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let sealed = self.sealed.iter().map(|segment| (segment.number, segment.bytes));
+        sealed.chain(self.current.as_ref().map(|current| (current.number, current.bytes)))
     }
 
     fn seal_current(&mut self) {

@@ -8,7 +8,7 @@ use hashbrown::HashSet;
 use vedette_model::{ReadError, TimeRange};
 
 use crate::{
-    Tsdb,
+    Store,
     chunk::values,
     segment::{Body, Chunk, HEADER_BYTES, Segment},
 };
@@ -77,7 +77,7 @@ pub struct Account {
     pub rollups: Vec<RollupAccount>,
 }
 
-impl Tsdb {
+impl Store {
     /// Goes through all segments. It decodes nothing, but reads every page.
     pub fn account(&self) -> Result<Account, ReadError> {
         let segments = Arc::clone(&self.segments.read());

@@ -11,13 +11,17 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use vedette_model::TimeRange;
 use vedette_sys::MonotonicTime;
 
 use crate::{
-    Appended, Error, RefRow, SeriesRef, Tsdb,
-    head::{Claims, Rules, Samples, Shard},
+    Appended, Error, RefRow, SeriesRef, Store,
+    head::{Claims, LateSample, Rules, Samples, Shard},
     wal::{RowBuffer, Wal, WholeBuffer},
 };
+
+/// Of more late samples only the hull of their times is noted as changed.
+const LATE_TOLD_MAX: usize = 64;
 
 /// The log of a shard, and what one append at a time needs.
 pub(crate) struct Appender {
@@ -81,18 +85,18 @@ struct ShardBatch {
     samples: Vec<(SeriesRef, f64)>,
     /// Start timestamps of the samples, as far as the last row that has some.
     starts_ms: Vec<i64>,
-    /// Time of each row, and its end in `samples`.
-    rows: Vec<(i64, usize)>,
+    /// Of each row its time, its end in `samples`, and whether it is for the newest samples only.
+    rows: Vec<(i64, usize, bool)>,
 }
 
 impl ShardBatch {
-    fn rows(&self) -> impl Iterator<Item = (i64, Range<usize>)> {
+    fn rows(&self) -> impl Iterator<Item = (i64, Range<usize>, bool)> {
         let starts = std::iter::once(0).chain(self.rows.iter().map(|row| row.1));
-        self.rows.iter().zip(starts).map(|(&(time_ms, end), start)| (time_ms, start..end))
+        self.rows.iter().zip(starts).map(|(&(time_ms, end, newest), start)| (time_ms, start..end, newest))
     }
 }
 
-impl Tsdb {
+impl Store {
     /// Stores samples. When this returns `Ok`, those taken are in the write-ahead log and
     /// survive the end of the process. On an error some may have been taken, but none in part:
     /// make the same call again, and what was taken counts as a duplicate.
@@ -182,10 +186,33 @@ impl Tsdb {
             for shard in batch.iter_mut() {
                 let start = shard.rows.last().map_or(0, |row| row.1);
                 if shard.samples.len() > start {
-                    shard.rows.push((row.time_ms, shard.samples.len()));
+                    shard.rows.push((row.time_ms, shard.samples.len(), row.newest_only));
                 }
             }
         }
+    }
+
+    /// Sorts by shards what is told one by one, and out what is too old or in the future.
+    pub(crate) fn spread_each<T: Copy>(
+        &self,
+        all: impl Iterator<Item = T>,
+        place: impl Fn(T) -> (SeriesRef, i64),
+        now: i64,
+        appended: &mut Appended,
+    ) -> Vec<Vec<T>> {
+        let newest = now.saturating_add(self.config.future_ms_max);
+        let oldest = now.saturating_sub(self.config.retention_ms);
+        let mut of_shards = vec![Vec::new(); self.head.shards().len()];
+        for one in all {
+            let (reference, time_ms) = place(one);
+            match of_shards.get_mut(reference.shard()) {
+                _ if time_ms > newest => appended.future += 1,
+                _ if time_ms < oldest => appended.too_old += 1,
+                Some(of_shard) => of_shard.push(one),
+                None => appended.unknown.push(reference),
+            }
+        }
+        of_shards
     }
 
     fn append_to(
@@ -195,13 +222,25 @@ impl Tsdb {
         now: i64,
         appended: &mut Appended,
     ) -> Result<(), Error> {
-        self.claim_and_store(shard, now, |samples, claiming| {
-            for (time_ms, range) in batch.rows() {
+        let newest_ms = batch.rows.iter().map(|row| row.0).max().unwrap_or(i64::MIN);
+        self.claim_and_store(shard, now, newest_ms, |samples, claiming| {
+            for (time_ms, range, newest_only) in batch.rows() {
                 claiming.row.clear();
                 claiming.set_time(time_ms);
                 let Claiming { rules, row, claims, .. } = claiming;
                 let starts_ms = batch.starts_ms.get(range.clone()).unwrap_or_default();
-                samples.claim(time_ms, &batch.samples[range], starts_ms, rules, row, claims, appended);
+                let series = &batch.samples[range];
+                if newest_only {
+                    let rules = Rules { late_from_ms: None, ..*rules };
+                    let mut own = Appended::default();
+                    samples.claim(time_ms, series, starts_ms, &rules, row, claims, &mut own);
+                    // What is left out is left out on purpose.
+                    appended.taken += own.taken;
+                    appended.duplicate += own.duplicate;
+                    appended.unknown.append(&mut own.unknown);
+                } else {
+                    samples.claim(time_ms, series, starts_ms, rules, row, claims, appended);
+                }
                 if !claiming.row.is_empty() {
                     claiming.wal.put_row(time_ms, claiming.row);
                     claiming.note(time_ms);
@@ -210,15 +249,19 @@ impl Tsdb {
         })
     }
 
-    /// Claims samples of a shard, writes them to its log, and stores them; or takes the claims
-    /// back, if they cannot be written.
+    /// Claims samples of a shard, of which the newest has the time `newest_ms`, writes them to its
+    /// log, and stores them; or takes the claims back, if they cannot be written.
     pub(crate) fn claim_and_store(
         &self,
         shard: &Shard,
         now: i64,
+        newest_ms: i64,
         claim: impl FnOnce(&mut Samples, &mut Claiming<'_>),
     ) -> Result<(), Error> {
         let mut guard = self.appenders[shard.number()].lock();
+        let span_ms = self.config.segment_span_ms;
+        // Samples from the future must not end a span of the present.
+        guard.wal.enter_span(newest_ms.min(now).div_euclid(span_ms).saturating_mul(span_ms));
         self.prepare(shard, &mut guard)?;
         let Appender { wal, claims, row, whole, .. } = &mut *guard;
         claims.clear();
@@ -232,27 +275,40 @@ impl Tsdb {
             span_start_ms: 0,
             epoch: wal.epoch(),
         };
-        let span_ms = self.config.segment_span_ms;
         let (first_ms, last_ms) = (i64::MAX, i64::MIN);
         let mut claiming = Claiming { rules, wal, claims, row, whole, span_ms, first_ms, last_ms };
         claim(&mut shard.samples.write(), &mut claiming);
         let Claiming { mut first_ms, mut last_ms, .. } = claiming;
         wal.put_whole(whole);
         wal.put_late(claims.late());
+        let in_order = TimeRange { start_ms: first_ms, end_ms: last_ms };
         for late in claims.late().iter().filter(|late| late.time_ms >= rules.sealed_until_ms) {
             first_ms = first_ms.min(late.time_ms);
             last_ms = last_ms.max(late.time_ms);
         }
         if let Err(error) = wal.write() {
             shard.samples.write().disclaim(claims);
+            self.note_changes(in_order, claims.late());
             return Err(Error::Append(error));
         }
         shard.samples.write().store(claims);
+        self.note_changes(in_order, claims.late());
         self.head_first_ms.fetch_min(first_ms, Ordering::AcqRel);
         self.head_last_ms.fetch_max(last_ms, Ordering::AcqRel);
         // Maintenance may be busy with a segment for longer than the flush interval.
         self.sync_if_due(&mut guard, 2);
         Ok(())
+    }
+
+    /// Late samples are told one by one, unless there are many: what lies between them is unchanged.
+    fn note_changes(&self, in_order: TimeRange, late: &[LateSample]) {
+        self.changes.note(in_order);
+        let times = || late.iter().map(|late| late.time_ms);
+        if late.len() <= LATE_TOLD_MAX {
+            times().for_each(|at| self.changes.note(TimeRange { start_ms: at, end_ms: at }));
+        } else if let (Some(start_ms), Some(end_ms)) = (times().min(), times().max()) {
+            self.changes.note(TimeRange { start_ms, end_ms });
+        }
     }
 
     fn count(&self, appended: &Appended) {

@@ -48,6 +48,11 @@ impl<'a> Cursor<'a> {
         self.0.len()
     }
 
+    /// The bytes not read yet.
+    pub fn rest(&self) -> &'a [u8] {
+        self.0
+    }
+
     pub fn take(&mut self, n: usize) -> Option<&'a [u8]> {
         let (head, tail) = self.0.split_at_checked(n)?;
         self.0 = tail;
@@ -72,7 +77,19 @@ impl<'a> Cursor<'a> {
         Some(self.u64()? as i64)
     }
 
+    #[inline]
     pub fn varint(&mut self) -> Option<u64> {
+        // Most are small.
+        if let Some((&first, tail)) = self.0.split_first()
+            && first < 0x80
+        {
+            self.0 = tail;
+            return Some(u64::from(first));
+        }
+        self.long_varint()
+    }
+
+    fn long_varint(&mut self) -> Option<u64> {
         let mut value = 0u64;
         for (i, &byte) in self.0.iter().enumerate().take(10) {
             let bits = u64::from(byte & 0x7f);

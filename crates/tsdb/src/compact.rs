@@ -14,7 +14,7 @@ use pieces::{Found, Step};
 use vedette_model::{Exemplar, ReadError, SampleBuffer, TimeRange};
 
 use crate::{
-    Tsdb,
+    Store,
     chunk::Effort,
     deletions::Deletions,
     maintain::{Maintenance, StepError},
@@ -36,7 +36,7 @@ pub(crate) const SOURCES_MAX: usize = 1024;
 /// Series between two times that the memory of what was merged already is given back.
 pub(crate) const SERIES_PER_RELEASE: usize = 8192;
 
-impl Tsdb {
+impl Store {
     /// Merges the first group of segments that fill a longer span together.
     pub(crate) fn compact(&self, maintenance: &mut Maintenance) -> Result<(), StepError> {
         match self.compactable() {

@@ -14,7 +14,7 @@ use vedette_model::{Matcher, TimeRange};
 use vedette_sys::MonotonicTime;
 
 use crate::{
-    Error, Tsdb,
+    Error, Store,
     append::Appender,
     deletions::{DELETIONS_MAX, Deletion, Deletions, MATCHERS_MAX},
     maintain::{Maintenance, StepError},
@@ -59,12 +59,12 @@ impl Cleaning {
     }
 }
 
-impl Tsdb {
+impl Store {
     /// Deletes the samples in `range` of the series that satisfy all matchers of any one set. What
     /// is appended later lives, whatever its time. When this returns `Ok`, no query that begins
     /// from now on sees what was deleted, and neither does the next process; the disk has the
     /// space back when maintenance has written the segments anew, some minutes later or with
-    /// [`Tsdb::clean_deleted`]. On an error nothing was deleted.
+    /// [`Store::clean_deleted`]. On an error nothing was deleted.
     pub fn delete_series(&self, matcher_sets: &[Vec<Matcher>], range: TimeRange) -> Result<Deleted, Error> {
         if let Some(reason) = refusal(matcher_sets, range) {
             return Err(Error::Invalid { reason });
@@ -115,6 +115,9 @@ impl Tsdb {
         self.save_deletions(changed)?;
         deleted.segments = hit.iter().filter(|hit| **hit).count() as u64;
         deleted.head_series = self.delete_from_head(matcher_sets, range);
+        let future_ms = self.clock.unix_ms().saturating_add(self.config.future_ms_max);
+        let last_ms = self.head_last_ms.load(Ordering::Acquire).max(future_ms);
+        self.changes.note(TimeRange { end_ms: range.end_ms.min(last_ms), ..range });
         maintenance.cleaning.settles = true;
         if (deleted.segments > 0 || hits_rollups) && maintenance.cleaning.begin_at.is_none() {
             let now = self.clock.monotonic();

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use vedette_model::{Exemplar, TimeRange};
 
 use crate::{
-    Appended, Error, ExemplarSample, Tsdb,
+    Appended, Error, ExemplarSample, Store,
     append::Appender,
     head::{Judgement, Shard, compare_exemplars},
     segment::Footer,
@@ -15,26 +15,19 @@ use crate::{
 /// Bytes of the labels of an exemplar; OpenMetrics allows 128 characters, which others exceed.
 const LABELS_BYTES_MAX: usize = 1024;
 
-impl Tsdb {
+impl Store {
     /// Stores exemplars. Of each series they come in order of time: one that is the newest of its
     /// series is a duplicate, an older one is out of order. When this returns `Ok`, those taken are
     /// in the write-ahead log and survive the end of the process.
     pub fn append_exemplars(&self, exemplars: &[ExemplarSample<'_>]) -> Result<Appended, Error> {
         let mut appended = Appended::default();
         let now = self.clock.unix_ms();
-        let newest = now.saturating_add(self.config.future_ms_max);
-        let oldest = now.saturating_sub(self.config.retention_ms);
+        let is_short = |sample: &&ExemplarSample<'_>| sample.exemplar.labels.heap_bytes() <= LABELS_BYTES_MAX;
+        let short = exemplars.iter().copied().filter(|sample| is_short(&sample));
+        let place = |sample: ExemplarSample<'_>| (sample.reference, sample.exemplar.time_ms);
+        let of_shards = self.spread_each(short, place, now, &mut appended);
+        appended.limited += exemplars.iter().filter(|sample| !is_short(sample)).count() as u64;
         let shards = self.head.shards();
-        let mut of_shards = vec![Vec::new(); shards.len()];
-        for sample in exemplars {
-            match of_shards.get_mut(sample.reference.shard()) {
-                _ if sample.exemplar.time_ms > newest => appended.future += 1,
-                _ if sample.exemplar.time_ms < oldest => appended.too_old += 1,
-                _ if sample.exemplar.labels.heap_bytes() > LABELS_BYTES_MAX => appended.limited += 1,
-                Some(of_shard) => of_shard.push(*sample),
-                None => appended.unknown.push(sample.reference),
-            }
-        }
         let result = shards
             .iter()
             .zip(of_shards)

@@ -13,7 +13,7 @@ use std::{
 use parking_lot::Mutex;
 use vedette_model::{Labels, METRIC_NAME};
 
-use crate::{Error, Tsdb};
+use crate::{Error, Store};
 
 /// Labels that name a target, as scraping sets them.
 const TARGET_LABELS: [&str; 2] = ["job", "instance"];
@@ -115,7 +115,7 @@ impl Refusals {
     }
 }
 
-impl Tsdb {
+impl Store {
     /// Says whether there is room for a new series, and counts it in.
     pub(crate) fn admit(&self, labels: &Labels) -> Result<(), Error> {
         let config = &self.config;

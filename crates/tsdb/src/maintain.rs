@@ -14,11 +14,12 @@ use std::{
 use vedette_sys::MonotonicTime;
 
 use crate::{
-    Error, Tsdb,
+    Error, Store,
     delete::Cleaning,
     retention::Looked,
     rollup::Rolling,
     segment::{self, Kind, Segment},
+    store::segments_folder,
 };
 
 /// Series written between two looks at the flush timer.
@@ -33,8 +34,9 @@ const SEGMENT_IDLE: Duration = Duration::from_secs(120);
 /// State of maintenance, one at a time.
 pub(crate) struct Maintenance {
     pub(crate) next_id: u64,
-    /// Files of segments that are in use no more and could not be removed yet.
-    unremoved: Vec<PathBuf>,
+    /// Files of segments that are in use no more and could not be removed yet. Of each list a file
+    /// goes only when those before it are gone for good.
+    unremoved: Vec<Vec<PathBuf>>,
     pub(crate) cleaning: Cleaning,
     pub(crate) looked: Looked,
     pub(crate) rolling: Rolling,
@@ -64,7 +66,15 @@ impl Maintenance {
     /// As [`Maintenance::give_up_segment`], for files of a kind.
     pub fn give_up(&mut self, folder: &Path, id: u64, kind: Kind) {
         let path = folder.join(segment::file_name(id, kind));
-        self.unremoved.extend([path.with_extension("tmp"), path]);
+        self.unremoved.extend([vec![path.with_extension("tmp")], vec![path]]);
+    }
+
+    /// As [`Maintenance::give_up_segment`], for segments of which each goes only when a loss of
+    /// power cannot bring those before it back any more.
+    pub fn give_up_segments_in_turn(&mut self, folder: &Path, ids: impl Iterator<Item = u64>) {
+        let paths: Vec<_> = ids.map(|id| folder.join(segment::file_name(id, Kind::Samples))).collect();
+        self.unremoved.extend(paths.iter().map(|path| vec![path.with_extension("tmp")]));
+        self.unremoved.push(paths);
     }
 }
 
@@ -93,7 +103,7 @@ pub(crate) enum StepError {
     Wal(#[source] vedette_sys::LogError),
 }
 
-impl Tsdb {
+impl Store {
     /// Does what is due. The owner calls this about once a second, from one thread.
     pub fn maintain(&self) {
         self.write_pending();
@@ -127,6 +137,7 @@ impl Tsdb {
             maintenance.segments_swept = now;
             self.segments.read().iter().for_each(|s| s.release_if_idle());
         }
+        self.forget_outdated_selections();
         self.update_gauges();
     }
 
@@ -178,15 +189,28 @@ impl Tsdb {
         maintenance: &mut Maintenance,
         segments: &[Arc<Segment>],
     ) -> Result<(), StepError> {
-        maintenance.unremoved.extend(segments.iter().map(|s| s.path.clone()));
+        maintenance.unremoved.extend(segments.iter().map(|s| vec![s.path.clone()]));
         let mut result = Ok(());
-        maintenance.unremoved.retain(|path| match self.fs.remove(path) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                result = Err(StepError::Remove { path: path.clone(), source });
-                true
+        maintenance.unremoved.retain_mut(|files| {
+            while let Some(path) = files.first() {
+                if let Err(source) = self.remove_file(path, files.len() > 1) {
+                    result = Err(StepError::Remove { path: path.clone(), source });
+                    return true;
+                }
+                files.remove(0);
             }
-            _ => false,
+            false
         });
         result
+    }
+
+    /// Removes a file, if it is there; `for_good` also when the power is lost right after.
+    fn remove_file(&self, path: &Path, for_good: bool) -> io::Result<()> {
+        match self.fs.remove(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        // Also of a file that is not there: whoever removed it may not have synced that.
+        if for_good { self.fs.sync_dir(&segments_folder(&self.config)) } else { Ok(()) }
     }
 }

@@ -8,7 +8,7 @@ use vedette_model::{ReadError, SampleBuffer, TimeRange};
 
 use crate::{
     mask,
-    segment::{Block, Segment},
+    segment::{Block, Segment, Thin},
 };
 
 /// The part of a series that stands in one segment.
@@ -22,10 +22,23 @@ pub struct Part<'a> {
 impl Part<'_> {
     /// Appends its samples in `range`.
     fn read(&self, range: TimeRange, out: &mut SampleBuffer) -> Result<(), ReadError> {
+        self.read_thinned(range, None, out).map(|_| ())
+    }
+
+    /// The same, thinned out; gives how many samples were left out.
+    fn read_thinned(
+        &self,
+        range: TimeRange,
+        thin: Option<Thin>,
+        out: &mut SampleBuffer,
+    ) -> Result<u64, ReadError> {
+        if self.mask.is_empty() {
+            return self.segment.read_thinned(self.block, range, thin, out);
+        }
         let start = out.len();
         self.segment.read(self.block, range, out)?;
         mask::cut_out(&self.mask, start, out);
-        Ok(())
+        Ok(0)
     }
 }
 
@@ -44,10 +57,22 @@ pub fn read(
     scratch: &mut Scratch,
     out: &mut SampleBuffer,
 ) -> Result<(), ReadError> {
+    read_thinned(parts, range, None, scratch, out).map(|_| ())
+}
+
+/// The same, but what a single part has is thinned out; gives how many samples were left out.
+pub fn read_thinned(
+    parts: &mut [Part<'_>],
+    range: TimeRange,
+    thin: Option<Thin>,
+    scratch: &mut Scratch,
+    out: &mut SampleBuffer,
+) -> Result<u64, ReadError> {
+    let mut left_out = 0;
     for cluster in clusters(parts) {
         let start = out.len();
         if let [only] = cluster {
-            only.read(range, out)?;
+            left_out += only.read_thinned(range, thin, out)?;
             continue;
         }
         cluster.sort_unstable_by_key(|p| p.segment.footer.rank);
@@ -57,7 +82,7 @@ pub fn read(
             merge(out, start, &scratch.part, &mut scratch.merged);
         }
     }
-    Ok(())
+    Ok(left_out)
 }
 
 /// Merges what `read` gives into the samples that `out` has from `start` on, which win.

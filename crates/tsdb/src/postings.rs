@@ -41,7 +41,10 @@ pub fn select(index: &impl Postings, matchers: &[Matcher]) -> RoaringBitmap {
             break;
         }
         let mut refused = RoaringBitmap::new();
-        index.with_values(&m.name, &|v| !m.matches(v), &mut refused);
+        match m.refused_values() {
+            Some(values) => values.iter().for_each(|v| index.with_value(&m.name, v, &mut refused)),
+            None => index.with_values(&m.name, &|v| !m.matches(v), &mut refused),
+        }
         selected -= refused;
     }
     selected

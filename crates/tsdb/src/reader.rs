@@ -5,6 +5,7 @@
 //! lets the head forget only what can be read from a segment, so nothing falls between. Of what
 //! several have for one time the segment with the lowest rank counts, and the head last.
 
+mod cache;
 mod rollups;
 
 use std::{
@@ -16,12 +17,15 @@ use std::{
 
 use roaring::RoaringBitmap;
 use vedette_model::{
-    ChunkSummary, Exemplar, LabelQuery, Labels, Matcher, MetricMetadata, MetricReader, ReadError, RollupSet,
-    SampleBuffer, Select, SeriesSet, TimeRange,
+    ChangeMark, Changes, ChunkSummary, Exemplar, LabelQuery, Labels, Matcher, MetricMetadata, MetricReader,
+    ReadError, RollupSet, SampleBuffer, Select, SeriesSet, Thinning, TimeRange,
 };
 
+pub(crate) use cache::SelectionCache;
+use cache::State;
+
 use crate::{
-    SeriesRef, Tsdb,
+    SeriesRef, Store,
     deletions::Deletions,
     exemplars,
     head::{Head, ShardIndex, Snapshot},
@@ -29,15 +33,20 @@ use crate::{
     overlay::{self, Part},
     postings,
     retention::Retention,
-    segment::{Index, Segment, Walk},
+    segment::{Block, Index, Segment, Thin, Walk},
     store::{SegmentList, Segments},
 };
 
-impl MetricReader for Tsdb {
+impl MetricReader for Store {
     fn select(&self, select: &Select) -> Result<Box<dyn SeriesSet>, ReadError> {
-        let Found { deletions, retention, listed, segments, series } =
-            self.find(&select.matchers, select.range);
-        if select.series_max > 0 && series.len() > select.series_max {
+        let Found { deletions, retention, listed, segments, series } = self.find_again(select);
+        // What was found before may not be in the range; the index of what is, unless it is all.
+        let is_in =
+            |s: &Selected| s.head.is_some() || s.sealed.iter().any(|p| p.1.range.overlaps(select.range));
+        let shown = (!series.iter().all(is_in)).then(|| {
+            (0u32..).zip(series.iter()).filter(|(_, s)| is_in(s)).map(|(i, _)| i).collect::<Vec<_>>()
+        });
+        if select.series_max > 0 && shown.as_ref().map_or(series.len(), Vec::len) > select.series_max {
             return Err(ReadError::TooManySeries { max: select.series_max });
         }
         Ok(Box::new(Selection {
@@ -49,11 +58,16 @@ impl MetricReader for Tsdb {
             range: select.range,
             segments,
             series,
+            shown,
         }))
     }
 
     fn rollups(&self, select: &Select, step_ms: i64) -> Result<Option<Box<dyn RollupSet>>, ReadError> {
         self.select_rollups(select, step_ms)
+    }
+
+    fn changes(&self, since: Option<ChangeMark>) -> Option<Changes> {
+        Some(self.changes_since(since))
     }
 
     fn label_names(&self, query: &LabelQuery) -> Result<Vec<String>, ReadError> {
@@ -87,7 +101,7 @@ impl MetricReader for Tsdb {
     fn series(&self, query: &LabelQuery) -> Result<Vec<Labels>, ReadError> {
         let mut all = BTreeSet::new();
         for matchers in sets(query) {
-            all.extend(self.find(matchers, query.range).series.into_iter().map(|s| s.labels));
+            all.extend(self.find(matchers, query.range).series.iter().map(|s| s.labels.clone()));
         }
         Ok(limited(all, query.limit))
     }
@@ -191,7 +205,7 @@ impl IndexSource<'_> {
     }
 }
 
-impl Tsdb {
+impl Store {
     /// Hands on each index with the numbers of the series that satisfy the query.
     fn each_source(
         &self,
@@ -227,15 +241,51 @@ impl Tsdb {
         Ok(())
     }
 
-    /// The series that satisfy the matchers, in order of their labels.
+    /// As [`Store::find`], from the cache if they were found before: then there may be some that have
+    /// no sample in the range.
+    fn find_again(&self, select: &Select) -> Found {
+        let (matchers, range) = (&select.matchers, select.range);
+        // A limit counts what is in the range only.
+        if select.series_max > 0 {
+            return self.find(matchers, range);
+        }
+        let deletions = Arc::clone(&self.deletions.read());
+        let listed = Arc::clone(&self.segments.read());
+        let state = State::new(&self.head, deletions, listed);
+        if let Some((segments, series)) = self.selections.get(matchers, range, &state) {
+            let State { deletions, listed, .. } = state;
+            return Found { deletions, retention: self.retention(), listed, segments, series };
+        }
+        let found = self.find_within(matchers, range, None);
+        self.selections.put(matchers, state, &found);
+        found
+    }
+
+    /// Gives back what the cache holds of segments that are gone.
+    pub(crate) fn forget_outdated_selections(&self) {
+        let deletions = Arc::clone(&self.deletions.read());
+        let listed = Arc::clone(&self.segments.read());
+        self.selections.forget_outdated(&State::new(&self.head, deletions, listed));
+    }
+
+    /// The series that satisfy the matchers and have samples in `range`, in order of their labels.
     fn find(&self, matchers: &[Matcher], range: TimeRange) -> Found {
+        self.find_within(matchers, range, Some(range))
+    }
+
+    /// The series in the head and in the segments that `range` touches that satisfy the matchers and
+    /// have samples in `samples`. Without that all of them, as what has none now may get some.
+    fn find_within(&self, matchers: &[Matcher], range: TimeRange, samples: Option<TimeRange>) -> Found {
         let deletions = Arc::clone(&self.deletions.read());
         let retention = self.retention();
         let mut series = Vec::new();
         for shard in self.head.shards() {
             let index = shard.index();
-            let mut numbers = IndexSource::Head(&index).select(matchers, range);
-            retention.hide_in_head(&index, range, &mut numbers);
+            let mut numbers = postings::select(&index, matchers);
+            if let Some(samples) = samples {
+                numbers = index.overlapping(numbers, samples);
+                retention.hide_in_head(&index, samples, &mut numbers);
+            }
             series.extend(numbers.iter().map(|slot| Selected {
                 labels: index.labels(slot),
                 head: Some(index.reference(slot)),
@@ -247,12 +297,15 @@ impl Tsdb {
         let listed = Arc::clone(&self.segments.read());
         let segments: Vec<Arc<Segment>> = segments_in(&listed, range).cloned().collect();
         for (segment, position) in segments.iter().zip(0u32..) {
-            let mut numbers = IndexSource::Segment(segment).select(matchers, range);
+            let mut numbers = postings::select(segment.index(), matchers);
             deletions.hide(segment, &mut numbers);
-            retention.hide(segment, range, &mut numbers);
+            if let Some(samples) = samples {
+                numbers = segment.index().overlapping(numbers, samples);
+                retention.hide(segment, samples, &mut numbers);
+            }
             add_sealed(&mut series, segment.index(), position, &numbers);
         }
-        Found { deletions, retention, listed, segments, series }
+        Found { deletions, retention, listed, segments, series: series.into() }
     }
 }
 
@@ -270,14 +323,22 @@ struct Found {
     listed: Segments,
     /// Those that were looked into.
     segments: Vec<Arc<Segment>>,
-    series: Vec<Selected>,
+    series: Arc<[Selected]>,
 }
 
+#[derive(Clone)]
 struct Selected {
     labels: Labels,
     head: Option<SeriesRef>,
-    /// Position of the segment in the selection, and number of the series there.
-    sealed: Vec<(u32, u32)>,
+    /// Position of the segment in the selection, and the samples there.
+    sealed: Vec<(u32, Block)>,
+}
+
+impl Selected {
+    /// About how much memory it takes.
+    fn heap_bytes(&self) -> usize {
+        size_of::<Self>() + self.labels.heap_bytes() + self.sealed.capacity() * size_of::<(u32, Block)>()
+    }
 }
 
 /// Adds series of a segment to those found before; both are in order of labels.
@@ -291,9 +352,13 @@ fn add_sealed(series: &mut Vec<Selected>, index: &Index, position: u32, numbers:
         }
         next += first_not_less(&series[next..known], &walk);
         match series[..known].get_mut(next).filter(|s| walk.compare(&s.labels) == Ordering::Equal) {
-            Some(same) => same.sealed.push((position, number)),
+            Some(same) => same.sealed.push((position, walk.block)),
             None => {
-                series.push(Selected { labels: walk.labels(), head: None, sealed: vec![(position, number)] });
+                series.push(Selected {
+                    labels: walk.labels(),
+                    head: None,
+                    sealed: vec![(position, walk.block)],
+                });
             }
         }
     }
@@ -317,6 +382,9 @@ fn first_not_less(series: &[Selected], walk: &Walk<'_>) -> usize {
     start + series[start..end].partition_point(less)
 }
 
+/// A window shorter than half an hour seldom holds a whole chunk.
+const THINNED_MS_MIN: u64 = 30 * 60_000;
+
 /// Series of one selection.
 struct Selection {
     head: Arc<Head>,
@@ -332,36 +400,51 @@ struct Selection {
     range: TimeRange,
     /// Those of `listed` in `range`.
     segments: Vec<Arc<Segment>>,
-    series: Vec<Selected>,
+    series: Arc<[Selected]>,
+    /// Places in `series` of those that are in the selection, unless all are.
+    shown: Option<Vec<u32>>,
+}
+
+/// Memory that reading uses again and again.
+#[derive(Default)]
+struct Scratch {
+    overlay: overlay::Scratch,
+    unsealed: Snapshot,
+    probe: SampleBuffer,
 }
 
 thread_local! {
-    static SCRATCH: RefCell<overlay::Scratch> = RefCell::new(overlay::Scratch::default());
+    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::default());
 }
 
 impl Selection {
-    /// The parts of a series that were sealed when selecting.
-    fn parts(&self, series: usize) -> Vec<Part<'_>> {
-        let sealed = self.series[series].sealed.iter();
-        let part = |&(position, number): &(u32, u32)| {
+    fn series(&self, series: usize) -> &Selected {
+        &self.series[self.shown.as_ref().map_or(series, |shown| shown[series] as usize)]
+    }
+
+    /// The parts of a series that were sealed when selecting and may have samples in `range`.
+    fn parts(&self, series: usize, range: TimeRange) -> Vec<Part<'_>> {
+        let Selected { labels, sealed, .. } = self.series(series);
+        let sealed = sealed.iter().filter(|(_, block)| block.range.overlaps(range));
+        let part = |&(position, block): &(u32, Block)| {
             let segment = &*self.segments[position as usize];
-            let labels = &self.series[series].labels;
             let mut mask = self.deletions.mask_of(segment, labels);
             self.retention.extend_mask(segment, |name| labels.get(name).unwrap_or(""), &mut mask);
-            Some(Part { segment, block: segment.index().block(number)?, mask })
+            Part { segment, block, mask }
         };
-        sealed.filter_map(part).collect()
+        sealed.map(part).collect()
     }
 
     /// The segments of now that may hold samples which were in the head when selecting.
     fn sealed_since(&self, series: usize, range: TimeRange) -> Vec<Arc<Segment>> {
-        if self.series[series].head.is_none() {
+        if self.series(series).head.is_none() {
             return Vec::new();
         }
-        let current = Arc::clone(&self.current.read());
+        let current = self.current.read();
         if Arc::ptr_eq(&current, &self.listed) {
             return Vec::new();
         }
+        let current = Arc::clone(&current);
         let known = |id: u64| self.listed.iter().any(|k| k.id == id);
         // What was merged of nothing but known segments holds nothing new.
         let old = |s: &Segment| {
@@ -380,16 +463,17 @@ impl Selection {
 
 impl SeriesSet for Selection {
     fn len(&self) -> usize {
-        self.series.len()
+        self.shown.as_ref().map_or(self.series.len(), Vec::len)
     }
 
     fn labels(&self, series: usize) -> Labels {
-        self.series[series].labels.clone()
+        self.series(series).labels.clone()
     }
 
     fn summaries(&self, series: usize, range: TimeRange, out: &mut Vec<ChunkSummary>) {
         let (range, start) = (self.clamp(range), out.len());
-        let mut parts = self.parts(series);
+        // Chunks reach beyond the range, and so may what lies over them.
+        let mut parts = self.parts(series, TimeRange::ALL);
         for cluster in overlay::clusters(&mut parts) {
             // Of samples that several segments have, only reading tells which count.
             let [only] = cluster else { continue };
@@ -404,7 +488,7 @@ impl SeriesSet for Selection {
                 out.extend(whole.filter(|summary| !mask::overlaps(&only.mask, summary.range)));
             }
         }
-        if let Some(head) = self.series[series].head {
+        if let Some(head) = self.series(series).head {
             // The same goes for stretches to which the head has something to add.
             let since = self.sealed_since(series, range);
             let unsealed_from = self.head.first_ms(head);
@@ -421,20 +505,43 @@ impl SeriesSet for Selection {
     }
 
     fn read(&self, series: usize, range: TimeRange, out: &mut SampleBuffer) -> Result<(), ReadError> {
+        self.read_some(series, range, None, out).map(|_| ())
+    }
+
+    fn read_thinned(
+        &self,
+        series: usize,
+        range: TimeRange,
+        thinning: Thinning,
+        out: &mut SampleBuffer,
+    ) -> Result<u64, ReadError> {
+        self.read_some(series, range, Some(thinning), out)
+    }
+}
+
+impl Selection {
+    fn read_some(
+        &self,
+        series: usize,
+        range: TimeRange,
+        thinning: Option<Thinning>,
+        out: &mut SampleBuffer,
+    ) -> Result<u64, ReadError> {
         let mut range = self.clamp(range);
         // Of the head, and of what was sealed since.
-        let kept_from = self.retention.hidden_before_of(None, &self.series[series].labels);
+        let kept_from = self.retention.hidden_before_of(None, &self.series(series).labels);
         range.start_ms = range.start_ms.max(kept_from);
         if range.start_ms > range.end_ms {
-            return Ok(());
+            return Ok(0);
         }
-        let mut unsealed = Snapshot::default();
-        let Selected { labels, head, .. } = &self.series[series];
+        let mut scratch = SCRATCH.take();
+        let Scratch { overlay: merging, unsealed, probe } = &mut scratch;
+        let Selected { labels, head, .. } = self.series(series);
         if let Some(reference) = *head {
-            self.head.snapshot(reference, range, &mut unsealed);
+            self.head.snapshot(reference, range, unsealed);
         }
         let since = self.sealed_since(series, range);
-        let mut parts = self.parts(series);
+        let mut parts = self.parts(series, range);
         for segment in &since {
             if let Some(block) = segment.index().find(labels).and_then(|n| segment.index().block(n)) {
                 // What was written since selecting holds nothing that was deleted before.
@@ -442,10 +549,22 @@ impl SeriesSet for Selection {
             }
         }
         let start = out.len();
-        let mut scratch = SCRATCH.take();
-        let read = overlay::read(&mut parts, range, &mut scratch, out);
+        // What was sealed since is seldom there for long, and may be what was in the head.
+        let is_long = range.end_ms.abs_diff(range.start_ms) >= THINNED_MS_MIN;
+        let thin = thinning.filter(|_| is_long && since.is_empty()).map(|thinning| {
+            probe.clear();
+            if head.is_some() {
+                unsealed.read(range, probe);
+            }
+            Thin { thinning, before_ms: probe.times_ms.first().copied().unwrap_or(i64::MAX) }
+        });
+        let read = overlay::read_thinned(&mut parts, range, thin, merging, out);
         if read.is_ok() && head.is_some() {
-            overlay::add(&mut scratch, out, start, |samples| unsealed.read(range, samples));
+            if out.len() == start {
+                unsealed.read(range, out);
+            } else {
+                overlay::add(merging, out, start, |samples| unsealed.read(range, samples));
+            }
         }
         SCRATCH.set(scratch);
         if read.is_err() {

@@ -1,4 +1,5 @@
-//! Recovery: the logs of all shards are replayed into the head, side by side.
+//! Recovery: the logs of all shards are read, and then replayed into the head, side by side. All
+//! that can fail is in reading.
 //!
 //! Each log names its series by their labels, so the store may have another number of shards
 //! than the one that wrote it. Logs beyond today's number are kept until what they hold is
@@ -16,10 +17,18 @@ use vedette_sys::Fs;
 use crate::{
     Config, Error, SeriesRef,
     deletions::{Deletions, ReplayMask},
-    head::{Head, LateSample, LateValue, PairId, Rules, Shard},
+    head::{Head, KnownPairs, LateSample, LateValue, Rules, Shard, ShardDefining, Times},
     store::io_error,
-    wal::{Defined, Replay, Replayed, Told, Wal, WholeSample},
+    wal::{Columns, DefinedSeries, Replay, Told, Unread, Wal, WholeSample},
 };
+
+/// The logs as they were read from the disk.
+pub(crate) struct ReadLogs {
+    /// Each with its number, in order.
+    logs: Vec<(usize, Wal, Unread)>,
+    /// What was found in all of them.
+    pub found: vedette_sys::Recovery,
+}
 
 /// What the logs gave.
 pub(crate) struct Recovered {
@@ -31,72 +40,97 @@ pub(crate) struct Recovered {
     pub first_ms: i64,
     pub last_ms: i64,
     pub samples: u64,
-    pub wal: vedette_sys::Recovery,
     pub dropped_records: u64,
 }
 
-/// Replays all logs.
-pub(crate) fn recover(
-    config: &Config,
-    fs: &Arc<dyn Fs>,
-    head: &Head,
-    sealed_until_ms: i64,
-    deletions: &Deletions,
-) -> Result<Recovered, Error> {
+/// Reads all logs. What cannot be read is set aside, and the disk is not needed for them any more.
+pub(crate) fn read(config: &Config, fs: &Arc<dyn Fs>) -> Result<ReadLogs, Error> {
     let folders = log_folders(config, fs)?;
-    let replay_one = |number: usize| {
-        let mut replay = HeadReplay {
-            head,
-            pairs: Vec::new(),
-            span_ms: config.segment_span_ms,
+    let results = side_by_side(folders, |number| {
+        let folder = config.folder.join("wal").join(number.to_string());
+        (number, Wal::open(Arc::clone(fs), &folder, config.flush))
+    });
+    let mut read = ReadLogs { logs: Vec::new(), found: vedette_sys::Recovery::default() };
+    for (number, result) in results {
+        let (wal, unread) = result.map_err(Error::Wal)?;
+        read.found.records += unread.log.records;
+        read.found.segments += unread.log.segments;
+        read.found.dropped_bytes += unread.log.dropped_bytes;
+        if let Some(damage) = &unread.log.damage {
+            let all = read.found.damage.get_or_insert_default();
+            *all = if all.is_empty() { damage.clone() } else { format!("{all}; {damage}") };
+        }
+        read.logs.push((number, wal, unread));
+    }
+    Ok(read)
+}
+
+impl ReadLogs {
+    /// Size of the logs.
+    pub fn bytes(&self) -> usize {
+        self.logs.iter().map(|(_, _, unread)| unread.bytes()).sum()
+    }
+
+    /// Replays all logs.
+    pub fn replay(
+        self,
+        config: &Config,
+        head: &Head,
+        sealed_until_ms: i64,
+        deletions: &Deletions,
+    ) -> Recovered {
+        let results = side_by_side(self.logs, |(number, mut wal, unread)| {
+            let mut replay = HeadReplay {
+                head,
+                known: head.shards().iter().map(|_| KnownPairs::default()).collect(),
+                times: Times::new(config.segment_span_ms, sealed_until_ms),
+                span_ms: config.segment_span_ms,
+                metadata: BTreeMap::new(),
+                metadata_max: config.metadata_max,
+                sealed_until_ms,
+                first_ms: i64::MAX,
+                last_ms: i64::MIN,
+                samples: 0,
+                deleted: ReplayMask::new(deletions, number as u32),
+                kept: Vec::new(),
+            };
+            let dropped_records = wal.replay(unread, &mut replay);
+            (number, wal, replay, dropped_records)
+        });
+        side_by_side(head.shards().iter().collect(), Shard::fill_sets);
+        let mut recovered = Recovered {
+            logs: Vec::new(),
+            left_logs: Vec::new(),
             metadata: BTreeMap::new(),
-            metadata_max: config.metadata_max,
-            sealed_until_ms,
             first_ms: i64::MAX,
             last_ms: i64::MIN,
             samples: 0,
-            deleted: ReplayMask::new(deletions, number as u32),
-            kept: Vec::new(),
+            dropped_records: 0,
         };
-        let folder = config.folder.join("wal").join(number.to_string());
-        let (wal, replayed) = Wal::open(Arc::clone(fs), &folder, config.flush, &mut replay)?;
-        Ok((wal, replayed, replay))
-    };
-    let results: Vec<_> = std::thread::scope(|scope| {
-        let (first, others) = folders.split_first().expect("BUG: there is a shard at least");
-        let threads: Vec<_> = others.iter().map(|&number| scope.spawn(move || replay_one(number))).collect();
-        let first = replay_one(*first);
+        for (number, wal, replay, dropped_records) in results {
+            let logs = if number < config.shards { &mut recovered.logs } else { &mut recovered.left_logs };
+            logs.push(wal);
+            recovered.metadata.extend(replay.metadata);
+            recovered.first_ms = recovered.first_ms.min(replay.first_ms);
+            recovered.last_ms = recovered.last_ms.max(replay.last_ms);
+            recovered.samples += replay.samples;
+            recovered.dropped_records += dropped_records;
+        }
+        recovered
+    }
+}
+
+/// Does something with each, on a thread of its own; gives what came of it, in order.
+fn side_by_side<T: Send, R: Send>(all: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
+    let work = &work;
+    std::thread::scope(|scope| {
+        let mut all = all.into_iter();
+        let first = all.next().expect("BUG: there is a shard at least");
+        let threads: Vec<_> = all.map(|one| scope.spawn(move || work(one))).collect();
+        let first = work(first);
         let others = threads.into_iter().map(|t| t.join().unwrap_or_else(|p| std::panic::resume_unwind(p)));
         std::iter::once(first).chain(others).collect()
-    });
-    let mut recovered = Recovered {
-        logs: Vec::new(),
-        left_logs: Vec::new(),
-        metadata: BTreeMap::new(),
-        first_ms: i64::MAX,
-        last_ms: i64::MIN,
-        samples: 0,
-        wal: vedette_sys::Recovery::default(),
-        dropped_records: 0,
-    };
-    for (number, result) in folders.into_iter().zip(results) {
-        let (wal, Replayed { log, dropped_records }, replay) = result.map_err(Error::Wal)?;
-        let logs = if number < config.shards { &mut recovered.logs } else { &mut recovered.left_logs };
-        logs.push(wal);
-        recovered.metadata.extend(replay.metadata);
-        recovered.first_ms = recovered.first_ms.min(replay.first_ms);
-        recovered.last_ms = recovered.last_ms.max(replay.last_ms);
-        recovered.samples += replay.samples;
-        recovered.dropped_records += dropped_records;
-        recovered.wal.records += log.records;
-        recovered.wal.segments += log.segments;
-        recovered.wal.dropped_bytes += log.dropped_bytes;
-        if let Some(damage) = log.damage {
-            let all = recovered.wal.damage.get_or_insert_default();
-            *all = if all.is_empty() { damage } else { format!("{all}; {damage}") };
-        }
-    }
-    Ok(recovered)
+    })
 }
 
 /// Numbers of the logs: those of today's shards and those found, in order.
@@ -116,8 +150,8 @@ fn log_folders(config: &Config, fs: &Arc<dyn Fs>) -> Result<Vec<usize>, Error> {
 
 struct HeadReplay<'a> {
     head: &'a Head,
-    /// For each shard, pairs of labels by the number of their text in the log.
-    pairs: Vec<Vec<Option<PairId>>>,
+    /// What is known of each shard.
+    known: Vec<KnownPairs>,
     span_ms: i64,
     metadata: BTreeMap<String, MetricMetadata>,
     metadata_max: usize,
@@ -128,6 +162,7 @@ struct HeadReplay<'a> {
     deleted: ReplayMask<'a>,
     /// Those samples of a row that were not deleted.
     kept: Vec<Told>,
+    times: Times,
 }
 
 impl<'a> HeadReplay<'a> {
@@ -154,20 +189,58 @@ impl<'a> HeadReplay<'a> {
     }
 }
 
-impl Replay for HeadReplay<'_> {
+impl<'a> Replay for HeadReplay<'a> {
     fn begin_segment(&mut self, number: u64) {
         self.deleted.begin_segment(number);
     }
 
-    fn series(&mut self, defined: &Defined<'_>) -> Option<SeriesRef> {
-        // Every series in the log was within the limit when it was written.
-        let shard = self.head.shard_of(defined.hash);
-        if self.pairs.len() <= shard.number() {
-            self.pairs.resize_with(shard.number() + 1, Vec::new);
+    fn series(&mut self, series: &DefinedSeries<'_>, references: &mut Vec<SeriesRef>) {
+        let mut shard: Option<(usize, ShardDefining<'a>)> = None;
+        for defined in series.iter() {
+            // Every series in the log was within the limit when it was written.
+            let of_series = self.head.shard_of(defined.hash);
+            let number = of_series.number();
+            if shard.as_ref().is_none_or(|(locked, _)| *locked != number) {
+                // Never two shards' locks.
+                drop(shard.take());
+                let mut defining = of_series.define();
+                self.known[number].reserve(series.list.len());
+                if references.is_empty() {
+                    // As a rule all series of a log are of one shard.
+                    defining.expect(series.len(), series.labels());
+                }
+                shard = Some((number, defining));
+            }
+            let Some((_, defining)) = &mut shard else { continue };
+            let reference = defining.find_or_create(&defined, &mut self.known[number]);
+            self.deleted.define(reference, &defined);
+            references.push(reference);
         }
-        let reference = shard.find_or_create(defined, &mut self.pairs[shard.number()]);
-        self.deleted.define(reference, defined);
-        Some(reference)
+    }
+
+    fn columns(&mut self, columns: &Columns<'_>) {
+        if !self.deleted.is_empty() {
+            return columns.each_row(&mut |time_ms, row| self.row(time_ms, row));
+        }
+        // As a rule all are of one shard.
+        columns.times_ms().iter().for_each(|&time_ms| self.note(time_ms));
+        let Some(first) = columns.iter().next() else { return };
+        let number = first.series().shard();
+        let mut shard = self.head.shard(first.series()).map(|s| (number, s.samples.write()));
+        if let Some((_, samples)) = &shard {
+            let of_shard = columns.iter().filter(|column| column.series().shard() == number);
+            samples.fetch(of_shard.map(|column| column.series().slot()));
+        }
+        for column in columns.iter() {
+            let number = column.series().shard();
+            if shard.as_ref().is_none_or(|(locked, _)| *locked != number) {
+                drop(shard.take());
+                shard = self.head.shard(column.series()).map(|s| (number, s.samples.write()));
+            }
+            let Some((_, samples)) = &mut shard else { continue };
+            self.times.set(column.times_ms());
+            self.samples += samples.replay_column(&column, &self.times);
+        }
     }
 
     fn row(&mut self, time_ms: i64, samples: &[Told]) {

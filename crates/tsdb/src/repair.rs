@@ -66,7 +66,7 @@ pub struct Repaired {
 pub enum Outcome {
     /// What still reads was saved.
     Saved {
-        /// The new segment; `None` where no sample was left.
+        /// The new segment; `None` where nothing was left.
         new: Option<PathBuf>,
         /// Series in it.
         series: u64,

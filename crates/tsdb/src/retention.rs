@@ -22,7 +22,7 @@ use roaring::RoaringBitmap;
 use vedette_model::{Labels, Matcher, TimeRange};
 
 use crate::{
-    Tsdb,
+    Store,
     head::ShardIndex,
     maintain::{Maintenance, StepError},
     postings::{self, Postings},
@@ -65,6 +65,27 @@ impl Retention {
     fn first_ms(&self) -> i64 {
         let longest = self.rules.iter().map(|r| r.retention_ms).fold(self.default_ms, i64::max);
         self.begin_ms(longest)
+    }
+
+    /// The times at which samples may be hidden now and were not when age was counted from
+    /// `then_ms`, or the other way round.
+    pub fn changed_since(&self, then_ms: i64) -> Vec<TimeRange> {
+        if self.rules.is_empty() || then_ms == self.now_ms {
+            return Vec::new();
+        }
+        let (earlier, later) = (then_ms.min(self.now_ms), then_ms.max(self.now_ms));
+        let of_rule = |rule: &RetentionRule| TimeRange {
+            start_ms: earlier.saturating_sub(rule.retention_ms),
+            end_ms: later.saturating_sub(rule.retention_ms),
+        };
+        // Without a rule samples are hidden with the whole of their segment.
+        let over = TimeRange { start_ms: i64::MIN, end_ms: later.saturating_sub(self.default_ms) };
+        self.rules.iter().map(of_rule).chain([over]).collect()
+    }
+
+    /// What age is counted from.
+    pub fn now_ms(&self) -> i64 {
+        self.now_ms
     }
 
     /// Samples of a series in a segment before this are hidden; without one, of one not sealed.
@@ -221,7 +242,7 @@ pub(crate) struct Looked {
     times_over: HashMap<u64, usize>,
 }
 
-impl Tsdb {
+impl Store {
     /// What is kept now.
     pub(crate) fn retention(&self) -> Retention {
         // Only later data make data old, and only when their time has come.
@@ -294,6 +315,7 @@ impl Tsdb {
 
     fn remove_segments(&self, maintenance: &mut Maintenance, old: &[Arc<Segment>]) -> Result<(), StepError> {
         self.publish(|segments| segments.retain(|s| old.iter().all(|o| o.id != s.id)));
+        old.iter().for_each(|segment| self.changes.note(segment.footer.range));
         self.metrics.segments_removed.add(old.len() as u64);
         self.remove_files(maintenance, old)
     }

@@ -11,7 +11,7 @@ mod build;
 pub mod codec;
 pub mod rows;
 
-pub use build::{Rolling, open};
+pub use build::{Rolling, Rollups, open};
 
 #[cfg(test)]
 mod tests;

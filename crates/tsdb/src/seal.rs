@@ -3,7 +3,8 @@
 //! Samples that came late, for a time that is sealed already, become a segment of their own,
 //! which overlaps others. Invariants: the head lets samples go only after the segment that holds
 //! them can be read, and a segment of the log goes only after that segment is synced under its
-//! final name.
+//! final name. Recovery takes all that came in order before the end of the latest segment for
+//! sealed: of the segments of a cut a later one is never on disk without those written before it.
 
 use std::{collections::BTreeMap, sync::Arc, sync::atomic::Ordering};
 
@@ -11,7 +12,7 @@ use parking_lot::MutexGuard;
 use vedette_model::{Exemplar, SampleBuffer, TimeRange};
 
 use crate::{
-    Tsdb,
+    Store,
     append::Appender,
     chunk::Effort,
     head::{Ordered, Snapshot},
@@ -38,21 +39,14 @@ struct Cut {
     log_segments: Vec<u64>,
 }
 
-/// What was written of a cut.
-struct Sealed {
-    /// Whether exemplars could be: a segment needs a sample.
-    exemplars: bool,
-}
-
-impl Tsdb {
+impl Store {
     /// Seals the spans that are over. A tenth of a span is left for samples that come late.
     pub(crate) fn seal(&self, maintenance: &mut Maintenance) -> Result<(), StepError> {
         let Some(cut) = self.cut() else { return Ok(()) };
         maintenance.cleaning.sealed();
         let written = self.write_sealed(maintenance, &cut);
         for shard in self.head.shards() {
-            let exemplars_sealed = matches!(written, Ok(Sealed { exemplars: true }));
-            shard.samples.write().end_sealing(written.is_ok(), exemplars_sealed);
+            shard.samples.write().end_sealing(written.is_ok());
         }
         written?;
         self.drop_sealed(&cut)
@@ -82,7 +76,7 @@ impl Tsdb {
             from_ms: self.head_first_ms.load(Ordering::Acquire),
             sealed_before_ms,
             until_ms,
-            log_segments: appenders.iter_mut().map(|a| a.wal.end_segment()).collect(),
+            log_segments: appenders.iter_mut().map(|a| a.wal.end_span(until_ms)).collect(),
         })
     }
 
@@ -91,22 +85,21 @@ impl Tsdb {
     }
 
     /// Writes the segments of a cut, and shows them to readers.
-    fn write_sealed(&self, maintenance: &mut Maintenance, cut: &Cut) -> Result<Sealed, StepError> {
+    fn write_sealed(&self, maintenance: &mut Maintenance, cut: &Cut) -> Result<(), StepError> {
         let mut written = Vec::new();
-        let sealed = match self.write_parts(maintenance, cut, &mut written) {
-            Ok(sealed) => sealed,
-            Err(error) => {
-                // All come again with the next attempt.
-                let folder = segments_folder(&self.config);
-                written.iter().for_each(|s| maintenance.give_up_segment(&folder, s.id));
-                return Err(error);
-            }
-        };
+        let first_id = maintenance.next_id;
+        if let Err(error) = self.write_parts(maintenance, cut, &mut written) {
+            // All come again with the next attempt. Should the disk refuse to remove what was
+            // written last, or the process end before that, the others must still be there.
+            let ids = (first_id..maintenance.next_id).rev();
+            maintenance.give_up_segments_in_turn(&segments_folder(&self.config), ids);
+            return Err(error);
+        }
         if !written.is_empty() {
             self.publish(|segments| segments.extend(written.into_iter().map(Arc::new)));
             self.metrics.seals.inc();
         }
-        Ok(sealed)
+        Ok(())
     }
 
     /// Writes segments that lie in one window each of the longest span that segments are merged
@@ -116,10 +109,9 @@ impl Tsdb {
         maintenance: &mut Maintenance,
         cut: &Cut,
         written: &mut Vec<Segment>,
-    ) -> Result<Sealed, StepError> {
+    ) -> Result<(), StepError> {
         let series = self.head.ordered();
         let mut snapshot = Snapshot::default();
-        let mut sealed = Sealed { exemplars: true };
         // Exemplars may have come before the first sample.
         let samples = self.head.shards().iter().map(|s| s.samples.read());
         let first_exemplar_ms = samples.filter_map(|s| s.exemplars.first_ms()).min();
@@ -128,7 +120,6 @@ impl Tsdb {
         for (from_ms, until_ms) in self.windows_of(first_ms, cut.until_ms) {
             let start_ms = if from_ms == first_ms { i64::MIN } else { from_ms };
             let range = TimeRange { start_ms, end_ms: until_ms - 1 };
-            let mut has_exemplars = false;
             let bounds = (from_ms, until_ms);
             let part = self.write_series(maintenance, &series, bounds, |ordered, out, exemplars| {
                 {
@@ -136,13 +127,10 @@ impl Tsdb {
                     samples.snapshot(ordered.slot, range, &mut snapshot);
                     let within = samples.sealing_exemplars(ordered.slot).iter();
                     exemplars.extend(within.filter(|e| range.contains(e.time_ms)).cloned());
-                    has_exemplars |= !exemplars.is_empty();
                 }
                 snapshot.drop_late_before(cut.sealed_before_ms);
                 snapshot.read(range, out);
             })?;
-            // All are tried again; readers leave out what comes twice.
-            sealed.exemplars &= part.is_some() || !has_exemplars;
             written.extend(part);
         }
         for bounds in self.late_windows_of(&series, cut) {
@@ -155,7 +143,7 @@ impl Tsdb {
             })?;
             written.extend(part);
         }
-        Ok(sealed)
+        Ok(())
     }
 
     /// From when until when a cut has samples, for each window.
@@ -215,7 +203,7 @@ impl Tsdb {
             }
             Ok(())
         });
-        if !matches!(written, Ok(Some(_))) {
+        if matches!(written, Ok(None)) {
             maintenance.give_up_segment(&folder, id);
         }
         written
@@ -238,15 +226,12 @@ impl Tsdb {
             let empty = self.head_last_ms.load(Ordering::Acquire) < cut.until_ms;
             self.head_first_ms.store(if empty { i64::MAX } else { cut.until_ms }, Ordering::Release);
         }
-        // Exemplars stay in the head when there was no sample to seal them with.
-        let exemplars = self.head.shards().iter().filter_map(|s| s.samples.read().exemplars.first_ms());
-        let sealed_until_ms = exemplars.fold(cut.until_ms, i64::min);
         for (appender, &segment) in self.appenders.iter().zip(&cut.log_segments) {
-            appender.lock().wal.remove_sealed(segment, sealed_until_ms).map_err(StepError::Wal)?;
+            appender.lock().wal.remove_sealed(segment, cut.until_ms).map_err(StepError::Wal)?;
         }
         let mut left_logs = self.left_logs.lock();
         for i in (0..left_logs.len()).rev() {
-            if left_logs[i].remove_sealed(u64::MAX, sealed_until_ms).map_err(StepError::Wal)? {
+            if left_logs[i].remove_sealed(u64::MAX, cut.until_ms).map_err(StepError::Wal)? {
                 left_logs[i].remove_all().map_err(StepError::Wal)?;
                 left_logs.remove(i);
             }
@@ -254,7 +239,7 @@ impl Tsdb {
         Ok(())
     }
 
-    /// Fills and finishes a segment, and opens it; `None` when no series had a sample.
+    /// Fills and finishes a segment, and opens it; `None` when no series had anything.
     pub(crate) fn write_segment(
         &self,
         mut writer: SegmentWriter<'_>,

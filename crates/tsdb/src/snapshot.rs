@@ -15,7 +15,7 @@ use std::{
 
 use vedette_sys::Fs;
 
-use crate::{Error, Tsdb, deletions::Deletions, store::io_error};
+use crate::{Error, Store, deletions::Deletions, store::io_error};
 
 /// Bytes copied between two writes.
 const COPY_BYTES: usize = 1 << 20;
@@ -35,7 +35,7 @@ pub struct Snapshotted {
     pub bytes_copied: u64,
 }
 
-impl Tsdb {
+impl Store {
     /// Makes a snapshot in `folder`, which is not there yet. With `skip_head` what is not sealed
     /// is left out: the last ten minutes or so, samples that came late, and the metadata.
     pub fn snapshot(&self, folder: &Path, skip_head: bool) -> Result<Snapshotted, Error> {

@@ -4,7 +4,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use vedette_model::status::{Health, Part};
 
-use crate::{RefusedMetric, SeriesLimit, Tsdb};
+use crate::{RefusedMetric, SeriesLimit, Store};
 
 /// Refused metrics that are named.
 const REFUSED_MOST: usize = 10;
@@ -50,15 +50,15 @@ pub struct Stats {
     pub problems: Vec<String>,
 }
 
-impl Tsdb {
+impl Store {
     /// Figures of now. Walks over all series, so it is not for every second.
     pub fn stats(&self) -> Stats {
         let segments = Arc::clone(&self.segments.read());
         let first_in_head = self.head_first_ms.load(Ordering::Acquire);
         let last_in_head = self.head_last_ms.load(Ordering::Acquire);
         let sealed_until = self.sealed_until_ms.load(Ordering::Acquire);
-        let starts = segments.iter().map(|s| s.footer.range.start_ms);
-        let ends = segments.iter().map(|s| s.footer.range.end_ms);
+        let ranges = || segments.iter().filter_map(|s| s.footer.samples_range());
+        let (starts, ends) = (ranges().map(|r| r.start_ms), ranges().map(|r| r.end_ms));
         let mut problems: Vec<String> = self.problems.lock().values().cloned().collect();
         if sealed_until > self.clock.unix_ms().saturating_add(self.config.future_ms_max) {
             problems.push(
@@ -95,7 +95,7 @@ impl Tsdb {
     }
 }
 
-impl Tsdb {
+impl Store {
     fn head_bytes(&self) -> usize {
         self.head.heap_bytes() + self.appenders.iter().map(|a| a.lock().wal.heap_bytes()).sum::<usize>()
     }

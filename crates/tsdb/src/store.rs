@@ -1,11 +1,11 @@
-//! The store as its owner sees it: open, append, stats. What happens to samples later is in
-//! [`crate::maintain`], how they are read in [`crate::reader`].
+//! An open store: its parts, its series, its logs. How it is opened is in [`crate::open`], what
+//! happens to samples later in [`crate::maintain`], how they are read in [`crate::reader`].
 //!
 //! Locks are taken in this order: maintenance, appenders by number, logs left over, registry of a
 //! shard, its samples.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -20,15 +20,14 @@ use vedette_sys::{Clock, Flush, Fs, LogError};
 use crate::{
     Config, Error, RetentionRule,
     append::{Appender, Batches},
-    delete::Cleaning,
-    deletions::{Deletions, Loaded},
+    changes::ChangeLog,
+    deletions::Deletions,
     head::{Head, Shard},
     limits::Refusals,
     maintain::Maintenance,
     metrics::Metrics,
-    recover::{self, Recovered},
-    rollup,
-    segment::{self, OpenError, Segment},
+    reader::SelectionCache,
+    segment::Segment,
     wal::{Checkpoint, Wal},
 };
 
@@ -69,12 +68,15 @@ pub struct RefRow<'a> {
     /// Since when each counts (start timestamp), 0 where that is not known. Empty where it is
     /// known of none.
     pub starts_ms: &'a [i64],
+    /// Whether samples that are not later than the last of their series are left out, even where late
+    /// ones are taken; that is not counted as a refusal.
+    pub newest_only: bool,
 }
 
 impl<'a> RefRow<'a> {
     /// Samples of `refs` at one time, of which nothing else is known.
     pub fn new(time_ms: i64, refs: &'a [SeriesRef], values: &'a [f64]) -> Self {
-        Self { time_ms, refs, values, starts_ms: &[] }
+        Self { time_ms, refs, values, starts_ms: &[], newest_only: false }
     }
 
     /// The samples with their start timestamps.
@@ -125,30 +127,13 @@ pub struct Appended {
     /// Refused: exemplars with too long labels, and exemplars for which there is no room until
     /// others are sealed.
     pub limited: u64,
-    /// Refused, as these series were retired: find them anew by [`Tsdb::series`], then append
+    /// Refused, as these series were retired: find them anew by [`Store::series`], then append
     /// their samples again.
     pub unknown: Vec<SeriesRef>,
 }
 
-/// What opening found.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Recovery {
-    /// Samples read from the write-ahead log.
-    pub samples: u64,
-    /// Series they belong to.
-    pub series: u64,
-    /// Segments opened.
-    pub segments: u64,
-    /// What the log found.
-    pub wal: vedette_sys::Recovery,
-    /// Records of the log that could not be used.
-    pub dropped_records: u64,
-    /// What was damaged or left over, and what was done about it; empty after an ordinary end.
-    pub notes: Vec<String>,
-}
-
-/// The store. All methods take `&self`; share it in an `Arc`.
-pub struct Tsdb {
+/// An open store, which is what [`crate::Tsdb`] shows. All methods take `&self`.
+pub struct Store {
     pub(crate) config: Config,
     pub(crate) fs: Arc<dyn Fs>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -170,6 +155,8 @@ pub struct Tsdb {
     /// Read before the segments, so that of both the newer does not miss what the older has not.
     pub(crate) deletions: RwLock<Arc<Deletions>>,
     pub(crate) retention_rules: Arc<[RetentionRule]>,
+    /// Series that were looked for before.
+    pub(crate) selections: SelectionCache,
     /// Rollups of all steps, in order of time.
     pub(crate) rollups: Arc<SegmentList>,
     pub(crate) metadata: RwLock<BTreeMap<String, MetricMetadata>>,
@@ -178,6 +165,7 @@ pub struct Tsdb {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) batches: Batches,
     pub(crate) refusals: Refusals,
+    pub(crate) changes: ChangeLog,
 }
 
 /// Segments in order of time.
@@ -186,68 +174,7 @@ pub(crate) type Segments = Arc<Vec<Arc<Segment>>>;
 /// The segments there are; a change puts another list in place.
 pub(crate) type SegmentList = RwLock<Segments>;
 
-impl Tsdb {
-    /// Opens the store, and makes it if there is none. Damaged files are set aside under the
-    /// name `*.damaged`, and told of.
-    pub fn open(config: Config, fs: Arc<dyn Fs>, clock: Arc<dyn Clock>) -> Result<(Self, Recovery), Error> {
-        config.validate()?;
-        let folder = segments_folder(&config);
-        fs.create_dir_all(&folder).map_err(|source| io_error("make", &folder, source))?;
-        let Loaded { deletions, note } = Deletions::load(&*fs, &config.folder)?;
-        let opened = open_segments(&*fs, &folder)?;
-        let rollups = rollup::open(&*fs, &config)?;
-        let sealed_until_ms = opened.segments.iter().map(|s| s.footer.until_ms).max().unwrap_or(i64::MIN);
-        let head = Arc::new(Head::new(config.shards));
-        let Recovered { logs, left_logs, metadata, first_ms, last_ms, samples, wal, dropped_records } =
-            recover::recover(&config, &fs, &head, sealed_until_ms, &deletions)?;
-        let sealed_last_ms = opened.segments.iter().map(|s| s.footer.range.end_ms).max().unwrap_or(i64::MIN);
-        let mut notes = opened.notes;
-        notes.extend(note);
-        notes.extend(rollups.notes);
-        notes.extend(wal.damage.clone());
-        let series = head.len();
-        let recovery = Recovery {
-            samples,
-            series: series as u64,
-            segments: opened.segments.len() as u64,
-            wal,
-            dropped_records,
-            notes,
-        };
-        let metrics = Arc::new(Metrics::default());
-        metrics.segments_damaged.add(opened.damaged + rollups.damaged);
-        let now = clock.monotonic();
-        let store = Self {
-            problems: Mutex::new(
-                recovery.notes.iter().enumerate().map(|(i, n)| (format!("open {i}"), n.clone())).collect(),
-            ),
-            appenders: logs.into_iter().map(|wal| Mutex::new(Appender::new(wal, now))).collect(),
-            left_logs: Mutex::new(left_logs),
-            series_count: AtomicUsize::new(series),
-            maintenance: Mutex::new(Maintenance::new(
-                opened.next_id.max(rollups.next_id).max(deletions.next_segment()),
-                Cleaning::new(now, &deletions),
-            )),
-            deletions: RwLock::new(Arc::new(deletions)),
-            segments: Arc::new(RwLock::new(Arc::new(opened.segments))),
-            rollups: Arc::new(RwLock::new(Arc::new(rollups.files))),
-            sealed_until_ms: AtomicI64::new(sealed_until_ms),
-            head_first_ms: AtomicI64::new(first_ms),
-            head_last_ms: AtomicI64::new(last_ms.max(sealed_last_ms)),
-            retention_rules: config.retention_rules.clone().into(),
-            metadata: RwLock::new(metadata),
-            batches: Batches::default(),
-            refusals: Refusals::default(),
-            config,
-            fs,
-            clock,
-            head,
-            metrics,
-        };
-        store.update_gauges();
-        Ok((store, recovery))
-    }
-
+impl Store {
     /// The series with these labels; begins it if there is none.
     pub fn series(&self, labels: &Labels) -> Result<SeriesRef, Error> {
         let hash = labels.stable_hash();
@@ -372,6 +299,9 @@ impl Tsdb {
             }
             Ok(())
         };
+        if appender.wal.wants_segment() {
+            shard.reuse_slots();
+        }
         appender.wal.prepare(checkpoint).map_err(Error::Append)
     }
 
@@ -406,52 +336,4 @@ pub(crate) fn segments_folder(config: &Config) -> PathBuf {
 
 pub(crate) fn io_error(action: &'static str, path: &Path, source: std::io::Error) -> Error {
     Error::Io { action, path: path.to_owned(), source }
-}
-
-struct Opened {
-    segments: Vec<Arc<Segment>>,
-    next_id: u64,
-    notes: Vec<String>,
-    damaged: u64,
-}
-
-fn open_segments(fs: &dyn Fs, folder: &Path) -> Result<Opened, Error> {
-    let mut opened = Opened { segments: Vec::new(), next_id: 1, notes: Vec::new(), damaged: 0 };
-    let list = fs.list(folder).map_err(|source| io_error("list", folder, source))?;
-    for path in list {
-        // What a crash left half written, or removed in part.
-        if path.extension().is_some_and(|e| e == "tmp") {
-            fs.remove(&path).map_err(|source| io_error("remove", &path, source))?;
-            continue;
-        }
-        let Some(id) = segment::file_id(&path) else { continue };
-        opened.next_id = opened.next_id.max(id.saturating_add(1));
-        match Segment::open(fs, path.clone(), id) {
-            Ok(segment) => opened.segments.push(Arc::new(segment)),
-            Err(OpenError::Newer(version)) => return Err(Error::Newer { path, version }),
-            Err(OpenError::Io(source)) => return Err(io_error("open", &path, source)),
-            Err(OpenError::Damaged(how)) => {
-                let aside = path.with_extension("segment.damaged");
-                fs.rename(&path, &aside).map_err(|source| io_error("set aside", &path, source))?;
-                opened.damaged += 1;
-                opened.notes.push(format!(
-                    "segment {} is damaged ({how}); it was set aside as {}, its samples are missing",
-                    path.display(),
-                    aside.display()
-                ));
-            }
-        }
-    }
-    // Names that the process before gave and was killed before it synced them must be as lasting
-    // as what is removed because of them, here and from the log.
-    if !opened.segments.is_empty() {
-        fs.sync_dir(folder).map_err(|source| io_error("sync", folder, source))?;
-    }
-    // A segment merged from others is there: a crash kept these from being removed.
-    let replaced: HashSet<u64> = opened.segments.iter().flat_map(|s| s.footer.sources.clone()).collect();
-    for segment in opened.segments.extract_if(.., |s| replaced.contains(&s.id)) {
-        fs.remove(&segment.path).map_err(|source| io_error("remove", &segment.path, source))?;
-    }
-    opened.segments.sort_by_key(|s| (s.footer.from_ms, s.footer.until_ms));
-    Ok(opened)
 }

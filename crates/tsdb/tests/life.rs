@@ -5,6 +5,12 @@
 
 mod support;
 
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    sync::mpsc::channel,
+};
+
 use proptest::prelude::*;
 use support::{
     Machine, Model, START_MS, all, append, delete, everything, expected, filled, flat, range, read,
@@ -281,6 +287,53 @@ fn check_series(store: &Tsdb, model: &Model) -> Result<(), TestCaseError> {
 }
 
 #[test]
+fn what_was_asked_for_before_is_found_with_what_came_since() {
+    let machine = Machine::new(3);
+    let store = machine.open().unwrap().0;
+    let mut model = Model::new();
+    let add = |model: &mut Model, series: &[usize]| {
+        for &n in series {
+            let value = n as f64 + 0.5;
+            assert_eq!(append(&store, machine.now_ms(), &[(n, value)]).unwrap().taken, 1);
+            model.entry(series_labels(n)).or_default().insert(machine.now_ms(), value.to_bits());
+        }
+    };
+    let even = vec![Matcher::equal("__name__", "even")];
+    let ask = |model: &Model| {
+        for matchers in [vec![], even.clone(), vec![all()]] {
+            // The second time from what was found the first time.
+            for _ in 0..2 {
+                let found = read(&store, &Select { matchers: matchers.clone(), ..everything() }).unwrap();
+                assert_eq!(found, expected(model, &matchers, TimeRange::ALL));
+            }
+        }
+    };
+    for round in 0..6 {
+        add(&mut model, &[0, 1, 2, 3]);
+        ask(&model);
+        machine.tick(3);
+        store.maintain();
+        ask(&model);
+        add(&mut model, &[4 + round]);
+        ask(&model);
+        // Everything is sealed, and series that were silent leave.
+        machine.tick(40);
+        store.maintain();
+        ask(&model);
+        if round == 3 {
+            store.delete_series(std::slice::from_ref(&even), TimeRange::ALL).unwrap();
+            delete(&mut model, std::slice::from_ref(&even), TimeRange::ALL);
+            ask(&model);
+            store.clean_deleted().unwrap();
+            ask(&model);
+        }
+        machine.tick(1);
+        store.merge_all().unwrap();
+        ask(&model);
+    }
+}
+
+#[test]
 fn what_is_deleted_stays_deleted_and_makes_room() {
     let (machine, store, mut model) = filled(1);
     let bytes = store.stats().segment_bytes;
@@ -326,6 +379,41 @@ fn maintenance_carries_deletions_out() {
     let (store, recovery) = machine.open().unwrap();
     assert_eq!(recovery.samples, 0, "what was deleted came back from the log");
     assert_eq!(read(&store, &everything()).unwrap(), Model::new());
+}
+
+#[test]
+fn what_is_sealed_leaves_the_log_at_once() {
+    for ahead in [0, 1] {
+        let machine = Machine::new(22);
+        let store = machine.open().unwrap().0;
+        let span_ms = machine.config.segment_span_ms;
+        let mut seen = 0;
+        for second in 0..100 {
+            machine.tick(1);
+            let now_ms = machine.now_ms();
+            append(&store, now_ms, &std::array::from_fn::<_, 8, _>(|n| (n, f64::from(second)))).unwrap();
+            if ahead > 0 {
+                // What comes from a clock that is ahead ends no span, and keeps a file for one more.
+                append(&store, now_ms + span_ms, &[(8, f64::from(second))]).unwrap();
+            }
+            store.maintain();
+            let sealed = store.stats().sealed_until_ms == Some(now_ms / span_ms * span_ms);
+            for shard in ["data/wal/0", "data/wal/1"] {
+                let files = machine.fs.list(std::path::Path::new(shard)).unwrap().len();
+                let most = if sealed { 1 + ahead } else { 2 + ahead };
+                assert!(files <= most, "{files} files at second {second} in {shard}");
+                seen += usize::from(sealed);
+            }
+        }
+        assert!(seen > 100, "sealed {seen} times");
+        drop(store);
+        let (store, recovery) = machine.open().unwrap();
+        assert!(recovery.samples <= 9 * 8 + 2 * 8, "{} samples", recovery.samples);
+        assert_eq!(
+            read(&store, &everything()).unwrap().values().map(|s| s.len()).sum::<usize>(),
+            800 + 100 * ahead
+        );
+    }
 }
 
 #[test]
@@ -478,4 +566,49 @@ fn a_damaged_list_of_deletions_is_told_and_set_aside() {
     assert!(recovery.notes[0].contains("delete them again"), "{:?}", recovery.notes);
     assert!(machine.fs.exists("data/deletions.damaged".as_ref()));
     assert_eq!(store.stats().problems, recovery.notes);
+}
+
+#[test]
+fn who_asks_before_the_log_is_replayed_waits_for_all_of_it() {
+    let (machine, store, mut model) = filled(7);
+    drop(store);
+    machine.tick(1);
+    let (fs, clock) = (Arc::new(machine.fs.clone()), Arc::new(machine.clock.clone()));
+    let (store, opening) = Tsdb::begin(machine.config.clone(), fs, clock).unwrap();
+    assert!(opening.log_bytes() > 0);
+    assert_eq!(store.metrics().samples_appended.get(), 0);
+    let now_ms = machine.now_ms();
+    let before_now = Select { range: TimeRange { start_ms: i64::MIN, end_ms: now_ms - 1 }, ..everything() };
+    std::thread::scope(|scope| {
+        let (asks, asked) = channel();
+        let writer_asks = asks.clone();
+        let (store, before_now) = (&store, &before_now);
+        let reader = scope.spawn(move || {
+            asks.send(()).unwrap();
+            read(store, before_now).unwrap()
+        });
+        let writer = scope.spawn(move || {
+            writer_asks.send(()).unwrap();
+            append(store, now_ms, &[(0, 7.0), (17, 8.0)]).unwrap()
+        });
+        (0..2).for_each(|_| asked.recv().unwrap());
+        assert!(!reader.is_finished() && !writer.is_finished());
+        let recovery = opening.finish();
+        assert_eq!((recovery.series, recovery.notes), (6, Vec::new()));
+        assert_eq!(reader.join().unwrap(), model);
+        assert_eq!(writer.join().unwrap().taken, 2);
+    });
+    for (n, value) in [(0, 7.0f64), (17, 8.0)] {
+        model.entry(series_labels(n)).or_default().insert(now_ms, value.to_bits());
+    }
+    assert_eq!(read(&store, &everything()).unwrap(), model);
+}
+
+#[test]
+fn nobody_waits_for_a_store_that_was_given_up() {
+    let machine = Machine::new(8);
+    let (fs, clock) = (Arc::new(machine.fs.clone()), Arc::new(machine.clock.clone()));
+    let (store, opening) = Tsdb::begin(machine.config.clone(), fs, clock).unwrap();
+    drop(opening);
+    assert!(catch_unwind(AssertUnwindSafe(|| store.stats())).is_err());
 }

@@ -13,8 +13,8 @@ use support::{
     read_more, series_labels,
 };
 use vedette_model::{
-    Exemplar, LabelQuery, Labels, MatchOp, Matcher, MetricKind, MetricMetadata, MetricReader, Select,
-    TimeRange, stale_nan,
+    Exemplar, LabelQuery, Labels, MatchOp, Matcher, MetricKind, MetricMetadata, MetricReader, SampleBuffer,
+    Select, Thinning, TimeRange, stale_nan,
 };
 use vedette_sys::{Clock, Fs};
 use vedette_tsdb::{
@@ -158,12 +158,14 @@ proptest! {
                     let oldest = machine.now_ms() - machine.config.retention_ms;
                     check(&store, &model.samples, &matchers, range, oldest)?;
                     model.check_exemplars(&store, &matchers, range, oldest)?;
+                    check_thinned(&store, &matchers, TimeRange { start_ms, end_ms: i64::MAX })?;
                 }
             }
         }
         let oldest = machine.now_ms() - machine.config.retention_ms;
         check(&store, &model.samples, &[], TimeRange::ALL, oldest)?;
         check_labels(&store, &model, oldest)?;
+        check_thinned(&store, &[], TimeRange::ALL)?;
         model.check_more(&store, oldest)?;
         model.check_exemplars(&store, &[], TimeRange::ALL, oldest)?;
         prop_assert_eq!(store.stats().problems, Vec::<String>::new());
@@ -335,6 +337,59 @@ fn check(
     prop_assert!(flat(&found).is_subset(&flat(&all)));
     Ok(())
 }
+
+/// What is left of a window when samples stand for others tells the same as all of it.
+fn check_thinned(store: &Tsdb, matchers: &[Matcher], range: TimeRange) -> Result<(), TestCaseError> {
+    let set = store.select(&Select { matchers: matchers.to_vec(), range, ..everything() }).expect("selects");
+    let ends = |b: &SampleBuffer| {
+        let at = |i: usize| b.times_ms.get(i).map(|time_ms| (*time_ms, b.values[i].to_bits()));
+        [at(0), at(b.len().wrapping_sub(1))]
+    };
+    let best = |b: &SampleBuffer, better: fn(f64, f64) -> f64| b.values.iter().copied().reduce(better);
+    let falls = |b: &SampleBuffer| {
+        let pairs = b.values.windows(2).filter(|pair| pair[1] < pair[0]);
+        pairs.map(|pair| (pair[0].to_bits(), pair[1].to_bits())).collect::<Vec<_>>()
+    };
+    for series in 0..set.len() {
+        let mut whole = SampleBuffer::default();
+        set.read(series, range, &mut whole).expect("reads");
+        for thinning in ALL_THINNINGS {
+            let mut thin = SampleBuffer::default();
+            let left_out = set.read_thinned(series, range, thinning, &mut thin).expect("reads");
+            prop_assert_eq!(thin.len() as u64 + left_out, whole.len() as u64, "{:?}", thinning);
+            prop_assert!(thin.times_ms.is_sorted_by(|a, b| a < b), "{:?}", thinning);
+            prop_assert_eq!(&thin.histograms.len(), &whole.histograms.len(), "{:?}", thinning);
+            match thinning {
+                Thinning::First => prop_assert_eq!(ends(&thin)[0], ends(&whole)[0]),
+                Thinning::Last => prop_assert_eq!(ends(&thin)[1], ends(&whole)[1]),
+                Thinning::Least => prop_assert_eq!(
+                    best(&thin, f64::min).map(f64::to_bits),
+                    best(&whole, f64::min).map(f64::to_bits)
+                ),
+                Thinning::Greatest => prop_assert_eq!(
+                    best(&thin, f64::max).map(f64::to_bits),
+                    best(&whole, f64::max).map(f64::to_bits)
+                ),
+                Thinning::Ends => prop_assert_eq!(ends(&thin), ends(&whole)),
+                Thinning::EndsOfGrowth => {
+                    prop_assert_eq!((ends(&thin), falls(&thin)), (ends(&whole), falls(&whole)));
+                }
+                Thinning::Any => prop_assert_eq!(thin.is_empty(), whole.is_empty()),
+            }
+        }
+    }
+    Ok(())
+}
+
+const ALL_THINNINGS: [Thinning; 7] = [
+    Thinning::First,
+    Thinning::Last,
+    Thinning::Least,
+    Thinning::Greatest,
+    Thinning::Ends,
+    Thinning::EndsOfGrowth,
+    Thinning::Any,
+];
 
 fn check_labels(store: &Tsdb, naive: &Naive, oldest_ms: i64) -> Result<(), TestCaseError> {
     let model = &naive.samples;
@@ -640,6 +695,35 @@ fn late_samples_on_both_sides_of_a_window_are_merged_into_both() {
     let windows =
         (stats.last_ms.unwrap().div_euclid(span) - stats.first_ms.unwrap().div_euclid(span)) as u64 + 1;
     assert!(stats.segments <= windows, "{} segments in {windows} windows", stats.segments);
+}
+
+#[test]
+fn exemplars_are_kept_where_no_sample_is() {
+    let machine = Machine::new(16);
+    let mut store = machine.open().unwrap().0;
+    let exemplar =
+        Exemplar { labels: Labels::from_pairs([("trace_id", "a")]), value: 1.0, time_ms: machine.now_ms() };
+    let reference = store.series(&series_labels(1)).unwrap();
+    let sample = ExemplarSample { reference, exemplar: &exemplar };
+    assert_eq!(store.append_exemplars(&[sample]).unwrap().taken, 1);
+    let query = LabelQuery { matcher_sets: vec![vec![]], range: TimeRange::ALL, limit: 0 };
+    for seconds in [70, 3, 60, 70, 200] {
+        machine.tick(seconds);
+        append(&store, machine.now_ms(), &[(2, 1.0)]).unwrap();
+        store.maintain();
+        let found = store.exemplars(&query).unwrap();
+        assert_eq!(found, [(series_labels(1), vec![exemplar.clone()])], "after {seconds} s");
+        drop(store);
+        store = machine.open().unwrap().0;
+    }
+    let narrow = TimeRange { start_ms: exemplar.time_ms, end_ms: exemplar.time_ms };
+    store.merge_all().unwrap();
+    assert_eq!(store.exemplars(&LabelQuery { range: narrow, ..query }).unwrap().len(), 1);
+    assert_eq!(store.stats().first_ms, Some(START_MS + 70_000));
+    let mut problems = Vec::new();
+    vedette_tsdb::verify_segments(&machine.fs, "data".as_ref(), &mut |v| problems.extend(v.problems))
+        .unwrap();
+    assert_eq!(problems, Vec::<String>::new());
 }
 
 #[test]

@@ -20,6 +20,10 @@ pub struct Cli {
 pub enum Command {
     /// Watch this machine: gather, keep, judge, tell and serve, in one process
     Up(Up),
+    /// Keep, judge, tell and serve what is scraped or sent, and nothing of this machine
+    Server(Up),
+    /// Scrape, and send on by remote write what is scraped; keeps and judges nothing
+    Agent(Up),
     /// Ask for metrics in PromQL
     Query(Query),
     /// Search what happened, newest last
@@ -42,6 +46,14 @@ pub enum Command {
         #[command(subcommand)]
         what: TsdbCommand,
     },
+    /// Find out how many nodes of a Kubernetes cluster may fail before the rest cannot carry its pods
+    #[command(
+        after_help = "Reads lists of objects, as kubectl writes them. Exit status: 0 any --survive nodes may fail, 1 they \
+                      may not, 2 that could not be judged, 3 wrong usage.\n\nExample:\n  \
+                      kubectl get nodes,pods,pvc,pv,pdb,csinodes,storageclasses,namespaces,priorityclasses -A -o json > cluster.json\n  \
+                      vedette capacity cluster.json --survive 2"
+    )]
+    Capacity(Capacity),
     /// Print the version
     Version {
         /// How to print
@@ -57,18 +69,34 @@ pub enum Command {
     },
 }
 
-/// `vedette up`
+/// `vedette up` and `vedette server`
 #[derive(Debug, Args)]
 pub struct Up {
     /// Configuration file (YAML); without one the defaults hold
     #[arg(long, value_name = "FILE", env = "VEDETTE_CONFIG")]
     pub config: Option<PathBuf>,
+    /// Configuration of a Prometheus server: its scrape jobs, discovery and rules. Read again on SIGHUP and
+    /// when it changes
+    #[arg(long, value_name = "FILE", env = "VEDETTE_PROMETHEUS_CONFIG", visible_alias = "config.file")]
+    pub prometheus_config: Option<PathBuf>,
     /// Folder for all data
     #[arg(long, value_name = "DIR", env = "VEDETTE_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Address and port of the web app and all APIs; loopback only
+    /// Address and port of the web app and all APIs; beyond loopback with --web-config only
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<String>,
+    /// Encryption, users and headers: a file as Prometheus' --web.config.file takes it
+    #[arg(long, value_name = "FILE", alias = "web.config.file")]
+    pub web_config: Option<PathBuf>,
+    /// Where others find this server, for links in alerts; all addresses are there under its path as well
+    #[arg(long, value_name = "URL", alias = "web.external-url")]
+    pub external_url: Option<String>,
+    /// Path under which all addresses are there as well; default: the path of --external-url
+    #[arg(long, value_name = "PATH", alias = "web.route-prefix")]
+    pub route_prefix: Option<String>,
+    /// Pages of other origins that may read answers of Prometheus' API: a regular expression
+    #[arg(long, value_name = "REGEX", alias = "web.cors.origin")]
+    pub cors_origin: Option<String>,
     /// Least level of messages about itself: error, warn, info, debug, trace
     #[arg(long, value_name = "LEVEL", default_value = "info", env = "VEDETTE_LOG")]
     pub log_level: String,
@@ -156,6 +184,11 @@ pub struct Events {
 pub enum Check {
     /// Check a configuration file and the rule and detection files that it names
     Config {
+        /// The file
+        file: PathBuf,
+    },
+    /// Check a prometheus.yml, with the rules, jobs and certificates that it names
+    PrometheusConfig {
         /// The file
         file: PathBuf,
     },
@@ -273,6 +306,50 @@ pub enum TsdbCommand {
         #[arg(long)]
         skip_head: bool,
     },
+}
+
+/// `vedette capacity`
+#[derive(Debug, Args)]
+pub struct Capacity {
+    /// Files of objects in JSON, folders of such files, or - for standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// How many nodes must be able to fail at once
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub survive: usize,
+    /// How many failures at once are looked at
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub max_failures: usize,
+    /// What becomes of the objects of failed nodes
+    #[arg(long, value_enum, default_value_t = Failed::Unreachable)]
+    pub failed: Failed,
+    /// Label of nodes that fail together; can be given several times [default: topology.kubernetes.io/zone]
+    #[arg(long, value_name = "LABEL")]
+    pub zone_label: Vec<String>,
+    /// Displaced pods are placed one by one as they come, instead of by priority
+    #[arg(long)]
+    pub one_by_one: bool,
+    /// Pods without an owner are made anew by somebody, instead of lost
+    #[arg(long)]
+    pub bare_pods_return: bool,
+    /// Do not look for what to add
+    #[arg(long)]
+    pub no_advice: bool,
+    /// How many times the usual work may be done
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub effort: u64,
+    /// How to print
+    #[arg(short = 'o', long, visible_alias = "output", value_enum, default_value_t = Output::Table)]
+    pub format: Output,
+}
+
+/// What becomes of the object of a failed node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Failed {
+    /// It stays, tainted, and its zone still counts when pods are spread
+    Unreachable,
+    /// It is gone
+    Deleted,
 }
 
 /// Where a store is.

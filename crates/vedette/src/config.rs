@@ -9,216 +9,23 @@ use std::{
     time::Duration,
 };
 
-use serde::Deserialize;
+use crate::memory;
 
-/// The configuration file. Durations are written like `15s`, `5m`, `2h`, `7d`; sizes like
-/// `512MiB`, `2GiB`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct File {
-    /// Address and port of the web app and all APIs. Default `127.0.0.1:9090`. Only loopback
-    /// addresses are taken, as there is no authentication yet.
-    pub listen: Option<String>,
-    /// Folder for all data. Default `/var/lib/vedette` for root, else `~/.local/share/vedette`.
-    pub data_dir: Option<PathBuf>,
-    /// How facts are gathered.
-    pub collect: Collect,
-    /// How metrics are kept.
-    pub metrics: KeepMetrics,
-    /// How events are kept.
-    pub events: Keep,
-    /// Recording and alerting rules.
-    pub rules: Rules,
-    /// Detections.
-    pub detections: Detections,
-    /// Who is told.
-    pub notify: Notify,
-}
+mod collectors;
+mod export;
+mod query;
+mod scrape;
+mod units;
+mod web;
+mod written;
 
-/// How facts are gathered.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Collect {
-    /// Time between two readings of host and containers. Default `1s`.
-    pub interval: Option<String>,
-    /// Sockets of container runtimes. Default: the usual places of containerd and CRI-O.
-    pub runtime_sockets: Option<Vec<PathBuf>>,
-    /// `auto` reads figures of host, containers and Vedette itself, `off` does not: then only what
-    /// others send is kept. Default `auto`.
-    pub figures: Option<String>,
-    /// `auto` loads the kernel sensor where kernel and rights allow it, `off` does not. Default `auto`.
-    pub sensor: Option<String>,
-}
+pub use collectors::Collectors;
+pub use export::Export;
+pub use query::QuerySettings;
+pub use units::parse_duration;
+pub use written::*;
 
-/// How long and how many metrics are kept, when they are safe from a power failure, and who may
-/// remove them.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct KeepMetrics {
-    /// Age after which samples are removed. Default `15d`.
-    pub retention: Option<String>,
-    /// Size above which the oldest data is removed; rollups take a quarter of it at most. Default `10GiB`.
-    pub retention_size: Option<String>,
-    /// What a power failure may cost at most; `always` syncs before anything is acknowledged. Default `1s`.
-    pub flush_interval: Option<String>,
-    /// Series that are kept for another time; the first rule that fits a series counts.
-    pub retention_rules: Vec<RetentionRule>,
-    /// Rows that stand for the samples of a step and stay longer than they; `[]` keeps none. Default
-    /// `[{step: 5m, retention: 90d}, {step: 1h, retention: 2y}]`.
-    pub rollups: Option<Vec<RollupKeep>>,
-    /// Whether series can be deleted and snapshots made over HTTP, as with Prometheus'
-    /// `--web.enable-admin-api`. Default false.
-    pub admin_api: bool,
-    /// How many series may take samples at the same time. Beyond a limit new series are refused, counted and
-    /// named on the status page, while those that are there go on.
-    pub limits: Limits,
-}
-
-/// What new series may take. A number of 0 means no limit.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Limits {
-    /// Memory of all series, their index and their latest samples, as a size or as a share of the memory
-    /// that this process may use. Default `25%`.
-    pub memory: Option<String>,
-    /// All series. Default 10,000,000.
-    pub series: Option<usize>,
-    /// Series of one metric name. Default 0.
-    pub series_per_metric: usize,
-    /// Series of one target, with the same `job` and `instance`. Default 0.
-    pub series_per_target: usize,
-    /// Series of one tenant, with the same value of `tenant_label`. Default 0.
-    pub series_per_tenant: usize,
-    /// The label that names the tenant. Default `tenant`.
-    pub tenant_label: Option<String>,
-}
-
-/// A rule: which series, and how long.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RetentionRule {
-    /// The series, for example `{job="node"}`.
-    pub selector: String,
-    /// Age after which their samples are removed, shorter or longer than `retention`; at least `10m`.
-    pub keep: String,
-}
-
-impl KeepMetrics {
-    /// What every store is told.
-    fn keep(&self) -> Keep {
-        Keep {
-            retention: self.retention.clone(),
-            retention_size: self.retention_size.clone(),
-            flush_interval: self.flush_interval.clone(),
-        }
-    }
-}
-
-/// How long and how much is kept, and when it is safe from a power failure.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Keep {
-    /// Age after which data is removed. Default `7d`.
-    pub retention: Option<String>,
-    /// Size above which the oldest data is removed. Default `2GiB`.
-    pub retention_size: Option<String>,
-    /// What a power failure may cost at most; `always` syncs before anything is acknowledged. Default `1s`.
-    pub flush_interval: Option<String>,
-}
-
-/// Rows for the samples of each step, made from samples that are older than a day.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RollupKeep {
-    /// Length of a step, in whole seconds.
-    pub step: String,
-    /// Age after which rows are removed.
-    pub retention: String,
-}
-
-/// Recording and alerting rules.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Rules {
-    /// Whether Vedette's own rules run. Default true.
-    pub builtin: bool,
-    /// Further rule files in Prometheus' format, relative to this file.
-    pub files: Vec<PathBuf>,
-    /// Time between evaluations for groups that name none. Default `5s`.
-    pub evaluation_interval: Option<String>,
-}
-
-impl Default for Rules {
-    fn default() -> Self {
-        Self { builtin: true, files: Vec::new(), evaluation_interval: None }
-    }
-}
-
-/// Detections.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Detections {
-    /// Whether Vedette's own detections run. Default true.
-    pub builtin: bool,
-    /// Further detection files (`*.md`), relative to this file.
-    pub files: Vec<PathBuf>,
-}
-
-impl Default for Detections {
-    fn default() -> Self {
-        Self { builtin: true, files: Vec::new() }
-    }
-}
-
-/// Who is told.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Notify {
-    /// Where notifications go.
-    pub receivers: Vec<Receiver>,
-    /// How long a first notification waits for more alerts of its group. Default `5s`.
-    pub group_wait: Option<String>,
-    /// How long changes of a group that was told are collected. Default `30s`.
-    pub group_interval: Option<String>,
-    /// After how long a group that still fires is told again. Default `4h`.
-    pub repeat_interval: Option<String>,
-}
-
-/// One receiver: a name and exactly one of the kinds.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Receiver {
-    /// The name shown on the status page.
-    pub name: String,
-    /// The least severity that is told: `info`, `warning`, `critical`. Default `info`.
-    #[serde(default)]
-    pub severity: Option<String>,
-    /// An HTTP endpoint that takes Alertmanager's webhook format.
-    #[serde(default)]
-    pub webhook: Option<Webhook>,
-    /// A file to which one JSON object a line is appended.
-    #[serde(default)]
-    pub file: Option<FileReceiver>,
-}
-
-/// An HTTP endpoint.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Webhook {
-    /// `http://` or `https://`.
-    pub url: String,
-    /// How long one attempt may take. Default `10s`.
-    #[serde(default)]
-    pub timeout: Option<String>,
-}
-
-/// A file.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FileReceiver {
-    /// Its path, relative to the data folder.
-    pub path: PathBuf,
-}
+use units::{bytes, duration};
 
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -291,6 +98,16 @@ pub enum MemoryLimit {
     Percent(u8),
 }
 
+impl MemoryLimit {
+    /// The limit in bytes; a share of nothing known is no limit.
+    pub fn bytes(self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Percent(percent) => memory::usable_bytes() / 100 * u64::from(percent),
+        }
+    }
+}
+
 /// Checked rollup settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RollupSettings {
@@ -328,18 +145,38 @@ pub struct ReceiverSettings {
 /// What the program runs with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
+    /// The file that was read, if there was one.
+    pub file: Option<PathBuf>,
+    /// Whether samples are sent on and not kept.
+    pub agent: bool,
     /// Where to listen.
     pub listen: SocketAddr,
+    /// `prometheus.yml`, if one is put to work.
+    pub prometheus_config: Option<PathBuf>,
+    /// Encryption, users and headers of the web server.
+    pub web_config: Option<PathBuf>,
+    /// Where others find this server, without a slash at the end; if somebody says.
+    pub external_url: Option<String>,
+    /// The path under which all addresses are there as well; empty for none.
+    pub route_prefix: String,
+    /// Which pages of other origins may read.
+    pub origins: vedette_api::Origins,
+    /// Whether the program can be told over HTTP to end.
+    pub lifecycle: bool,
     /// Folder for all data.
     pub data_dir: PathBuf,
     /// Between two readings.
     pub interval: Duration,
     /// Sockets of container runtimes, if named.
     pub runtime_sockets: Option<Vec<PathBuf>>,
+    /// How figures of host and containers are read.
+    pub host: vedette_host::Config,
     /// Whether figures of host, containers and Vedette itself are read.
     pub figures: bool,
     /// Whether the kernel sensor is tried.
     pub sensor: bool,
+    /// What is done with scraped series.
+    pub scrape: vedette_collector::scrape::Features,
     /// Metrics.
     pub metrics: KeepSettings,
     /// Series that are kept for another time than `metrics` says.
@@ -352,12 +189,22 @@ pub struct Settings {
     pub rollups: Vec<RollupSettings>,
     /// Events.
     pub events: KeepSettings,
+    /// Where lines of Graphite are taken, if anywhere.
+    pub graphite: Option<SocketAddr>,
+    /// What is done with points of OpenTelemetry that count since the point before.
+    pub otlp_delta: vedette_ingest::DeltaHandling,
+    /// What is exported, and where to.
+    pub export: Option<vedette_remote::ExportConfig>,
+    /// PromQL.
+    pub query: QuerySettings,
     /// Own rules.
     pub builtin_rules: bool,
     /// Further rule files.
     pub rule_files: Vec<PathBuf>,
     /// For groups that name none.
     pub evaluation_interval: Duration,
+    /// Limit of one rule's query.
+    pub rule_query_timeout: Duration,
     /// Own detections.
     pub builtin_detections: bool,
     /// Further detections.
@@ -372,13 +219,37 @@ pub struct Settings {
     pub repeat_interval: Duration,
 }
 
+/// What this process is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Role {
+    /// All in one on this machine.
+    #[default]
+    Up,
+    /// Keeps and judges what comes from elsewhere, and gathers nothing of this machine.
+    Server,
+    /// Gathers figures of this machine, scrapes and sends on.
+    Agent,
+}
+
 /// What the command line says; it wins over the file.
 #[derive(Debug, Default)]
 pub struct Overrides {
+    /// The verb.
+    pub role: Role,
+    /// `--prometheus-config`
+    pub prometheus_config: Option<PathBuf>,
     /// `--listen`
     pub listen: Option<String>,
     /// `--data-dir`
     pub data_dir: Option<PathBuf>,
+    /// `--web-config`
+    pub web_config: Option<PathBuf>,
+    /// `--external-url`
+    pub external_url: Option<String>,
+    /// `--route-prefix`
+    pub route_prefix: Option<String>,
+    /// `--cors-origin`
+    pub cors_origin: Option<String>,
 }
 
 /// The shortest interval between two readings.
@@ -405,7 +276,8 @@ pub fn load(file: Option<&Path>, overrides: Overrides) -> Result<Settings, Error
     }
     let text = std::fs::read_to_string(path).map_err(read)?;
     let folder = path.parent().unwrap_or(Path::new("."));
-    resolve(&name, folder, parse(&name, &text)?, overrides)
+    let settings = resolve(&name, folder, parse(&name, &text)?, overrides)?;
+    Ok(Settings { file: Some(path.to_owned()), ..settings })
 }
 
 /// Parses the text of a configuration file; `name` is used in errors.
@@ -435,26 +307,54 @@ fn resolve(name: &str, folder: &Path, file: File, overrides: Overrides) -> Resul
     if interval < INTERVAL_MIN {
         return Err(Error::Value { place: at("collect.interval"), reason: "use at least 100ms".into() });
     }
+    let is_server = overrides.role != Role::Up;
+    let agent = overrides.role == Role::Agent;
+    let prometheus_config = overrides.prometheus_config.or(file.prometheus_config.as_ref().map(below));
+    let data_dir = overrides.data_dir.or(file.data_dir).unwrap_or_else(default_data_dir);
+    let export = export::settings(name, folder, &data_dir, file.export)?;
+    if agent && prometheus_config.is_none() && export.is_none() {
+        let reason = "an agent has nothing to do without it or a sink under `export`; name the file with \
+                      --prometheus-config";
+        return Err(Error::Value { place: at("prometheus_config"), reason: reason.into() });
+    }
+    let external_url = overrides.external_url.or(file.external_url);
+    let external_url = external_url.map(|url| web::external_url(&at("external_url"), &url)).transpose()?;
     Ok(Settings {
+        file: None,
+        route_prefix: web::route_prefix(overrides.route_prefix.as_deref(), external_url.as_deref()),
+        external_url,
+        origins: web::origins(&at("cors_origin"), overrides.cors_origin.or(file.cors_origin).as_deref())?,
+        agent,
         listen: address(&at("listen"), &listen)?,
-        data_dir: overrides.data_dir.or(file.data_dir).unwrap_or_else(default_data_dir),
+        prometheus_config,
+        web_config: overrides.web_config.or(file.web_config.as_ref().map(below)),
+        lifecycle: file.lifecycle_api,
+        data_dir,
+        export,
         interval,
         runtime_sockets: file.collect.runtime_sockets,
-        figures: auto_or_off(&at("collect.figures"), file.collect.figures.as_deref())?,
-        sensor: auto_or_off(&at("collect.sensor"), file.collect.sensor.as_deref())?,
+        host: collectors::settings(&at("collectors"), file.collectors)?,
+        figures: auto_or_off(&at("collect.figures"), file.collect.figures.as_deref())?
+            && overrides.role != Role::Server,
+        sensor: auto_or_off(&at("collect.sensor"), file.collect.sensor.as_deref())? && !is_server,
+        scrape: scrape::features(&at("scrape"), &file.scrape)?,
         metrics: keep(&at("metrics"), &file.metrics.keep(), "15d", "10GiB")?,
         retention_rules: retention_rules(&at("metrics.retention_rules"), &file.metrics.retention_rules)?,
         admin_api: file.metrics.admin_api,
         limits: limits(&at("metrics.limits"), file.metrics.limits)?,
         rollups: rollups(&at("metrics.rollups"), file.metrics.rollups.as_deref())?,
         events: keep(&at("events"), &file.events, "7d", "2GiB")?,
-        builtin_rules: file.rules.builtin,
+        graphite: graphite(&at("receive.graphite.listen"), file.receive.graphite.listen.as_deref())?,
+        otlp_delta: delta(&at("receive.otlp.delta"), file.receive.otlp.delta.as_deref())?,
+        query: query::settings(&at("query"), file.query)?,
+        builtin_rules: file.rules.builtin.unwrap_or(!is_server),
         rule_files: file.rules.files.iter().map(below).collect(),
         evaluation_interval: duration(
             &at("rules.evaluation_interval"),
             file.rules.evaluation_interval.as_deref(),
             "5s",
         )?,
+        rule_query_timeout: duration(&at("rules.query_timeout"), file.rules.query_timeout.as_deref(), "10s")?,
         builtin_detections: file.detections.builtin,
         detection_files: file.detections.files.iter().map(below).collect(),
         receivers: receivers(name, file.notify.receivers)?,
@@ -466,6 +366,32 @@ fn resolve(name: &str, folder: &Path, file: File, overrides: Overrides) -> Resul
             "4h",
         )?,
     })
+}
+
+fn graphite(place: &str, text: Option<&str>) -> Result<Option<SocketAddr>, Error> {
+    let Some(text) = text else { return Ok(None) };
+    let address = address(place, text)?;
+    if !address.ip().is_loopback() {
+        let reason = format!(
+            "{address} is not a loopback address; whoever reaches it could write anything, because the protocol has \
+             no authentication. Listen on 127.0.0.1:{port} or [::1]:{port}",
+            port = address.port()
+        );
+        return Err(Error::Value { place: place.to_owned(), reason });
+    }
+    Ok(Some(address))
+}
+
+fn delta(place: &str, text: Option<&str>) -> Result<vedette_ingest::DeltaHandling, Error> {
+    match text {
+        None | Some("refuse") => Ok(vedette_ingest::DeltaHandling::Refused),
+        Some("store") => Ok(vedette_ingest::DeltaHandling::Stored),
+        Some("convert") => Ok(vedette_ingest::DeltaHandling::Converted),
+        Some(other) => {
+            let reason = format!("{other:?} is none of refuse, store and convert");
+            Err(Error::Value { place: place.to_owned(), reason })
+        }
+    }
 }
 
 fn auto_or_off(place: &str, text: Option<&str>) -> Result<bool, Error> {
@@ -542,17 +468,7 @@ fn retention_rules(
 
 fn limits(place: &str, written: Limits) -> Result<LimitSettings, Error> {
     let at = |key: &str| format!("{place}.{key}");
-    let memory = written.memory.as_deref().unwrap_or("25%");
-    let memory = match memory.strip_suffix('%') {
-        Some(number) => {
-            let percent = number.trim().parse().ok().filter(|p| (1..=90).contains(p));
-            MemoryLimit::Percent(percent.ok_or_else(|| Error::Value {
-                place: at("memory"),
-                reason: format!("{memory:?} is no share; write 1% to 90%, or a size such as 512MiB"),
-            })?)
-        }
-        None => MemoryLimit::Bytes(bytes(&at("memory"), memory)?),
-    };
+    let memory = memory_limit(&at("memory"), written.memory.as_deref().unwrap_or("25%"))?;
     let series = written.series.unwrap_or(10_000_000);
     if series > SERIES_MAX {
         let reason = format!("{series} is too many; the most are {SERIES_MAX}");
@@ -566,6 +482,16 @@ fn limits(place: &str, written: Limits) -> Result<LimitSettings, Error> {
         series_per_tenant: written.series_per_tenant,
         tenant_label: written.tenant_label.unwrap_or_else(|| "tenant".to_owned()),
     })
+}
+
+/// A size, or a share of what the process may use.
+fn memory_limit(place: &str, text: &str) -> Result<MemoryLimit, Error> {
+    let Some(number) = text.strip_suffix('%') else { return Ok(MemoryLimit::Bytes(bytes(place, text)?)) };
+    let percent = number.trim().parse().ok().filter(|p| (1..=90).contains(p));
+    Ok(MemoryLimit::Percent(percent.ok_or_else(|| Error::Value {
+        place: place.to_owned(),
+        reason: format!("{text:?} is no share; write 1% to 90%, or a size such as 512MiB"),
+    })?))
 }
 
 fn rollups(place: &str, written: Option<&[RollupKeep]>) -> Result<Vec<RollupSettings>, Error> {
@@ -632,67 +558,6 @@ fn receivers(name: &str, written: Vec<Receiver>) -> Result<Vec<ReceiverSettings>
         checked.push(ReceiverSettings { name: receiver.name, severity, target });
     }
     Ok(checked)
-}
-
-fn duration(place: &str, text: Option<&str>, default: &str) -> Result<Duration, Error> {
-    let text = text.unwrap_or(default);
-    parse_duration(text).filter(|d| !d.is_zero()).ok_or_else(|| Error::Value {
-        place: place.to_owned(),
-        reason: format!("{text:?} is no duration; write for example 500ms, 15s, 5m, 2h30m, 7d"),
-    })
-}
-
-/// `1h30m` and the like, units `ms s m h d w y` from large to small as in Prometheus.
-pub fn parse_duration(text: &str) -> Option<Duration> {
-    const UNITS: [(&str, u64); 7] = [
-        ("y", 365 * 86_400_000),
-        ("w", 7 * 86_400_000),
-        ("d", 86_400_000),
-        ("h", 3_600_000),
-        ("m", 60_000),
-        ("s", 1000),
-        ("ms", 1),
-    ];
-    let (mut total, mut rest, mut next) = (0u64, text, 0);
-    if rest.is_empty() {
-        return None;
-    }
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
-        let number: u64 = rest[..digits].parse().ok()?;
-        rest = &rest[digits..];
-        let unit_length = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-        let unit = UNITS.iter().position(|(u, _)| *u == &rest[..unit_length])?;
-        if unit < next {
-            return None;
-        }
-        next = unit + 1;
-        total = total.checked_add(number.checked_mul(UNITS[unit].1)?)?;
-        rest = &rest[unit_length..];
-    }
-    Some(Duration::from_millis(total))
-}
-
-fn bytes(place: &str, text: &str) -> Result<u64, Error> {
-    parse_bytes(text).filter(|b| *b > 0).ok_or_else(|| Error::Value {
-        place: place.to_owned(),
-        reason: format!("{text:?} is no size; write for example 512MiB, 10GiB"),
-    })
-}
-
-/// `10GiB` and the like; `KB`, `MB`, … mean powers of 1024 too, as in Prometheus' flags.
-pub fn parse_bytes(text: &str) -> Option<u64> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let number: u64 = text[..digits].parse().ok()?;
-    let shift = match text[digits..].trim().trim_end_matches('B').trim_end_matches('i') {
-        "" => 0,
-        "K" => 10,
-        "M" => 20,
-        "G" => 30,
-        "T" => 40,
-        _ => return None,
-    };
-    number.checked_mul(1 << shift)
 }
 
 #[cfg(test)]

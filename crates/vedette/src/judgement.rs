@@ -31,9 +31,14 @@ pub fn rule_groups(settings: &Settings) -> Result<Vec<Group>> {
         }
     }
     for path in &settings.rule_files {
-        groups.extend(load_rules(&path.display().to_string(), &read(path)?)?);
+        groups.extend(groups_of_file(path)?);
     }
     Ok(groups)
+}
+
+/// The rule groups of one file.
+pub fn groups_of_file(path: &Path) -> Result<Vec<Group>> {
+    load_rules(&path.display().to_string(), &read(path)?)
 }
 
 fn load_rules(name: &str, text: &str) -> Result<Vec<Group>> {

@@ -2,24 +2,33 @@
 //!
 //! Exit status: 0 done and clean, 1 findings or problems, 2 could not be done, 3 wrong usage.
 
+mod agent;
+mod capacity;
 mod cli;
 mod client;
+mod clusters;
 mod config;
+mod graphite;
 mod judgement;
 mod memory;
 mod outlet;
 mod print;
+mod program;
+mod prometheus_file;
+mod push;
+mod query_log;
 #[cfg(test)]
 mod reference;
 mod tsdb;
 mod up;
+mod web_files;
 
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser};
 use cli::{Check, Cli, Command, LogFormat, Output, Rules};
-use config::Overrides;
+use config::{Overrides, Role};
 use vedette_sys::{Clock, SystemClock};
 
 const CLEAN: u8 = 0;
@@ -46,12 +55,9 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<u8> {
     match command {
-        Command::Up(args) => {
-            let overrides = Overrides { listen: args.listen, data_dir: args.data_dir };
-            let settings = config::load(args.config.as_deref(), overrides)?;
-            up::start_log(&args.log_level, args.log_format == LogFormat::Json)?;
-            up::run(&settings)?;
-        }
+        Command::Up(args) => run_role(args, Role::Up)?,
+        Command::Server(args) => run_role(args, Role::Server)?,
+        Command::Agent(args) => run_role(args, Role::Agent)?,
         Command::Query(args) => wait(client::query(&args, SystemClock.unix_ms()))?,
         Command::Events(args) => wait(client::events(&args, SystemClock.unix_ms()))?,
         Command::Check { what: Check::Config { file } } => {
@@ -69,12 +75,20 @@ fn run(command: Command) -> Result<u8> {
                 }
             }
         }
+        Command::Check { what: Check::PrometheusConfig { file } } => match up::check_prometheus(&file) {
+            Ok(text) => println!("{}: {text}", file.display()),
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                return Ok(PROBLEMS);
+            }
+        },
         Command::Rules { what: Rules::Check { files } } => {
             if judgement::check_rule_files(&files)? > 0 {
                 return Ok(PROBLEMS);
             }
         }
         Command::Tsdb { what } => return tsdb::run(what),
+        Command::Capacity(args) => return capacity::run(&args),
         Command::Version { output: Output::Table } => println!("vedette {}", env!("CARGO_PKG_VERSION")),
         Command::Version { output } => {
             print::value(&serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }), output)?;
@@ -84,6 +98,22 @@ fn run(command: Command) -> Result<u8> {
         }
     }
     Ok(CLEAN)
+}
+
+fn run_role(args: cli::Up, role: Role) -> Result<()> {
+    let overrides = Overrides {
+        role,
+        listen: args.listen,
+        data_dir: args.data_dir,
+        prometheus_config: args.prometheus_config,
+        web_config: args.web_config,
+        external_url: args.external_url,
+        route_prefix: args.route_prefix,
+        cors_origin: args.cors_origin,
+    };
+    let settings = config::load(args.config.as_deref(), overrides)?;
+    up::start_log(&args.log_level, args.log_format == LogFormat::Json)?;
+    up::run(&settings)
 }
 
 fn wait(work: impl Future<Output = Result<()>>) -> Result<()> {

@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, OnceLock};
 
-use vedette_alerting::{Intent, Outcome, OutcomeSink, Outlet, Status};
+use vedette_alerting::{Intent, NotifiedAlert, Outcome, OutcomeSink, Outlet, Status};
 use vedette_model::{Host, Labels};
-use vedette_response::{OutboxError, Responder};
+use vedette_response::{Alertmanagers, OnwardAlert, OutboxError, Responder};
 use vedette_wire::webhook::{Alert, Message};
 
 /// Writes a notification into the outbox. From there on the outbox answers for it, so the ruler
@@ -13,6 +13,8 @@ pub struct Outbox {
     responder: Arc<Responder>,
     /// Set once the ruler runs.
     outcomes: OnceLock<Arc<dyn OutcomeSink>>,
+    /// Set where there is a configuration that may name some.
+    alertmanagers: OnceLock<Alertmanagers>,
     /// Tells the notifications of this machine from those of others.
     machine: u64,
 }
@@ -22,12 +24,17 @@ impl Outbox {
     pub fn new(responder: Arc<Responder>, host: &Host) -> Self {
         // The same after every start; a hash, as strangers are not told the machine's id.
         let machine = Labels::from_pairs([("host.id", &host.id), ("host.name", &host.name)]).stable_hash();
-        Self { responder, outcomes: OnceLock::new(), machine }
+        Self { responder, outcomes: OnceLock::new(), alertmanagers: OnceLock::new(), machine }
     }
 
     /// Names who is told what became of notifications.
     pub fn tell(&self, outcomes: Arc<dyn OutcomeSink>) {
         let _ = self.outcomes.set(outcomes);
+    }
+
+    /// Names those to whom alerts are sent on as Prometheus sends them, beside the receivers.
+    pub fn forward_to(&self, alertmanagers: Alertmanagers) {
+        let _ = self.alertmanagers.set(alertmanagers);
     }
 }
 
@@ -52,6 +59,18 @@ impl Outlet for Outbox {
         };
         outcomes.report(intent.id, outcome);
         true
+    }
+
+    fn send(&self, alerts: &[NotifiedAlert]) {
+        let Some(alertmanagers) = self.alertmanagers.get() else { return };
+        let onward = alerts.iter().map(|alert| OnwardAlert {
+            labels: alert.labels.clone(),
+            annotations: alert.annotations.clone(),
+            starts_at_ms: alert.starts_at_ms,
+            ends_at_ms: alert.ends_at_ms.unwrap_or(alert.starts_at_ms),
+            generator_url: alert.generator_url.clone(),
+        });
+        alertmanagers.send(&onward.collect::<Vec<_>>());
     }
 }
 

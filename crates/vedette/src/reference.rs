@@ -41,7 +41,12 @@ fn generated_configuration_page_is_current() {
          The file is YAML. Every key is optional; unknown keys are refused. Durations are written like `15s`,\n\
          `5m`, `2h`, `7d`; sizes like `512MiB`, `2GiB`. `vedette check config FILE` checks a file.\n",
     );
-    let structs = written_structs(include_str!("config.rs"));
+    let source = concat!(
+        include_str!("config/written.rs"),
+        include_str!("config/collectors.rs"),
+        include_str!("config/export.rs")
+    );
+    let structs = written_structs(source);
     section(&mut out, &structs, "File", "");
     check("configuration.md", &out);
 }
@@ -91,6 +96,7 @@ fn section(out: &mut String, structs: &[Written<'_>], name: &str, path: &str) {
     }
     out.push_str("\n| key | meaning |\n|---|---|\n");
     for (field, _, doc) in &this.fields {
+        let field = field.trim_start_matches("r#");
         let _ = writeln!(out, "| `{field}` | {} |", doc.trim());
     }
     for (field, kind, _) in &this.fields {

@@ -2,7 +2,7 @@
 //! knows what the program is made of.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
@@ -11,35 +11,49 @@ use anyhow::{Context, Result};
 use tokio::sync::watch;
 use vedette_alerting::Alerting;
 use vedette_api::{
-    App, BuildInfo, LatestSample, LatestSamples, RemoteWriter, RemoteWritten, SeriesAdmin, Server, Source,
+    App, BuildInfo, LatestSample, LatestSamples, SeriesAdmin, SeriesCourse, Server, Source, WebSource,
 };
-use vedette_collector::{Collector, Latest, Surroundings};
+use vedette_collector::{Collector, Latest, Newest, Surroundings, scrape::StartTimes};
+use vedette_config::prometheus::Mode;
 use vedette_detection::Detector;
 use vedette_eventdb::EventDb;
 use vedette_host::Identity;
-use vedette_ingest::{Ingest, WriteError};
+use vedette_ingest::{Ingest, Receiver};
 use vedette_model::{
-    Event, Finding, Host, Labels, Matcher, Origin, Severity, TimeRange,
+    Event, Finding, Host, Labels, MachineFacts, Matcher, MetricReader, Origin, ProcessFigures, Severity,
+    Sink, TimeRange,
     status::{Health, Part, StatusBoard},
     telemetry::Telemetry,
 };
-use vedette_promql::Engine;
+use vedette_promql::{Engine, EngineConfig};
 use vedette_response::Responder;
 use vedette_ruler::{Detect, DetectionStage, PartHealth, Parts, Ruler};
 use vedette_sys::{Clock, Flush, FolderLock, Fs, Growth, MonotonicTime, RealFs, SystemClock};
 use vedette_tsdb::Tsdb;
 
 use crate::{
-    config::{KeepSettings, MemoryLimit, ReceiverSettings, RollupSettings, Settings, Target},
+    config::{KeepSettings, ReceiverSettings, RollupSettings, Settings, Target},
+    graphite,
     judgement::{self, RulerJudgement},
-    memory,
     outlet::Outbox,
+    program::Own,
+    prometheus_file,
+    push::PushDoor,
+    query_log::QueryFiles,
+    web_files::WebFiles,
 };
+use prometheus::{Onward, OwnRules, Prometheus};
+
+mod agent;
+pub mod prometheus;
 
 /// How often the stores flush, seal and clean up, and findings are looked through for what is over.
 const MAINTENANCE_INTERVAL: Duration = Duration::from_millis(500);
 /// Between two accounts of the stores on the status board.
 const STATUS_INTERVAL: Duration = Duration::from_secs(2);
+/// A log of so many bytes is replayed in about a second. The program is ready before: whoever asks the
+/// metric store for anything waits as long, and gets all of it. A larger log is replayed first.
+const REPLAY_BEHIND_BYTES_MAX: usize = 64 << 20;
 /// How long a loss at the door of the stores stands on the status board after it has ended.
 const LOSS_SHOWN: Duration = Duration::from_secs(300);
 
@@ -51,6 +65,7 @@ struct House {
     status: StatusBoard,
     telemetry: Telemetry,
     host: Arc<Host>,
+    kernel: String,
 }
 
 impl House {
@@ -71,68 +86,69 @@ struct Stores {
     ingest: Arc<Ingest>,
 }
 
+/// The ways to series and from them: what is kept here, and what is read from and sent to elsewhere.
+struct Ways {
+    reader: Arc<dyn MetricReader>,
+    sink: Arc<dyn Sink>,
+}
+
 /// Runs until a signal asks it to end.
 pub fn run(settings: &Settings) -> Result<()> {
     vedette_host::raise_open_file_limit();
-    let groups = judgement::rule_groups(settings)?;
-    let detections = judgement::detections(settings)?;
-    let host_config = host_config(settings);
-    let identity = Identity::read(&host_config).context("cannot tell which machine this is")?;
-    let house = House {
-        fs: Arc::new(RealFs),
-        clock: Arc::new(SystemClock),
-        status: StatusBoard::default(),
-        telemetry: Telemetry::default(),
-        host: Arc::new(identity.host.clone()),
+    if settings.agent { agent::run(settings) } else { run_with_stores(settings) }
+}
+
+fn run_with_stores(settings: &Settings) -> Result<()> {
+    let own_groups = judgement::rule_groups(settings)?;
+    let read = |path: &PathBuf| {
+        Ok::<_, anyhow::Error>((path.clone(), prometheus_file::read(path, &RealFs, Mode::Server)?))
     };
-    let data = &settings.data_dir;
-    std::fs::create_dir_all(data).with_context(|| {
-        format!("cannot make the data folder {}; name another with --data-dir", data.display())
-    })?;
-    let _lock = FolderLock::acquire(data)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .context("cannot start threads")?;
+    let prometheus = settings.prometheus_config.as_ref().map(read).transpose()?;
+    // Those of the file are there when the state of alerts is taken up, or it would be forgotten.
+    let of_file = prometheus.iter().flat_map(|(_, loaded)| &loaded.groups);
+    let groups = own_groups.iter().chain(of_file).cloned().collect();
+    let detections = judgement::detections(settings)?;
+    let (house, _lock) = open_house(settings)?;
+    let runtime = start_runtime()?;
     let _entered = runtime.enter();
 
     let stores = open_stores(settings, &house)?;
     let responder = Arc::new(open_responder(settings, &house)?);
     let outbox = Arc::new(Outbox::new(responder.clone(), &house.host));
-    let mut ruler = start_ruler(settings, &house, &stores, groups, outbox.clone())?;
+    let exports = prometheus::open_exports(settings, &house)?;
+    prometheus::export_pushed(exports.as_ref(), stores.ingest.receiver());
+    let onward = match &prometheus {
+        Some((_, loaded)) => Some(Onward::open(loaded, settings, &house, &stores, exports.as_ref())?),
+        None => None,
+    };
+    let own_sink = || prometheus::beside(exports.as_ref(), stores.ingest.clone());
+    let sink = onward.as_ref().map_or_else(own_sink, |onward| onward.sink.clone());
+    let own_store = || stores.series.clone() as Arc<dyn MetricReader>;
+    let merged = onward.as_ref().and_then(|onward| onward.reader.clone());
+    let reader = merged.map_or_else(own_store, |merged| merged as _);
+    let ways = Ways { reader, sink: sink.clone() };
+    let mut ruler = start_ruler(settings, &house, &ways, groups, outbox.clone())?;
     outbox.tell(Arc::new(ruler.handle()));
-    let stage = detection_stage(detections, stores.ingest.clone(), &house, &ruler);
-    let mut collector = Collector::start(
-        &vedette_collector::Config {
-            interval: settings.interval,
-            host: host_config,
-            figures: settings.figures,
-            sensor: settings.sensor.then(vedette_ebpf::Config::default),
-            ..vedette_collector::Config::default()
-        },
-        &Surroundings {
-            sink: stage.clone(),
-            clock: house.clock.clone(),
-            status: house.status.clone(),
-            telemetry: house.telemetry.clone(),
-            host: house.host.clone(),
-        },
-    )?;
-    let server = bind_server(settings, &house, &stores, &ruler, &collector, &identity)?;
-    println!(
-        "Vedette {} watches {}: http://{}",
-        env!("CARGO_PKG_VERSION"),
-        house.host.name,
-        server.address()
-    );
-
+    let stage = detection_stage(detections, sink, &house, &ruler);
+    let mut collector = start_collector(settings, &house, stage.clone())?;
+    let prometheus = prometheus.zip(onward.as_ref()).map(|((path, loaded), onward)| {
+        let own = OwnRules { ruler: ruler.handle(), config: alerting_config(settings), groups: own_groups };
+        Prometheus::start(&path, loaded, &house, onward, Some(&outbox), settings.scrape, Some(own))
+    });
+    let prometheus = prometheus.transpose()?.map(Arc::new);
     let (stop, stopped) = watch::channel(false);
+    let program = Arc::new(Own::new(settings, house.clock.unix_ns(), stop.clone(), prometheus.clone()));
+    let server = bind_server(settings, &house, &stores, &ways, &ruler, &collector, program)?;
+    println!("Vedette {} watches {}: {}", env!("CARGO_PKG_VERSION"), house.host.name, address(&server));
+
+    let graphite = listen_for_graphite(settings, &runtime, stores.ingest.receiver(), &stopped)?;
     let maintenance = spawn_maintenance(&stores, stage, &house, stopped.clone())?;
     let delivery = runtime.spawn({
         let (responder, stopped) = (responder.clone(), stopped.clone());
         async move { responder.run(ended(stopped)).await }
     });
+    let follows =
+        prometheus.as_ref().map(|p| runtime.spawn(prometheus::follow(p.file.clone(), stopped.clone())));
     runtime.spawn(async move {
         signal().await;
         let _ = stop.send(true);
@@ -140,8 +156,26 @@ pub fn run(settings: &Settings) -> Result<()> {
     let served = runtime.block_on(server.run(ended(stopped)));
 
     // Facts first, then judgement, then the stores: what is under way is still written.
+    if let Some(follows) = follows {
+        let _ = runtime.block_on(follows);
+    }
+    if let Some(prometheus) = &prometheus {
+        prometheus.stop();
+    }
     collector.stop();
+    if let Some(graphite) = graphite {
+        let _ = runtime.block_on(graphite);
+    }
     ruler.stop();
+    if let Some(prometheus) = &prometheus {
+        runtime.block_on(prometheus.drain());
+    }
+    if let Some(onward) = &onward {
+        onward.stop();
+    }
+    if let Some(exports) = &exports {
+        exports.stop();
+    }
     let _ = runtime.block_on(delivery);
     let _ = maintenance.join();
     stores.series.close().context("cannot close the metric store")?;
@@ -149,12 +183,81 @@ pub fn run(settings: &Settings) -> Result<()> {
     served.context("the server failed")
 }
 
+/// Starts to gather facts of this machine.
+fn start_collector(settings: &Settings, house: &House, sink: Arc<dyn Sink>) -> Result<Collector> {
+    let config = vedette_collector::Config {
+        interval: settings.interval,
+        host: host_config(settings),
+        figures: settings.figures,
+        sensor: settings.sensor.then(vedette_ebpf::Config::default),
+        ..vedette_collector::Config::default()
+    };
+    let surroundings = Surroundings {
+        sink,
+        clock: house.clock.clone(),
+        status: house.status.clone(),
+        telemetry: house.telemetry.clone(),
+        host: house.host.clone(),
+    };
+    Ok(Collector::start(&config, &surroundings)?)
+}
+
+/// What all parts share, and the lock of the data folder.
+fn open_house(settings: &Settings) -> Result<(House, FolderLock)> {
+    let identity = Identity::read(&host_config(settings)).context("cannot tell which machine this is")?;
+    let house = House {
+        fs: Arc::new(RealFs),
+        clock: Arc::new(SystemClock),
+        status: StatusBoard::default(),
+        telemetry: Telemetry::default(),
+        host: Arc::new(identity.host.clone()),
+        kernel: identity.kernel_release.clone(),
+    };
+    let data = &settings.data_dir;
+    std::fs::create_dir_all(data).with_context(|| {
+        format!("cannot make the data folder {}; name another with --data-dir", data.display())
+    })?;
+    Ok((house, FolderLock::acquire(data)?))
+}
+
+fn start_runtime() -> Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(2).enable_all().build().context("cannot start threads")
+}
+
+fn address(server: &Server) -> String {
+    format!("{}://{}", if server.encrypts() { "https" } else { "http" }, server.address())
+}
+
+/// Takes lines of Graphite, if the configuration asks for it.
+fn listen_for_graphite(
+    settings: &Settings,
+    runtime: &tokio::runtime::Runtime,
+    receiver: &Arc<Receiver>,
+    stopped: &watch::Receiver<bool>,
+) -> Result<Option<tokio::task::JoinHandle<()>>> {
+    let Some(address) = settings.graphite else { return Ok(None) };
+    let listener = graphite::Listener::bind(address)?;
+    println!("Lines of Graphite are taken on {}", listener.address());
+    Ok(Some(runtime.spawn(listener.run(receiver.clone(), ended(stopped.clone())))))
+}
+
+fn external_labels(program: &Arc<Own>) -> Arc<dyn Fn() -> Labels + Send + Sync> {
+    let program = program.clone();
+    Arc::new(move || program.external_labels())
+}
+
+fn build_info() -> BuildInfo {
+    BuildInfo { version: env!("CARGO_PKG_VERSION").into(), revision: String::new() }
+}
+
 fn host_config(settings: &Settings) -> vedette_host::Config {
-    let defaults = vedette_host::Config::default();
-    vedette_host::Config {
-        runtime_sockets: settings.runtime_sockets.clone().unwrap_or(defaults.runtime_sockets.clone()),
-        ..defaults
+    let mut config = settings.host.clone();
+    if let Some(sockets) = &settings.runtime_sockets {
+        config.runtime_sockets.clone_from(sockets);
     }
+    config.forecasts_file = Some(settings.data_dir.join("forecasts"));
+    config
 }
 
 fn flush(keep: &KeepSettings) -> Flush {
@@ -167,6 +270,28 @@ fn rollup(settings: &RollupSettings) -> vedette_tsdb::Rollup {
 }
 
 fn open_stores(settings: &Settings, house: &House) -> Result<Stores> {
+    // The one reads its log with all processors, the other mostly waits for the disk.
+    let (series, events) = std::thread::scope(|scope| {
+        let events = scope.spawn(|| open_events(settings, house));
+        let series = open_series(settings, house);
+        (series, events.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    let (series, events) = (Arc::new(series?), Arc::new(events?));
+    let ingest =
+        Arc::new(Ingest::new(ingest_config(settings), series.clone(), events.clone(), house.clock.clone()));
+    house.telemetry.register(series.metrics());
+    house.telemetry.register(events.clone());
+    house.telemetry.register(ingest.clone());
+    Ok(Stores { series, events, ingest })
+}
+
+/// What starts of counting become is the same for what is scraped and what is pushed.
+fn ingest_config(settings: &Settings) -> vedette_ingest::Config {
+    let zeros_at_start = settings.scrape.start_times == StartTimes::ZeroSamples;
+    vedette_ingest::Config { zeros_at_start, ..vedette_ingest::Config::default() }
+}
+
+fn open_series(settings: &Settings, house: &House) -> Result<Tsdb> {
     let data = &settings.data_dir;
     let limits = &settings.limits;
     let metrics = vedette_tsdb::Config {
@@ -174,10 +299,7 @@ fn open_stores(settings: &Settings, house: &House) -> Result<Stores> {
         retention_ms: i64::try_from(settings.metrics.retention.as_millis()).unwrap_or(i64::MAX),
         retention_rules: settings.retention_rules.clone(),
         retention_bytes: settings.metrics.retention_bytes,
-        head_bytes_max: match limits.memory {
-            MemoryLimit::Bytes(bytes) => bytes,
-            MemoryLimit::Percent(percent) => memory::usable_bytes() / 100 * u64::from(percent),
-        },
+        head_bytes_max: limits.memory.bytes(),
         series_max: limits.series,
         metric_series_max: limits.series_per_metric,
         target_series_max: limits.series_per_target,
@@ -186,12 +308,40 @@ fn open_stores(settings: &Settings, house: &House) -> Result<Stores> {
         rollups: settings.rollups.iter().map(rollup).collect(),
         ..vedette_tsdb::Config::new(data.join("metrics"))
     };
-    let (series, recovery) = Tsdb::open(metrics, house.fs.clone(), house.clock.clone())
+    let (series, opening) = Tsdb::begin(metrics, house.fs.clone(), house.clock.clone())
         .with_context(|| format!("cannot open the metric store in {}", data.display()))?;
+    if opening.log_bytes() > REPLAY_BEHIND_BYTES_MAX {
+        finish_opening(opening);
+    } else {
+        let replay = std::thread::Builder::new().name("replay".into());
+        replay.spawn(move || finish_opening(opening)).context("cannot start a thread")?;
+    }
+    Ok(series)
+}
+
+fn finish_opening(opening: vedette_tsdb::Opening) {
+    let _unfinished = EndOnPanic;
+    let recovery = opening.finish();
     tracing::info!(samples = recovery.samples, segments = recovery.segments, "metric store is open");
     for note in &recovery.notes {
         tracing::warn!(note, "metric store was repaired");
     }
+}
+
+/// Ends the process when a panic drops it: on a thread of its own that would leave a program without
+/// its store.
+struct EndOnPanic;
+
+impl Drop for EndOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::process::abort();
+        }
+    }
+}
+
+fn open_events(settings: &Settings, house: &House) -> Result<EventDb> {
+    let data = &settings.data_dir;
     let events = vedette_eventdb::Config {
         flush: flush(&settings.events),
         retention: settings.events.retention,
@@ -204,17 +354,7 @@ fn open_stores(settings: &Settings, house: &House) -> Result<Stores> {
     for damage in &recovery.damage {
         tracing::warn!(damage, "event store was repaired");
     }
-    let (series, events) = (Arc::new(series), Arc::new(events));
-    let ingest = Arc::new(Ingest::new(
-        vedette_ingest::Config::default(),
-        series.clone(),
-        events.clone(),
-        house.clock.clone(),
-    ));
-    house.telemetry.register(series.metrics());
-    house.telemetry.register(events.clone());
-    house.telemetry.register(ingest.clone());
-    Ok(Stores { series, events, ingest })
+    Ok(events)
 }
 
 fn response_config(settings: &Settings) -> vedette_response::Config {
@@ -246,13 +386,24 @@ fn open_responder(settings: &Settings, house: &House) -> Result<Responder> {
     Ok(responder)
 }
 
+/// Where others find this server: as somebody says, else where it listens.
+pub(crate) fn external_url(settings: &Settings) -> String {
+    if let Some(url) = &settings.external_url {
+        return url.clone();
+    }
+    // What cannot be read is refused where the server begins.
+    let web = web_source(settings).and_then(|web| web.read().ok());
+    let scheme = if web.is_some_and(|web| web.config.tls.is_some()) { "https" } else { "http" };
+    format!("{scheme}://{}", settings.listen)
+}
+
 fn alerting_config(settings: &Settings) -> vedette_alerting::Config {
     let ms = |d: Duration| i64::try_from(d.as_millis()).unwrap_or(i64::MAX);
     let at_least = |least: Severity| {
         [Severity::Info, Severity::Warning, Severity::Critical].into_iter().filter(|s| *s >= least).collect()
     };
     vedette_alerting::Config {
-        external_url: format!("http://{}", settings.listen),
+        external_url: external_url(settings),
         receivers: settings
             .receivers
             .iter()
@@ -268,6 +419,7 @@ fn alerting_config(settings: &Settings) -> vedette_alerting::Config {
             ..vedette_alerting::Route::default()
         },
         evaluation_interval_ms: ms(settings.evaluation_interval),
+        query_timeout_ms: ms(settings.rule_query_timeout),
         ..vedette_alerting::Config::default()
     }
 }
@@ -275,7 +427,7 @@ fn alerting_config(settings: &Settings) -> vedette_alerting::Config {
 fn start_ruler(
     settings: &Settings,
     house: &House,
-    stores: &Stores,
+    ways: &Ways,
     groups: Vec<vedette_alerting::Group>,
     outlet: Arc<Outbox>,
 ) -> Result<Ruler> {
@@ -285,9 +437,9 @@ fn start_ruler(
         &vedette_ruler::Config::new(settings.data_dir.join("ruler"), house.origin("ruler")),
         alerting,
         Parts {
-            reader: stores.series.clone(),
-            engine: Engine::default(),
-            sink: stores.ingest.clone(),
+            reader: ways.reader.clone(),
+            engine: engine(settings),
+            sink: ways.sink.clone(),
             outlet,
             fs: house.fs.clone(),
             clock: house.clock.clone(),
@@ -301,7 +453,7 @@ fn start_ruler(
 
 fn detection_stage(
     detections: vedette_detection::Detections,
-    inner: Arc<Ingest>,
+    inner: Arc<dyn Sink>,
     house: &House,
     ruler: &Ruler,
 ) -> Arc<DetectionStage> {
@@ -335,47 +487,85 @@ fn bind_server(
     settings: &Settings,
     house: &House,
     stores: &Stores,
+    ways: &Ways,
     ruler: &Ruler,
     collector: &Collector,
-    identity: &Identity,
+    program: Arc<Own>,
 ) -> Result<Server> {
     let index = collector.containers();
     let app = App {
-        series: stores.series.clone(),
-        writer: Arc::new(RemoteDoor(stores.ingest.clone())),
+        series: ways.reader.clone(),
+        writer: Arc::new(PushDoor(stores.ingest.receiver().clone())),
+        external_labels: external_labels(&program),
+        storage: stores.series.clone(),
+        targets: program.targets(),
+        program,
+        web: web_source(settings),
         admin: settings.admin_api.then(|| {
             let folder = settings.data_dir.join("snapshots");
             Arc::new(StoreAdmin { series: stores.series.clone(), fs: house.fs.clone(), folder }) as _
         }),
-        engine: Arc::new(Engine::default()),
-        events: stores.events.clone(),
+        engine: Arc::new(engine(settings)),
+        query_log: Some(Arc::new(open_query_log(settings)?)),
+        events: Some(stores.events.clone()),
         judgement: Arc::new(RulerJudgement(ruler.handle())),
         containers: Arc::new(move || index.all()),
         latest: Arc::new(LatestFigures(collector.latest())),
         status: house.status.clone(),
         telemetry: house.telemetry.clone(),
         host: house.host.clone(),
-        kernel: identity.kernel_release.clone(),
-        build: BuildInfo { version: env!("CARGO_PKG_VERSION").into(), revision: String::new() },
+        kernel: house.kernel.clone(),
+        build: build_info(),
         ready: Arc::new(AtomicBool::new(true)),
         clock: house.clock.clone(),
     };
-    let config = vedette_api::Config { listen: settings.listen, ..vedette_api::Config::default() };
-    Ok(Server::bind(config, app)?)
+    Ok(Server::bind(api_config(settings), app)?)
 }
 
-/// The door, as remote-write senders find it.
-struct RemoteDoor(Arc<Ingest>);
+fn web_source(settings: &Settings) -> Option<Arc<dyn WebSource>> {
+    settings.web_config.clone().map(|path| Arc::new(WebFiles(path)) as _)
+}
 
-impl RemoteWriter for RemoteDoor {
-    fn write(&self, body: &[u8]) -> RemoteWritten {
-        match self.0.remote_write(body) {
-            Ok(written) => written.refused.map_or(RemoteWritten::Stored, RemoteWritten::Refused),
-            Err(WriteError::Malformed(text)) => RemoteWritten::Refused(text),
-            Err(WriteError::TooLarge(text)) => RemoteWritten::TooLarge(text),
-            Err(WriteError::Retry(text)) => RemoteWritten::Retry(text),
-        }
+fn api_config(settings: &Settings) -> vedette_api::Config {
+    let query = &settings.query;
+    vedette_api::Config {
+        listen: settings.listen,
+        lifecycle: settings.lifecycle,
+        origins: settings.origins.clone(),
+        prefix: settings.route_prefix.clone(),
+        queries_max: query.concurrency,
+        queries_of_client_max: query.concurrency_per_client,
+        query_threads: query.threads,
+        queries_waiting_max: query.waiting,
+        queries_waiting_of_client_max: query.waiting_per_client,
+        query_timeout: query.timeout,
+        query_samples_max: query.samples,
+        query_memory_bytes_max: query.memory,
+        queries_memory_bytes_max: match query.total_memory.bytes() {
+            // Nothing tells how much memory there is.
+            0 => u64::MAX,
+            bytes => bytes,
+        },
+        answer_bytes_max: query.answer_size,
+        query_cache_bytes_max: query.cache,
+        slow_query: query.slow,
+        ..vedette_api::Config::default()
     }
+}
+
+/// The evaluator of queries and rules.
+fn engine(settings: &Settings) -> Engine {
+    let lookback_ms = i64::try_from(settings.query.lookback.as_millis()).unwrap_or(i64::MAX);
+    Engine::new(EngineConfig { lookback_ms, ..EngineConfig::default() })
+}
+
+fn open_query_log(settings: &Settings) -> Result<QueryFiles> {
+    let active = settings.data_dir.join("queries.active");
+    let log = settings.query.log_file.as_ref().map(|path| settings.data_dir.join(path));
+    QueryFiles::open(&active, log.as_deref()).with_context(|| {
+        let log = log.as_ref().map_or_else(String::new, |path| format!(" or {}", path.display()));
+        format!("cannot open {}{log}", active.display())
+    })
 }
 
 /// The metric store, as an administrator works on it.
@@ -427,19 +617,32 @@ fn with_causes(error: &dyn std::error::Error) -> String {
 struct LatestFigures(Latest);
 
 impl LatestSamples for LatestFigures {
-    fn latest(&self, source: Source) -> vedette_api::Latest {
-        let dictionary = match source {
+    fn visit(&self, source: Source, each: &mut dyn FnMut(LatestSample<'_>)) {
+        let mut dictionary = match source {
             Source::Node => self.0.node.lock(),
             Source::Containers => self.0.containers.lock(),
         };
-        let scraped = |labels: &Labels| labels.drop(&["job", "instance", "metrics_path"]);
-        vedette_api::Latest {
-            metadata: dictionary.metadata().to_vec(),
-            samples: dictionary
-                .latest()
-                .map(|(labels, time_ms, value)| LatestSample { labels: scraped(labels), value, time_ms })
-                .collect(),
-        }
+        dictionary.newest().for_each(|newest| {
+            let Newest { family, metadata, labels, time_ms, value } = newest;
+            each(LatestSample { family, metadata, labels, value, time_ms });
+        });
+    }
+
+    fn courses(&self, wanted: &dyn Fn(&Labels) -> bool) -> Vec<SeriesCourse> {
+        let courses = self.0.containers.lock().courses(wanted);
+        courses.into_iter().map(|c| SeriesCourse { labels: c.labels, samples: c.samples }).collect()
+    }
+
+    fn machine(&self) -> MachineFacts {
+        vedette_host::machine_facts(&vedette_host::Config::default())
+    }
+
+    fn processes(&self, cgroup: &str) -> Vec<ProcessFigures> {
+        vedette_host::processes(
+            &vedette_host::Config::default(),
+            cgroup,
+            SystemClock.unix_ms() as f64 / 1000.0,
+        )
     }
 }
 
@@ -545,13 +748,23 @@ pub fn start_log(level: &str, json: bool) -> Result<()> {
     started.map_err(|error| anyhow::anyhow!("cannot start logging: {error}"))
 }
 
+/// `vedette check prometheus-config`: everything that would be refused when it is put to work.
+pub fn check_prometheus(path: &Path) -> Result<String> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let (jobs, rules) = prometheus::check(path, &clock)?;
+    Ok(format!("ok: {jobs} scrape jobs, {rules} rules"))
+}
+
 /// `vedette check config`: everything that `up` would refuse before it begins.
 pub fn check(settings: &Settings) -> Result<String> {
     let groups = judgement::rule_groups(settings)?;
     let detections = judgement::detections(settings)?;
-    vedette_api::Config { listen: settings.listen, ..vedette_api::Config::default() }.validate()?;
+    vedette_api::Server::check(api_config(settings), web_source(settings))?;
     alerting_config(settings).validate()?;
     response_config(settings).validate()?;
+    if let Some(path) = &settings.prometheus_config {
+        check_prometheus(path)?;
+    }
     let rules: usize = groups.iter().map(|g| g.rules.len()).sum();
     Ok(format!(
         "ok: {rules} rules, {} detections, {} receivers",

@@ -1,11 +1,35 @@
-//! Exposition text: what a scrape of `/metrics` answers, in the Prometheus text format 0.0.4 or
-//! in OpenMetrics 1.0, as the `Accept` header wants it.
+//! Expositions: what a scrape of `/metrics` answers.
 //!
-//! A caller tells family by family; a family is opened once and its samples follow in a row.
+//! [`Writer`] writes one in the Prometheus text format 0.0.4 or in OpenMetrics 1.0, as the `Accept`
+//! header wants it. A caller tells family by family; a family is opened once and its samples follow
+//! in a row.
+//!
+//! [`TextParser`] reads the text formats and [`ProtobufParser`] the binary one, in place: a sample is
+//! the bytes that name its series and its value. Whoever knows the bytes from the scrape before
+//! need not read them, which is most of the work. Whoever keeps the [`PageForm`] of the scrape before
+//! compares the whole page at once.
+
+mod escaping;
+mod page;
+mod protobuf;
+mod protobuf_writer;
+mod series;
+mod start;
+mod text;
+mod value;
 
 use vedette_model::MetricKind;
 
 use crate::number::{push_seconds, push_shortest};
+
+pub use escaping::Escaping;
+pub use page::PageForm;
+pub use protobuf::{
+    Exemplars, Family, MetricMessage, Part, Point, Points, ProtobufEntry, ProtobufExemplar, ProtobufParser,
+};
+pub use protobuf_writer::{ProtobufWriter, classic_buckets, is_gauge_histogram};
+pub use series::{ExemplarText, SeriesText, TextPair};
+pub use text::{Dialect, Entry, ParseError, Sample, TextParser};
 
 /// A form of exposition text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +74,30 @@ impl Format {
         match self {
             Self::Text => "text/plain; version=0.0.4; charset=utf-8",
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
+
+/// A format of answers that can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyFormat {
+    /// Prometheus text, of any version.
+    Text,
+    /// OpenMetrics text, of any version.
+    OpenMetrics,
+    /// Messages of Protocol Buffers, each with its length before it.
+    Protobuf,
+}
+
+impl BodyFormat {
+    /// The format that a `Content-Type` names.
+    pub fn of_content_type(content_type: &str) -> Option<Self> {
+        let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        match media_type.as_str() {
+            "text/plain" => Some(Self::Text),
+            "application/openmetrics-text" => Some(Self::OpenMetrics),
+            "application/vnd.google.protobuf" => Some(Self::Protobuf),
+            _ => None,
         }
     }
 }
@@ -129,6 +177,11 @@ impl Writer {
         self.out.push(b'\n');
     }
 
+    /// Bytes so far.
+    pub fn bytes(&self) -> usize {
+        self.out.len()
+    }
+
     /// The finished text.
     pub fn finish(mut self) -> Vec<u8> {
         if self.format == Format::OpenMetrics {
@@ -154,6 +207,8 @@ impl Writer {
 fn text_kind(kind: MetricKind) -> &'static str {
     match kind {
         MetricKind::Info | MetricKind::StateSet => "gauge",
+        // Its parts are those of a histogram.
+        MetricKind::GaugeHistogram => "histogram",
         MetricKind::Unknown => "untyped",
         known => known.as_str(),
     }
@@ -183,12 +238,20 @@ fn push_quoted(out: &mut Vec<u8>, text: &str) {
 }
 
 fn push_escaped(out: &mut Vec<u8>, text: &str, quote: bool) {
-    for byte in text.bytes() {
-        match byte {
-            b'\\' => out.extend_from_slice(b"\\\\"),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'"' if quote => out.extend_from_slice(b"\\\""),
-            byte => out.push(byte),
-        }
+    let mut rest = text.as_bytes();
+    // Where a quote needs no escape, it is looked for in vain as a second backslash.
+    let third = if quote { b'"' } else { b'\\' };
+    while let Some(at) = memchr::memchr3(b'\\', b'\n', third, rest) {
+        out.extend_from_slice(&rest[..at]);
+        out.extend_from_slice(match rest[at] {
+            b'\n' => b"\\n",
+            b'"' => b"\\\"",
+            _ => b"\\\\",
+        });
+        rest = &rest[at + 1..];
     }
+    out.extend_from_slice(rest);
 }
+
+#[cfg(test)]
+mod tests;

@@ -58,6 +58,11 @@ impl<'a> Object<'a> {
         Self { out, first: true }
     }
 
+    /// Goes on with an object of whose members one is written, and that was not closed.
+    pub fn resume(out: &'a mut Vec<u8>) -> Self {
+        Self { out, first: false }
+    }
+
     /// Writes a member's name; what is appended to the returned buffer is its value.
     pub fn member(&mut self, name: &str) -> &mut Vec<u8> {
         if !std::mem::take(&mut self.first) {
@@ -96,6 +101,16 @@ impl<'a> Object<'a> {
 fn push_escaped(out: &mut Vec<u8>, text: &str, for_html: bool) {
     out.push(b'"');
     let bytes = text.as_bytes();
+    // Most texts have nothing to escape, and seeing that without a branch for each byte is quick.
+    let mut plain = true;
+    for &byte in bytes {
+        plain &= byte >= 0x20 && byte != b'"' && byte != b'\\';
+    }
+    if plain && !for_html {
+        out.extend_from_slice(bytes);
+        out.push(b'"');
+        return;
+    }
     let mut done = 0;
     for (i, &byte) in bytes.iter().enumerate() {
         let escaped: &[u8] = match byte {

@@ -7,7 +7,57 @@ pub fn push_plain(out: &mut Vec<u8>, value: f64) {
     if push_special(out, value) {
         return;
     }
-    push_display(out, value);
+    if value.is_sign_negative() {
+        out.push(b'-');
+    }
+    let size = value.abs();
+    if push_decimal(out, size) {
+        return;
+    }
+    // Outside of these it writes an exponent.
+    if !(1e-4..1e15).contains(&size) {
+        push_display(out, size);
+        return;
+    }
+    let mut digits = zmij::Buffer::new();
+    let text = digits.format_finite(size).as_bytes();
+    out.extend_from_slice(text.strip_suffix(b".0").unwrap_or(text));
+}
+
+/// Whole numbers below this are floats, each exactly.
+const WHOLE_MAX: f64 = (1u64 << 53) as f64;
+/// Decimals of up to this many digits, 15 in all, are named by themselves: no two are one float.
+const DECIMAL_MAX: f64 = 1e15;
+
+/// Appends a whole number, or one of up to three decimals, as most samples are; says whether
+/// `size` is one.
+fn push_decimal(out: &mut Vec<u8>, size: f64) -> bool {
+    let mut text = itoa::Buffer::new();
+    let whole = size as u64;
+    if size < WHOLE_MAX && whole as f64 == size {
+        out.extend_from_slice(text.format(whole).as_bytes());
+        return true;
+    }
+    let scaled = size * 1000.0 + 0.5;
+    if scaled >= DECIMAL_MAX {
+        return false;
+    }
+    let number = scaled as u64;
+    if number as f64 / 1000.0 != size {
+        return false;
+    }
+    out.extend_from_slice(text.format(number / 1000).as_bytes());
+    let digit = |unit: u64| b'0' + (number / unit % 10) as u8;
+    let decimals = [b'.', digit(100), digit(10), digit(1)];
+    let length = if decimals[3] != b'0' {
+        4
+    } else if decimals[2] != b'0' {
+        3
+    } else {
+        2
+    };
+    out.extend_from_slice(&decimals[..length]);
+    true
 }
 
 /// Appends `value` with as few digits as name it exactly, and always an exponent (Go's `'e', -1`).

@@ -5,7 +5,7 @@
 use vedette_model::{Labels, MetricMetadata};
 
 use crate::{
-    json::{Object, push_array, push_labels, push_text_for_html},
+    json::{Object, push_array, push_labels, push_text, push_text_for_html},
     number::{push_exponent, push_plain, push_rfc3339, push_seconds, push_seconds_short, push_value},
 };
 
@@ -92,6 +92,90 @@ pub fn query_data(out: &mut Vec<u8>, result_type: &str, result: impl FnOnce(&mut
     object.end();
 }
 
+/// Appends what comes before the first series of a query's answer; a comma stands between series.
+pub fn begin_matrix(out: &mut Vec<u8>) {
+    out.extend_from_slice(br#"{"status":"success","data":{"resultType":"matrix","result":["#);
+}
+
+/// Appends what comes after the last series of an answer that [`begin_matrix`] began.
+pub fn end_matrix(out: &mut Vec<u8>, warnings: &[String], infos: &[String]) {
+    out.extend_from_slice(b"]}");
+    for (name, notes) in [("warnings", warnings), ("infos", infos)] {
+        if !notes.is_empty() {
+            out.push(b',');
+            push_text(out, name);
+            out.push(b':');
+            push_array(out, notes, |out, note| push_text_for_html(out, note));
+        }
+    }
+    out.push(b'}');
+}
+
+/// What a query took, as `stats` shows it. Times are in seconds.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct QueryStats {
+    /// Evaluation and sorting.
+    pub eval_total_seconds: f64,
+    /// Sorting the answer.
+    pub result_sort_seconds: f64,
+    /// Finding series.
+    pub preparation_seconds: f64,
+    /// Evaluation.
+    pub inner_eval_seconds: f64,
+    /// Waiting for the query's turn.
+    pub queue_seconds: f64,
+    /// Everything.
+    pub total_seconds: f64,
+    /// Samples that each step looked at, with the step's time; only `stats=all` shows them.
+    pub samples_by_step: Option<Vec<(i64, u64)>>,
+    /// Samples that all steps looked at.
+    pub samples: u64,
+    /// The most samples that were held at once.
+    pub peak_samples: u64,
+}
+
+/// Appends the data of a query's answer with what the query took.
+pub fn query_data_with_stats(
+    out: &mut Vec<u8>,
+    result_type: &str,
+    result: impl FnOnce(&mut Vec<u8>),
+    stats: &QueryStats,
+) {
+    let mut object = Object::begin(out);
+    object.text("resultType", result_type);
+    result(object.member("result"));
+    query_stats(object.member("stats"), stats);
+    object.end();
+}
+
+/// Appends what a query took.
+pub fn query_stats(out: &mut Vec<u8>, stats: &QueryStats) {
+    let mut object = Object::begin(out);
+    let mut timings = Object::begin(object.member("timings"));
+    timings.number("evalTotalTime", stats.eval_total_seconds);
+    timings.number("resultSortTime", stats.result_sort_seconds);
+    timings.number("queryPreparationTime", stats.preparation_seconds);
+    timings.number("innerEvalTime", stats.inner_eval_seconds);
+    timings.number("execQueueTime", stats.queue_seconds);
+    timings.number("execTotalTime", stats.total_seconds);
+    timings.end();
+    let mut samples = Object::begin(object.member("samples"));
+    if let Some(steps) = &stats.samples_by_step {
+        push_array(samples.member("totalQueryableSamplesPerStep"), steps, |out, (time_ms, count)| {
+            out.push(b'[');
+            push_seconds_short(out, *time_ms);
+            out.push(b',');
+            out.extend_from_slice(itoa::Buffer::new().format(*count).as_bytes());
+            out.push(b']');
+        });
+    }
+    for (name, count) in [("totalQueryableSamples", stats.samples), ("peakSamples", stats.peak_samples)] {
+        samples.member(name).extend_from_slice(itoa::Buffer::new().format(count).as_bytes());
+    }
+    samples.end();
+    object.end();
+}
+
 /// Appends one element of an instant vector.
 pub fn vector_element(out: &mut Vec<u8>, labels: &Labels, time_ms: i64, value: f64) {
     let mut object = Object::begin(out);
@@ -102,10 +186,152 @@ pub fn vector_element(out: &mut Vec<u8>, labels: &Labels, time_ms: i64, value: f
 
 /// Appends one series of a matrix.
 pub fn matrix_series(out: &mut Vec<u8>, labels: &Labels, points: impl IntoIterator<Item = (i64, f64)>) {
+    matrix_series_with(&mut PointTimes::default(), out, labels, points);
+}
+
+/// Times as they stand in points: the series of a matrix have the same ones, most often.
+#[derive(Debug, Default)]
+pub struct PointTimes {
+    /// Time, and end of its text in `texts`.
+    times: Vec<(i64, u32)>,
+    texts: Vec<u8>,
+}
+
+/// Times that are remembered: those of the longest range.
+const POINT_TIMES_MAX: usize = 12_000;
+
+impl PointTimes {
+    /// Appends all of a point that comes before its value; the point is the one at `place` or
+    /// behind it. Gives where the next is to be looked for.
+    fn push(&mut self, out: &mut Vec<u8>, place: usize, time_ms: i64) -> usize {
+        let is_here = self.times.get(place).is_some_and(|(time, _)| *time == time_ms);
+        let skipped =
+            if is_here { 0 } else { self.times[place..].partition_point(|(time, _)| *time < time_ms) };
+        let place = place + skipped;
+        if self.times.get(place).is_some_and(|(time, _)| *time == time_ms) {
+            let start = if place == 0 { 0 } else { self.times[place - 1].1 };
+            out.extend_from_slice(&self.texts[start as usize..self.times[place].1 as usize]);
+            return place + 1;
+        }
+        let start = out.len();
+        out.push(b'[');
+        push_seconds(out, time_ms);
+        out.extend_from_slice(b",\"");
+        if place == self.times.len() && place < POINT_TIMES_MAX {
+            self.texts.extend_from_slice(&out[start..]);
+            self.times.push((time_ms, self.texts.len() as u32));
+            return place + 1;
+        }
+        place
+    }
+}
+
+/// As [`matrix_series`], for one series after the other.
+pub fn matrix_series_with(
+    times: &mut PointTimes,
+    out: &mut Vec<u8>,
+    labels: &Labels,
+    points: impl IntoIterator<Item = (i64, f64)>,
+) {
+    matrix_series_by(times, out, labels, points, push_value);
+}
+
+/// As [`matrix_series_with`], with values that `write` knows to write.
+pub fn matrix_series_by<V>(
+    times: &mut PointTimes,
+    out: &mut Vec<u8>,
+    labels: &Labels,
+    points: impl IntoIterator<Item = (i64, V)>,
+    write: impl Fn(&mut Vec<u8>, V),
+) {
     let mut object = Object::begin(out);
     object.labels("metric", labels);
-    push_array(object.member("values"), points, |out, (time_ms, value)| point(out, time_ms, value));
+    let mut place = 0;
+    push_array(object.member("values"), points, |out, (time_ms, value)| {
+        place = times.push(out, place, time_ms);
+        write(out, value);
+        out.extend_from_slice(b"\"]");
+    });
     object.end();
+}
+
+/// A bucket of a native histogram.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct HistogramBucket {
+    /// Which bounds belong to it: 0 the upper, 1 the lower, 2 none, 3 both.
+    pub boundary_rule: u8,
+    /// Lower bound.
+    pub lower: f64,
+    /// Upper bound.
+    pub upper: f64,
+    /// Observations.
+    pub count: f64,
+}
+
+/// Appends one element of an instant vector that is a native histogram; `buckets` are the populated
+/// ones, lowest first.
+pub fn vector_histogram(
+    out: &mut Vec<u8>,
+    labels: &Labels,
+    time_ms: i64,
+    (count, sum): (f64, f64),
+    buckets: impl IntoIterator<Item = HistogramBucket>,
+) {
+    let mut object = Object::begin(out);
+    object.labels("metric", labels);
+    histogram_point(object.member("histogram"), time_ms, (count, sum), buckets);
+    object.end();
+}
+
+/// Appends one series of a matrix of which some samples are native histograms; each of these is
+/// appended by `push`, which calls [`histogram_point`].
+pub fn mixed_matrix_series<H>(
+    out: &mut Vec<u8>,
+    labels: &Labels,
+    points: impl ExactSizeIterator<Item = (i64, f64)>,
+    histograms: impl IntoIterator<Item = H>,
+    push: impl FnMut(&mut Vec<u8>, H),
+) {
+    let mut object = Object::begin(out);
+    object.labels("metric", labels);
+    if points.len() > 0 {
+        push_array(object.member("values"), points, |out, (time_ms, value)| point(out, time_ms, value));
+    }
+    push_array(object.member("histograms"), histograms, push);
+    object.end();
+}
+
+/// Appends a native histogram at a time.
+pub fn histogram_point(
+    out: &mut Vec<u8>,
+    time_ms: i64,
+    (count, sum): (f64, f64),
+    buckets: impl IntoIterator<Item = HistogramBucket>,
+) {
+    let quoted = |out: &mut Vec<u8>, value: f64| {
+        out.push(b'"');
+        push_value(out, value);
+        out.push(b'"');
+    };
+    out.push(b'[');
+    push_seconds(out, time_ms);
+    out.push(b',');
+    let mut object = Object::begin(out);
+    quoted(object.member("count"), count);
+    quoted(object.member("sum"), sum);
+    let mut buckets = buckets.into_iter().peekable();
+    if buckets.peek().is_some() {
+        push_array(object.member("buckets"), buckets, |out, bucket| {
+            out.extend_from_slice(&[b'[', b'0' + bucket.boundary_rule.min(3)]);
+            for value in [bucket.lower, bucket.upper, bucket.count] {
+                out.push(b',');
+                quoted(out, value);
+            }
+            out.push(b']');
+        });
+    }
+    object.end();
+    out.push(b']');
 }
 
 /// Appends a scalar.

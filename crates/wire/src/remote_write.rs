@@ -11,13 +11,15 @@
 //! The body that is sent is this message in Snappy's block format; that is the caller's business.
 
 mod decode;
-mod encode;
-mod fields;
-mod histogram;
+pub(crate) mod encode;
+pub(crate) mod fields;
+pub(crate) mod histogram;
+pub mod v2;
+pub mod v2_encode;
 
 pub use decode::{ExemplarMessage, Item, LabelPairs, Point, Points, Request, SeriesMessage};
-pub use encode::Encoder;
-pub use histogram::HistogramMessage;
+pub use encode::{Encoder, encode_histogram, push_labels};
+pub use histogram::{DecodedHistogram, HistogramMessage};
 
 #[cfg(test)]
 mod tests;

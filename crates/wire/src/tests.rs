@@ -96,6 +96,33 @@ proptest! {
     }
 
     #[test]
+    fn plain_numbers_are_read_back_and_as_short_as_the_standard_library_writes_them(
+        whole in any::<i64>(), places in 0i32..20, bits in any::<u64>()
+    ) {
+        let (decimal, float) = (whole as f64 / 10f64.powi(places), f64::from_bits(bits));
+        let near = (whole % 1_000_000_000) as f64 / 10f64.powi(places % 5);
+        for value in [decimal, near, near + f64::EPSILON * near, float].into_iter().filter(|v| v.is_finite()) {
+            // Of two numbers that are as near and as short Go takes the even one, others do not.
+            let text = written(|out| number::push_plain(out, value));
+            prop_assert_eq!(text.parse::<f64>().expect("a number").to_bits(), value.to_bits());
+            prop_assert_eq!(text.len(), format!("{value}").len(), "{}", text);
+        }
+    }
+
+    #[test]
+    fn series_of_one_matrix_are_written_as_each_alone(
+        series in proptest::collection::vec(proptest::collection::btree_set(0i64..40, 0..20), 0..6)
+    ) {
+        let mut times = prometheus::PointTimes::default();
+        for points in series {
+            let points = || points.iter().map(|n| (n * 500 - 3_000, *n as f64));
+            let alone = written(|out| prometheus::matrix_series(out, &Labels::empty(), points()));
+            let with = |out: &mut _| prometheus::matrix_series_with(&mut times, out, &Labels::empty(), points());
+            prop_assert_eq!(written(with), alone);
+        }
+    }
+
+    #[test]
     fn any_number_is_read_back(bits in any::<u64>()) {
         let value = f64::from_bits(bits);
         prop_assume!(!value.is_nan());
@@ -103,6 +130,24 @@ proptest! {
             let out = written(|out| push(out, value));
             prop_assert_eq!(out.parse::<f64>().expect("a number").to_bits(), bits, "{}", out);
         }
+    }
+}
+
+#[test]
+fn plain_numbers_are_as_go_writes_them() {
+    for (value, text) in [
+        (0.0, "0"),
+        (-0.0, "-0"),
+        (-1.5, "-1.5"),
+        (0.05, "0.05"),
+        (1.007, "1.007"),
+        (1234.0625, "1234.0625"),
+        (9_007_199_254_740_993.0, "9007199254740992"),
+        (1e20, "100000000000000000000"),
+        (731_186_621_637_823.0 + 0.25, "731186621637823.2"),
+        (1e-5, "0.00001"),
+    ] {
+        assert_eq!(written(|out| number::push_plain(out, value)), text);
     }
 }
 
@@ -126,6 +171,27 @@ fn query_answers_are_those_of_the_documentation() {
     assert_eq!(
         matrix,
         r#"{"metric":{"__name__":"up","instance":"localhost:9090","job":"prometheus"},"values":[[1435781430.781,"1"],[1435781445.781,"NaN"]]}"#
+    );
+    let bucket = |boundary_rule, lower, upper, count| prometheus::HistogramBucket {
+        boundary_rule,
+        lower,
+        upper,
+        count,
+    };
+    let buckets = [bucket(3, -0.25, 0.25, 3.0), bucket(0, 0.5, f64::INFINITY, 1e22)];
+    assert_eq!(
+        written(|out| prometheus::vector_histogram(out, &Labels::empty(), 1_500, (42.0, 1.5), buckets)),
+        r#"{"metric":{},"histogram":[1.500,{"count":"42","sum":"1.5","buckets":[[3,"-0.25","0.25","3"],[0,"0.5","+Inf","1e+22"]]}]}"#
+    );
+    assert_eq!(
+        written(|out| prometheus::mixed_matrix_series(
+            out,
+            &Labels::empty(),
+            [(1_000, 2.0)].into_iter(),
+            [2_000],
+            |out, time_ms| prometheus::histogram_point(out, time_ms, (0.0, f64::NAN), [])
+        )),
+        r#"{"metric":{},"values":[[1,"2"]],"histograms":[[2,{"count":"0","sum":"NaN"}]]}"#
     );
     assert_eq!(written(|out| prometheus::scalar(out, 1_100, 1e21)), r#"[1.1,"1000000000000000000000"]"#);
     assert_eq!(written(|out| prometheus::string(out, 1_000, "a<b")), r#"[1,"a\u003cb"]"#);

@@ -10,6 +10,7 @@ use vedette_model as model;
 
 mod event;
 mod page;
+mod query;
 #[cfg(test)]
 pub(crate) mod typescript;
 
@@ -17,6 +18,9 @@ pub use event::{Ancestor, Event, Finding, ProcessRef};
 pub use page::{
     Container, ContainersAnswer, ErrorAnswer, EventsAnswer, Exited, Fact, FindingsAnswer, HostInfo, Loss,
     Part, StatusAnswer, TreeAnswer, TreeNode,
+};
+pub use query::{
+    ActiveQuery, AskedQuery, CacheFigures, ExplainAnswer, ExplainNode, FinishedQuery, QueriesAnswer,
 };
 
 /// An integer of 64 bits, written as text.

@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -20,8 +21,14 @@ pub const IMAGE: &str = "docker.io/local/bb:1";
 pub struct Containerd {
     child: Child,
     folder: PathBuf,
+    /// Runtimes keep containers of one namespace and name in one place on a machine, whichever
+    /// containerd started them, so each has a namespace of its own.
+    namespace: String,
     started: Vec<String>,
 }
+
+/// Gives each containerd of this process a number.
+static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 /// Why there can be no containers here, or `None`.
 pub fn unavailable() -> Option<String> {
@@ -45,23 +52,37 @@ impl Containerd {
             folder.display()
         );
         fs::write(folder.join("config.toml"), config)?;
-        let log = File::create(folder.join("containerd.log"))?;
-        let child = program("usr/bin/containerd")
-            .arg("-c")
-            .arg(folder.join("config.toml"))
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .context("cannot start containerd")?;
-        let containerd = Self { child, folder: folder.to_owned(), started: Vec::new() };
-        wait_for("containerd", Duration::from_secs(60), || {
-            Ok(containerd.ctr(&["version"]).is_ok().then_some(()))
-        })
-        .with_context(|| fs::read_to_string(folder.join("containerd.log")).unwrap_or_default())?;
+        let namespace = format!("vedette-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let child = spawn(folder)?;
+        let mut containerd = Self { child, folder: folder.to_owned(), namespace, started: Vec::new() };
+        containerd.wait_ready()?;
         let image = folder.join("image.tar");
         write_image(&image)?;
         containerd.ctr(&["images", "import", &image.to_string_lossy()])?;
         Ok(containerd)
+    }
+
+    fn wait_ready(&mut self) -> Result<()> {
+        wait_for("containerd", Duration::from_secs(60), || Ok(self.ctr(&["version"]).is_ok().then_some(())))
+            .with_context(|| fs::read_to_string(self.folder.join("containerd.log")).unwrap_or_default())
+    }
+
+    /// Ends containerd at once; its containers live on.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Starts it again after [`Containerd::kill`].
+    pub fn restart(&mut self) -> Result<()> {
+        self.child = spawn(&self.folder)?;
+        self.wait_ready()
+    }
+
+    /// The cgroup of a container, as it stands behind the root of each hierarchy.
+    pub fn cgroup(&self, name: &str) -> String {
+        format!("/{}/{name}", self.namespace)
     }
 
     /// Its socket.
@@ -77,6 +98,21 @@ impl Containerd {
         self.ctr(&args)?;
         self.started.push(name.to_owned());
         Ok(())
+    }
+
+    /// Gives all containers together a share of the processors above that of everything else, so
+    /// that a test of what they use does not depend on what else the machine does. What has no such
+    /// file goes on as it was. Until the value is dropped.
+    pub fn preferred(&self) -> Preferred {
+        let files = [
+            (format!("/sys/fs/cgroup/cpu/{}/cpu.shares", self.namespace), "262144"),
+            (format!("/sys/fs/cgroup/{}/cpu.weight", self.namespace), "10000"),
+        ];
+        let before = |(file, most): (String, &str)| {
+            let before = fs::read_to_string(&file).ok()?;
+            fs::write(&file, most).ok().map(|()| (file, before))
+        };
+        Preferred(files.into_iter().filter_map(before).collect())
     }
 
     /// Starts a command in a container and does not wait for it.
@@ -97,7 +133,7 @@ impl Containerd {
 
     fn ctr_command(&self) -> Command {
         let mut command = program("usr/bin/ctr");
-        command.arg("--address").arg(self.socket()).args(["--namespace", "k8s.io"]);
+        command.arg("--address").arg(self.socket()).args(["--namespace", &self.namespace]);
         command
     }
 
@@ -107,6 +143,17 @@ impl Containerd {
             bail!("ctr {}: {}", args.join(" "), String::from_utf8_lossy(&out.stderr).trim());
         }
         Ok(out)
+    }
+}
+
+/// See [`Containerd::preferred`]: files, and what was in them.
+pub struct Preferred(Vec<(String, String)>);
+
+impl Drop for Preferred {
+    fn drop(&mut self) {
+        for (file, before) in &self.0 {
+            let _ = fs::write(file, before);
+        }
     }
 }
 
@@ -123,6 +170,17 @@ impl Drop for Containerd {
     }
 }
 
+fn spawn(folder: &Path) -> Result<Child> {
+    let log = File::options().create(true).append(true).open(folder.join("containerd.log"))?;
+    program("usr/bin/containerd")
+        .arg("-c")
+        .arg(folder.join("config.toml"))
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+        .context("cannot start containerd")
+}
+
 /// A program of the unpacked tree, with the tree's programs and libraries found first.
 pub fn program(path: &str) -> Command {
     let root = parts();
@@ -134,8 +192,8 @@ pub fn program(path: &str) -> Command {
     command
 }
 
-/// Writes an OCI image layout with one layer.
-fn write_image(path: &Path) -> Result<()> {
+/// Writes [`IMAGE`] as an OCI image layout with one layer.
+pub fn write_image(path: &Path) -> Result<()> {
     let layer = layer()?;
     let digest = |bytes: &[u8]| format!("{:x}", Sha256::digest(bytes));
     let layer_digest = digest(&layer);
@@ -168,7 +226,8 @@ fn write_image(path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn layer() -> Result<Vec<u8>> {
+/// The files of [`IMAGE`], as a tar archive.
+pub(crate) fn layer() -> Result<Vec<u8>> {
     let mut archive = tar::Builder::new(Vec::new());
     for folder in ["bin", "dev", "etc", "lib", "lib64", "proc", "root", "run", "sys", "tmp", "usr", "var"] {
         let mut header = tar::Header::new_gnu();

@@ -54,8 +54,13 @@ pub fn post_form(address: SocketAddr, target: &str, pairs: &[(&str, &str)]) -> R
 
 /// Sends bytes as they are and reads the answer.
 pub fn request(address: SocketAddr, text: &str) -> Result<Answer> {
-    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
+    request_within(address, text, TIMEOUT)
+}
+
+/// The same with another patience.
+pub fn request_within(address: SocketAddr, text: &str, timeout: Duration) -> Result<Answer> {
+    let mut stream = TcpStream::connect_timeout(&address, timeout)?;
+    stream.set_read_timeout(Some(timeout))?;
     stream.write_all(text.as_bytes())?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;

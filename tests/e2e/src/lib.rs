@@ -7,8 +7,12 @@
 #![expect(clippy::disallowed_methods, reason = "end-to-end tests wait in real time, with deadlines")]
 
 pub mod containers;
+pub mod docker;
+pub mod guest;
 pub mod http;
+pub mod peer;
 pub mod program;
+pub mod target;
 pub mod webhook;
 
 use std::{

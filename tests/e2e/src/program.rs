@@ -33,12 +33,21 @@ impl Vedette {
         Self::start_by(Command::new(binary()), folder, config)
     }
 
+    /// Starts the program in another role, such as `agent`.
+    pub fn start_as(role: &str, folder: &Path, config: &str) -> Result<Self> {
+        Self::start_role(Command::new(binary()), role, folder, Some(config))
+    }
+
     /// The same with another command before the program's arguments, such as one that drops rights.
-    pub fn start_by(mut command: Command, folder: &Path, config: Option<&str>) -> Result<Self> {
+    pub fn start_by(command: Command, folder: &Path, config: Option<&str>) -> Result<Self> {
+        Self::start_role(command, "up", folder, config)
+    }
+
+    fn start_role(mut command: Command, role: &str, folder: &Path, config: Option<&str>) -> Result<Self> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
         let log = folder.join("vedette.log");
         let file = File::options().create(true).append(true).open(&log)?;
-        command.args(["up", "--listen", &address.to_string(), "--data-dir"]).arg(folder.join("data"));
+        command.args([role, "--listen", &address.to_string(), "--data-dir"]).arg(folder.join("data"));
         if let Some(config) = config {
             std::fs::write(folder.join("vedette.yml"), config)?;
             command.arg("--config").arg(folder.join("vedette.yml"));
@@ -117,6 +126,12 @@ impl Vedette {
                 Ok((row["metric"].clone(), value))
             })
             .collect()
+    }
+
+    /// The targets that are scraped, as the API tells of them.
+    pub fn targets(&self) -> Result<Vec<Value>> {
+        let answer = self.get("/api/v1/targets?state=active")?;
+        Ok(answer["data"]["activeTargets"].as_array().cloned().unwrap_or_default())
     }
 
     /// Events found by a search.

@@ -40,7 +40,8 @@ fn a_busy_container_alerts_and_reverse_shells_are_found() -> Result<()> {
     let mut vedette = Vedette::start(folder.path(), Some(&config))?;
     vedette.wait_ready(Duration::from_secs(30))?;
     containerd.run("quiet", &python_mounts(), "while :; do sleep 1; done")?;
-    containerd.run("burner", &[], "while :; do :; done")?;
+    containerd.run("burner", &[], "while :; do :; done & while :; do :; done")?;
+    let preferred = containerd.preferred();
 
     for name in ["quiet", "burner"] {
         let query = format!("container_memory_working_set_bytes{{name=\"{name}\"}}");
@@ -69,6 +70,8 @@ fn a_busy_container_alerts_and_reverse_shells_are_found() -> Result<()> {
             .is_some_and(|a| a.iter().any(|a| a["labels"]["alertname"] == "ContainerCpuHigh")),
         "{alerts}"
     );
+
+    drop(preferred);
 
     if let Err(reason) = vedette.sensor()? {
         skip!("containers: reverse shells", "{reason}");

@@ -1,6 +1,8 @@
 // One way to ask the server. Whatever goes wrong becomes an ApiError that says what failed and
 // what to do; an aborted request stays an AbortError, which nobody is told of.
 
+import { base } from '../state/base';
+
 export class ApiError extends Error {
   constructor(
     message: string,
@@ -44,7 +46,7 @@ export function isAbort(error: unknown): boolean {
 
 async function ask(url: string, accept: string, signal?: AbortSignal): Promise<Response> {
   try {
-    return await fetch(url, { headers: { accept }, ...(signal ? { signal } : {}) });
+    return await fetch(base + url, { headers: { accept }, ...(signal ? { signal } : {}) });
   } catch (error) {
     if (isAbort(error)) throw error;
     throw new ApiError(

@@ -166,6 +166,84 @@ export interface StatusAnswer {
   parts: Part[];
 }
 
+export interface AskedQuery {
+  query: string;
+  path: string;
+  start_unix_ms: number;
+  end_unix_ms: number;
+  step_ms: number;
+  client: string;
+  began_unix_ms: number;
+}
+
+export interface ActiveQuery {
+  asked: AskedQuery;
+  running_seconds: number;
+}
+
+export interface FinishedQuery {
+  asked: AskedQuery;
+  queue_seconds: number;
+  run_seconds: number;
+  series_read: number;
+  samples_read: number;
+  memory_bytes: number;
+  answer_bytes: number;
+  steps_reused: number;
+  error: string;
+}
+
+export interface CacheFigures {
+  hits: number;
+  partial_hits: number;
+  misses: number;
+  bypassed: number;
+  entries: number;
+  bytes: number;
+}
+
+export interface QueriesAnswer {
+  active: ActiveQuery[];
+  slow: FinishedQuery[];
+  interrupted: string[];
+  slow_from_seconds: number;
+  waiting: number;
+  memory_bytes: number;
+  memory_bytes_max: number;
+  cache: CacheFigures;
+}
+
+export interface ExplainNode {
+  operation: string;
+  text: string;
+  depth: number;
+  series_read: number;
+  samples_read: number;
+  series: number;
+  samples: number;
+  bytes: number;
+  evaluations: number;
+  seconds: number;
+  own_seconds: number;
+}
+
+export interface ExplainAnswer {
+  query: string;
+  steps: number;
+  cacheable: boolean;
+  run_seconds: number;
+  find_seconds: number;
+  queue_seconds: number;
+  series: number;
+  series_read: number;
+  samples_read: number;
+  samples_looked_at: number;
+  samples_peak: number;
+  memory_bytes: number;
+  notes: string[];
+  nodes: ExplainNode[];
+}
+
 export interface ErrorAnswer {
   error: string;
   remedy: string;

@@ -5,8 +5,10 @@ import type {
   ContainersAnswer,
   Event,
   EventsAnswer,
+  ExplainAnswer,
   Finding,
   FindingsAnswer,
+  QueriesAnswer,
   StatusAnswer,
   TreeAnswer,
 } from './types';
@@ -70,4 +72,27 @@ export async function findings(signal?: AbortSignal): Promise<Finding[]> {
 
 export async function containers(signal?: AbortSignal): Promise<ContainersAnswer['containers']> {
   return (await get<ContainersAnswer>(`${root}/containers`, signal)).containers;
+}
+
+/** Queries that run, that took long, and that ran at the last crash. */
+export function queries(signal?: AbortSignal): Promise<QueriesAnswer> {
+  return get(`${root}/queries`, signal);
+}
+
+/** Evaluates a query over a range and tells what each of its nodes did; times and step in seconds. */
+export function explain(
+  query: string,
+  start: number,
+  end: number,
+  step: number,
+  signal?: AbortSignal,
+): Promise<ExplainAnswer> {
+  const params = new URLSearchParams({ query, start: String(start), end: String(end), step: String(step) });
+  return get(`${root}/explain?${params}`, signal);
+}
+
+/** What keeps the targets of scrape pools from being found, by pool. */
+export async function discoveryProblems(signal?: AbortSignal): Promise<Record<string, string[]>> {
+  const answer = await get<{ problems: Record<string, string[]> }>('/api/vedette/v1/discovery', signal);
+  return answer.problems;
 }

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { errorPlace, offset } from '../editor/position';
 import { timeLabels } from './axis';
+import { Course } from './course';
 import { gaps, metricText, number, seriesNames, stacked, toGrid } from './grid';
 
 describe('the grid', () => {
@@ -111,5 +112,46 @@ describe('places of errors', () => {
     expect(errorPlace('invalid parameter "query": 1:3: parse error: bad', 'up + +')?.message).toBe(
       'parse error: bad',
     );
+  });
+});
+
+describe('the course of many figures', () => {
+  const series = (figure: string, labels: Record<string, string>, ...values: [number, string][]) => ({
+    metric: { figure, ...labels },
+    values,
+  });
+  const course = new Course(
+    [
+      series('a', {}, [0, '1'], [10, '2']),
+      series('b', {}, [10, '5'], [20, '6']),
+      series('disk', { device: 'sdb' }, [0, '1']),
+      series('disk', { device: 'sda' }, [0, '2']),
+      series('disk', { device: 'sda' }, [0, '3']),
+    ],
+    0,
+    20,
+    10,
+  );
+  test('is taken apart by figure; what is missing is null, never nought', () => {
+    expect(course.times).toEqual([0, 10, 20]);
+    expect(course.one('a', 'A', 'c1')).toEqual([{ name: 'A', color: 'c1', values: [1, 2, null] }]);
+    expect(course.one('none', 'N', 'c1')).toEqual([]);
+    expect(course.values('none')).toEqual([null, null, null]);
+    expect(course.computed(['a', 'b'], (a, b) => a + b)).toEqual([null, 7, null]);
+  });
+  test('lines have names of their own, in order', () => {
+    const lines = course.each('disk', (l) => l['device'] ?? '');
+    expect(lines.map((l) => [l.name, l.values[0]])).toEqual([
+      ['sda', 2],
+      ['sda (2)', 3],
+      ['sdb', 1],
+    ]);
+    expect(
+      course.each(
+        'disk',
+        () => '',
+        (l) => l['device'] === 'sdb',
+      ),
+    ).toHaveLength(1);
   });
 });

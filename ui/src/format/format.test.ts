@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { parseExposition } from './exposition';
 import { containerName, endpoint, summary } from './names';
 import { age, clockTime, dateTime, isZone, nanosToMs, zoneLabel } from './time';
-import { format, seconds, unitOf, type Unit } from './units';
+import { format, seconds, unitOf, type Unit, grouped, untilFull } from './units';
 
 const plain = (text: string): string => text.replaceAll('\u00a0', ' ');
 
@@ -25,6 +25,8 @@ describe('numbers', () => {
     [0.25, 'cores', '250 m'],
     [1.5, 'cores', '1.50 cores'],
     [0, 'cores', '0 cores'],
+    [1, 'cores', '1 core'],
+    [54.26, 'celsius', '54.3 °C'],
     [1234567, 'none', '1.23M'],
     [999.7, 'none', '1000'],
     [42, 'count', '42'],
@@ -126,5 +128,25 @@ describe('names', () => {
     expect(summary({ ...base, kind: 'loss', 'vedette.count': 3, 'vedette.loss.place': 'bulk' })).toBe(
       '3 events lost (bulk)',
     );
+  });
+});
+
+describe('counts and times to come', () => {
+  test('long numbers stand in groups', () => {
+    expect([
+      grouped(1234),
+      grouped(12345),
+      grouped('1623776'),
+      grouped(-123456),
+      grouped('0 lost 12345'),
+    ]).toEqual(['1234', '12\u202f345', '1\u202f623\u202f776', '-123\u202f456', '0 lost 12345']);
+  });
+  test('what never fills says so', () => {
+    expect([untilFull(undefined), untilFull(Infinity), untilFull(0), untilFull(25.5)]).toEqual([
+      '–',
+      'does not fill',
+      'full',
+      '1\u00a0d 1\u00a0h',
+    ]);
   });
 });

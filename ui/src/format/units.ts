@@ -1,7 +1,7 @@
 // Numbers as people read them: few digits, always with a unit, never a false precision.
 
 export type Unit =
-  'none' | 'bytes' | 'bytes/s' | 'ratio' | 'percent' | 'seconds' | 'cores' | 'ops/s' | 'count';
+  'none' | 'bytes' | 'bytes/s' | 'ratio' | 'percent' | 'seconds' | 'cores' | 'ops/s' | 'count' | 'celsius';
 
 const binary = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB', 'EiB'];
 const si = ['', 'k', 'M', 'G', 'T', 'P'];
@@ -26,14 +26,23 @@ export function format(value: number | null | undefined, unit: Unit): string {
     case 'cores':
       return Math.abs(value) < 1 && value !== 0
         ? `${digits(value * 1000)}${nbsp}m`
-        : `${digits(value)}${nbsp}cores`;
+        : `${digits(value)}${nbsp}${value === 1 ? 'core' : 'cores'}`;
     case 'ops/s':
       return `${short(value)}/s`;
     case 'count':
       return count(value);
+    case 'celsius':
+      return `${digits(Math.round(value * 10) / 10)}${nbsp}°C`;
     case 'none':
       return short(value);
   }
+}
+
+/** Hours until something is full: the figure is infinite where nothing fills. */
+export function untilFull(hours: number | undefined): string {
+  if (hours === undefined || Number.isNaN(hours)) return missing;
+  if (!Number.isFinite(hours)) return 'does not fill';
+  return hours < 1 / 60 ? 'full' : seconds(Math.round(hours * 60) * 60);
 }
 
 /** About three significant digits; whole numbers stay whole. */
@@ -44,6 +53,14 @@ export function digits(value: number): string {
   if (size >= 10) return value.toFixed(1);
   if (size >= 0.01) return value.toFixed(2);
   return value.toPrecision(2);
+}
+
+/** A whole number in groups of three, from five digits on. */
+export function grouped(value: number | string): string {
+  return String(value).replace(
+    /^(-?)(\d{5,})$/,
+    (_all, sign: string, whole: string) => sign + whole.replace(/\B(?=(\d{3})+$)/g, '\u202f'),
+  );
 }
 
 function bytes(value: number): string {

@@ -26,5 +26,44 @@ export const pageList: PageInfo[] = [
     key: 'm',
   },
   { path: '/explore/events', title: 'Events', short: 'Events', icon: 'events', group: 'Explore', key: 'e' },
+  { path: '/hosts', title: 'Machines', short: 'Machines', icon: 'host', group: 'Workloads', key: 'n' },
+  {
+    path: '/containers',
+    title: 'Containers',
+    short: 'Containers',
+    icon: 'box',
+    group: 'Workloads',
+    key: 'c',
+  },
   { path: '/status', title: 'Status', short: 'Status', icon: 'status', key: 's' },
 ];
+
+/** Pages of one thing each. */
+const namedTitles: Partial<Record<PagePath, string>> = {
+  '/hosts/*': 'Machine',
+  '/containers/*': 'Container',
+};
+
+/** Pages behind Status, as tabs in this order. */
+export const statusTabs: { path: PagePath; title: string }[] = [
+  { path: '/status', title: 'Parts' },
+  { path: '/status/targets', title: 'Targets' },
+  { path: '/status/discovery', title: 'Service discovery' },
+  { path: '/status/storage', title: 'Metric store' },
+  { path: '/status/configuration', title: 'Configuration' },
+];
+
+/** The page in the left bar to which a page belongs. */
+export function inBar(path: PagePath | null): PageInfo | undefined {
+  return (
+    pageList.find((page) => page.path === path) ??
+    pageList.find((page) => page.path !== '/' && path?.startsWith(`${page.path}/`))
+  );
+}
+
+/** The title of any page. */
+export function titleOf(path: PagePath | null): string | undefined {
+  const page = inBar(path);
+  if (page?.path === path) return page?.title;
+  return (path && namedTitles[path]) ?? statusTabs.find((tab) => tab.path === path)?.title;
+}

@@ -1,10 +1,11 @@
 // The address is the state. Components read `router.path` and `router.params` and never keep a
 // copy; every change goes through `go` or `set`, so that back and forward restore what was shown.
 
+import { base, below } from './base';
 import { address, changed, link, redirect, type Change, type Place } from './url';
 
 function here(): Place {
-  return { path: window.location.pathname, params: new URLSearchParams(window.location.search) };
+  return { path: below(base, window.location.pathname), params: new URLSearchParams(window.location.search) };
 }
 
 class Router {
@@ -31,7 +32,7 @@ class Router {
 
   /** The address of a page in the current range and zone. */
   link(path: string, change: Change = {}): string {
-    return link(path, change, this.#place.params);
+    return base + link(path, change, this.#place.params);
   }
 
   go(url: string, how: { replace?: boolean } = {}): void {
@@ -55,12 +56,12 @@ class Router {
 
   /** Changes parameters of this page. Typing replaces; a decision makes a step in the history. */
   set(change: Change, how: { replace?: boolean } = {}): void {
-    this.go(address({ path: this.#place.path, params: changed(this.#place.params, change) }), how);
+    this.go(base + address({ path: this.#place.path, params: changed(this.#place.params, change) }), how);
   }
 
   #settle(place: Place): void {
     const better = redirect(place);
-    if (better) history.replaceState(null, '', address(better));
+    if (better) history.replaceState(null, '', base + address(better));
     this.#place = better ?? place;
   }
 
@@ -78,7 +79,7 @@ class Router {
     if (!anchor || anchor.target || anchor.hasAttribute('download')) return;
     const url = new URL(anchor.href, window.location.href);
     if (url.origin !== window.location.origin || anchor.getAttribute('href')?.startsWith('#')) return;
-    if (/^\/(api|metrics|-)(\/|$)/.test(url.pathname)) return;
+    if (/^\/(api|metrics|-)(\/|$)/.test(below(base, url.pathname))) return;
     event.preventDefault();
     this.go(url.href);
   }

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { baseOf, below } from './base';
 import { LiveBuffer } from './live';
 import {
   absolute,
@@ -13,7 +14,7 @@ import {
   stepFor,
   zoom,
 } from './range';
-import { address, changed, link, pageOf, redirect } from './url';
+import { address, changed, containerPath, hostPath, link, nameIn, pageOf, redirect } from './url';
 
 const now = Date.UTC(2026, 10, 21, 12);
 
@@ -97,6 +98,24 @@ describe('addresses', () => {
     expect(pageOf('/')).toBe('/');
     expect(pageOf('/explore/metrics/')).toBe('/explore/metrics');
     expect(pageOf('/explore/secrets')).toBeNull();
+    expect(pageOf('/containers/')).toBe('/containers');
+    expect(pageOf('/hostsandmore')).toBeNull();
+  });
+  test('a host and a cgroup stand in the address, whatever they are called', () => {
+    for (const instance of ['vm', 'a.example:9100', 'a/b c?d#e%2F']) {
+      const path = hostPath(instance);
+      expect(new URL(path, 'http://x').pathname).toBe(path);
+      expect(pageOf(path)).toBe('/hosts/*');
+      expect(nameIn(path, '/hosts/*')).toBe(instance);
+    }
+    for (const cgroup of ['/k8s.io/a', '/system.slice/cri-containerd-0.scope', '/kubepods/pod 1/ü:%x?y']) {
+      const path = containerPath(cgroup);
+      expect(new URL(path, 'http://x').pathname).toBe(path);
+      expect(pageOf(path)).toBe('/containers/*');
+      expect(`/${nameIn(path, '/containers/*')}`).toBe(cgroup);
+    }
+    expect(nameIn('/hosts/%E0%A4%A', '/hosts/*')).toBe('%E0%A4%A');
+    expect(nameIn('/alerts', '/alerts')).toBe('');
   });
   const old: [string, string, string | null][] = [
     ['/graph', 'g0.expr=up&g0.tab=0&g0.range_input=2h', '/explore/metrics?q=up&from=now-2h&to=now'],
@@ -113,7 +132,11 @@ describe('addresses', () => {
     ['/graph', 'g0.expr=up&g0.tab=0&g0.range_input=ages&g0.step_input=30', '/explore/metrics?q=up&step=30'],
     ['/graph', '', '/explore/metrics?tab=table&from=now-1h&to=now'],
     ['/rules', '', '/alerts?show=rules'],
-    ['/targets', 'x=1', '/status'],
+    ['/targets', 'x=1', '/status/targets'],
+    ['/service-discovery', '', '/status/discovery'],
+    ['/tsdb-status', '', '/status/storage'],
+    ['/config', '', '/status/configuration'],
+    ['/flags', '', '/status/configuration'],
     ['/alerts', '', null],
   ];
   test.each(old)('%s?%s leads to %s', (path, query, expected) => {
@@ -157,5 +180,21 @@ describe('the live tail', () => {
     buffer.release();
     expect(ids(buffer.rows)).toEqual([5, 4, 3]);
     expect(buffer.dropped).toBe(0);
+  });
+});
+
+describe('behind a proxy', () => {
+  test('the base is as far up from the page as the server tells', () => {
+    expect(baseOf('./', 'http://a/')).toBe('');
+    expect(baseOf('../', 'http://a/explore/metrics?q=up')).toBe('');
+    expect(baseOf('./', 'https://a/tools/vedette/alerts')).toBe('/tools/vedette');
+    expect(baseOf('../../', 'https://a/v/containers/a/b')).toBe('/v');
+  });
+
+  test('paths are told from the base on', () => {
+    expect(below('/v', '/v/alerts')).toBe('/alerts');
+    expect(below('/v', '/v')).toBe('/');
+    expect(below('/v', '/vault')).toBe('/vault');
+    expect(below('', '/alerts')).toBe('/alerts');
   });
 });

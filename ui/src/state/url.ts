@@ -39,13 +39,60 @@ export function address(place: Place): string {
   return query ? `${place.path}?${query}` : place.path;
 }
 
-export const pages = ['/', '/alerts', '/explore/metrics', '/explore/events', '/status'] as const;
+export const pages = [
+  '/',
+  '/alerts',
+  '/explore/metrics',
+  '/explore/events',
+  '/hosts',
+  '/hosts/*',
+  '/containers',
+  '/containers/*',
+  '/status',
+  '/status/targets',
+  '/status/discovery',
+  '/status/storage',
+  '/status/configuration',
+] as const;
 export type PagePath = (typeof pages)[number];
 
 export function pageOf(path: string): PagePath | null {
   const trimmed = path.length > 1 ? path.replace(/\/+$/, '') : path;
-  return pages.find((p) => p === trimmed) ?? null;
+  return (
+    pages.find((p) => p === trimmed) ??
+    pages.find((p) => p.endsWith('/*') && trimmed.startsWith(p.slice(0, -1))) ??
+    null
+  );
 }
+
+/** What the rest of a page's address names: a host, or a cgroup without its first slash. */
+export function nameIn(path: string, page: PagePath | null): string {
+  if (!page?.endsWith('/*')) return '';
+  const rest = path.slice(page.length - 1).replace(/\/+$/, '');
+  try {
+    return decodeURIComponent(rest);
+  } catch {
+    return rest;
+  }
+}
+
+export function hostPath(instance: string): string {
+  return `/hosts/${encodeURIComponent(instance)}`;
+}
+
+/** The address of a container is its cgroup's path, as it was in cAdvisor. */
+export function containerPath(cgroup: string): string {
+  return `/containers${cgroup.split('/').map(encodeURIComponent).join('/')}`;
+}
+
+/** Prometheus' pages about itself. */
+const fromPrometheusPage: Record<string, PagePath> = {
+  '/targets': '/status/targets',
+  '/service-discovery': '/status/discovery',
+  '/tsdb-status': '/status/storage',
+  '/config': '/status/configuration',
+  '/flags': '/status/configuration',
+};
 
 /** Where an address leads that is not one of ours: a shorter spelling, or a link to Prometheus. */
 export function redirect(place: Place): Place | null {
@@ -53,8 +100,8 @@ export function redirect(place: Place): Place | null {
   if (path === '/graph' || path === '/query')
     return { path: '/explore/metrics', params: fromPrometheus(place.params) };
   if (path === '/explore') return { path: '/explore/metrics', params: place.params };
-  if (path === '/targets' || path === '/service-discovery' || path === '/config' || path === '/flags')
-    return { path: '/status', params: new URLSearchParams() };
+  const moved = fromPrometheusPage[path];
+  if (moved) return { path: moved, params: new URLSearchParams() };
   if (path === '/rules') return { path: '/alerts', params: new URLSearchParams({ show: 'rules' }) };
   if (path === '/index.html') return { path: '/', params: place.params };
   return null;

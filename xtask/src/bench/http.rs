@@ -1,7 +1,7 @@
 //! HTTP/1.1 on one connection that stays open.
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
     time::Duration,
 };
@@ -10,16 +10,34 @@ use anyhow::{Context, Result, bail};
 
 const TIMEOUT: Duration = Duration::from_secs(120);
 
+/// The connection ended before the answer began.
+#[derive(Debug)]
+struct NoAnswer;
+
+impl std::fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the connection ended without an answer")
+    }
+}
+
+impl std::error::Error for NoAnswer {}
+
 /// A connection, opened when it is needed.
 pub struct Client {
     address: SocketAddr,
+    timeout: Duration,
     stream: Option<BufReader<TcpStream>>,
 }
 
 impl Client {
     /// A client of the server there.
     pub fn new(address: SocketAddr) -> Self {
-        Self { address, stream: None }
+        Self::with_timeout(address, TIMEOUT)
+    }
+
+    /// One that waits so long for what comes next.
+    pub fn with_timeout(address: SocketAddr, timeout: Duration) -> Self {
+        Self { address, timeout, stream: None }
     }
 
     /// Status and body of the answer to a GET.
@@ -38,19 +56,37 @@ impl Client {
     }
 
     fn send(&mut self, head: &str, body: &[u8]) -> Result<(u16, String)> {
+        // The server may have ended a connection that was left open.
+        let left_open = self.stream.is_some();
+        match self.send_once(head, body) {
+            Err(error) if left_open && error.is::<NoAnswer>() => self.send_once(head, body),
+            result => result,
+        }
+    }
+
+    fn send_once(&mut self, head: &str, body: &[u8]) -> Result<(u16, String)> {
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
             None => {
                 let stream = TcpStream::connect_timeout(&self.address, TIMEOUT)?;
                 stream.set_nodelay(true)?;
-                stream.set_read_timeout(Some(TIMEOUT))?;
+                stream.set_read_timeout(Some(self.timeout))?;
                 BufReader::new(stream)
             }
         };
         stream.get_mut().write_all(head.as_bytes())?;
-        stream.get_mut().write_all(body)?;
+        // Who refuses a long body may answer before all of it has come.
+        if let Err(error) = stream.get_mut().write_all(body)
+            && !matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)
+        {
+            return Err(error.into());
+        }
         let mut line = String::new();
-        stream.read_line(&mut line)?;
+        match stream.read_line(&mut line) {
+            Ok(0) => bail!(NoAnswer),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => bail!(NoAnswer),
+            read => read?,
+        };
         let status: u16 = line.split(' ').nth(1).and_then(|s| s.parse().ok()).context("no status line")?;
         let (mut length, mut chunked, mut close) = (0, false, false);
         loop {

@@ -82,7 +82,8 @@ enum Motion {
     Float,
 }
 
-struct Simulated {
+/// One series and what becomes of it.
+pub struct Simulated {
     label_bytes: Vec<u8>,
     motion: Motion,
     /// In units of 10^-decimals, or the value itself for `Constant` and `Float`.
@@ -98,7 +99,7 @@ struct Target {
 }
 
 /// Writes the requests of one connection.
-struct RequestFile {
+pub struct RequestFile {
     file: BufWriter<File>,
     encoder: Encoder,
     samples: usize,
@@ -109,7 +110,8 @@ struct RequestFile {
 }
 
 impl RequestFile {
-    fn create(path: &Path) -> Result<Self> {
+    /// Begins a file.
+    pub fn create(path: &Path) -> Result<Self> {
         Ok(Self {
             file: BufWriter::with_capacity(1 << 20, File::create(path)?),
             encoder: Encoder::default(),
@@ -121,14 +123,22 @@ impl RequestFile {
         })
     }
 
-    fn add(&mut self, step: u32, series: &Simulated, time_ms: i64, value: f64) -> Result<()> {
+    /// Adds a sample of a series with these labels, encoded.
+    pub fn add(&mut self, step: u32, label_bytes: &[u8], time_ms: i64, value: f64) -> Result<()> {
         self.step = step;
-        self.encoder.begin_series_with(&series.label_bytes).sample(time_ms, value).end_series();
+        self.encoder.begin_series_with(label_bytes).sample(time_ms, value).end_series();
         self.samples += 1;
         if self.samples >= SAMPLES_PER_REQUEST {
             self.flush()?;
         }
         Ok(())
+    }
+
+    /// Writes what is left; gives how many requests and bytes there are.
+    pub fn finish(mut self) -> Result<(u64, u64)> {
+        self.flush()?;
+        self.file.flush()?;
+        Ok((self.requests, self.bytes))
     }
 
     fn flush(&mut self) -> Result<()> {
@@ -219,7 +229,12 @@ pub fn write(shape: Shape, templates: &[Vec<Series>; 2], folder: &Path, now_ms: 
                 // The scraper ends the series of a target that is gone.
                 for (i, series) in target.series.iter().enumerate() {
                     let time_ms = begin_ms + target.offset_ms;
-                    outs[i % CONNECTIONS].add(step as u32, series, time_ms, f64::from_bits(STALE))?;
+                    outs[i % CONNECTIONS].add(
+                        step as u32,
+                        &series.label_bytes,
+                        time_ms,
+                        f64::from_bits(STALE),
+                    )?;
                     load.samples += 1;
                 }
                 let generation = target.generation + 1;
@@ -232,16 +247,20 @@ pub fn write(shape: Shape, templates: &[Vec<Series>; 2], folder: &Path, now_ms: 
         for target in &mut targets {
             for (i, series) in target.series.iter_mut().enumerate() {
                 let value = series.advance(&mut random);
-                outs[i % CONNECTIONS].add(step as u32, series, begin_ms + target.offset_ms, value)?;
+                outs[i % CONNECTIONS].add(
+                    step as u32,
+                    &series.label_bytes,
+                    begin_ms + target.offset_ms,
+                    value,
+                )?;
                 load.samples += 1;
             }
         }
     }
-    for mut out in outs {
-        out.flush()?;
-        out.file.flush()?;
-        load.requests += out.requests;
-        load.bytes += out.bytes;
+    for out in outs {
+        let (requests, bytes) = out.finish()?;
+        load.requests += requests;
+        load.bytes += bytes;
     }
     Ok(load)
 }
@@ -306,10 +325,11 @@ impl Target {
 }
 
 impl Simulated {
-    fn new(series: &Series, job: &str, instance: &str, random: &mut Random) -> Self {
+    /// A series of a template, of one target; an empty `instance` leaves the template's.
+    pub fn new(series: &Series, job: &str, instance: &str, random: &mut Random) -> Self {
         let mut labels = series.labels.clone();
         labels.push(("job".to_owned(), job.to_owned()));
-        labels.push(("instance".to_owned(), instance.to_owned()));
+        labels.extend((!instance.is_empty()).then(|| ("instance".to_owned(), instance.to_owned())));
         labels.sort();
         labels.dedup_by(|a, b| a.0 == b.0);
         labels.retain(|(_, value)| !value.is_empty());
@@ -326,7 +346,21 @@ impl Simulated {
         Self { label_bytes: encode(&labels), motion, level, value }
     }
 
-    fn advance(&mut self, random: &mut Random) -> f64 {
+    /// Its labels, encoded.
+    pub fn label_bytes(&self) -> &[u8] {
+        &self.label_bytes
+    }
+
+    /// Lets it change if it would not.
+    pub fn keep_moving(&mut self) {
+        if matches!(self.motion, Motion::Constant) {
+            self.motion = Motion::Counter { step: 64, still: 30, decimals: 0 };
+            self.level = self.value.clamp(-1e15, 1e15) as i64;
+        }
+    }
+
+    /// Its next value.
+    pub fn advance(&mut self, random: &mut Random) -> f64 {
         match self.motion {
             Motion::Constant => {}
             Motion::Clock { step, decimals } => {
@@ -394,7 +428,7 @@ fn power(decimals: u8) -> f64 {
 }
 
 /// The labels as they stand in a request.
-fn encode(labels: &[(String, String)]) -> Vec<u8> {
+pub fn encode(labels: &[(String, String)]) -> Vec<u8> {
     let mut encoder = Encoder::default();
     encoder.begin_series(labels.iter().map(|(n, v)| (n.as_str(), v.as_str()))).end_series();
     let Some(Ok(Item::Series(series))) = Request::new(encoder.message()).next() else {

@@ -54,22 +54,54 @@ const NODE_FAMILIES: &[&str] = &[
     "node_xfs_",
 ];
 
+const NODE_PAGES: &str = "node_exporter/fixtures-v1.12.tar.gz";
+const NODE_PAGE: &str = "collector/fixtures/e2e-output.txt";
+
 fn conformance() -> PathBuf {
     root().join("../shared/conformance")
 }
 
+/// All series of node_exporter's page, or the name of what is absent.
+pub fn node_page() -> Result<Result<Vec<Series>, String>> {
+    let node = conformance().join(NODE_PAGES);
+    if !node.is_file() {
+        return Ok(Err(format!("{} is absent", node.display())));
+    }
+    Ok(Ok(parse(&tar_entry(&node, NODE_PAGE)?)?))
+}
+
+/// The lines of node_exporter's page about families that an ordinary machine has, or the name of what
+/// is absent.
+pub fn node_text() -> Result<Result<String, String>> {
+    let node = conformance().join(NODE_PAGES);
+    if !node.is_file() {
+        return Ok(Err(format!("{} is absent", node.display())));
+    }
+    let page = tar_entry(&node, NODE_PAGE)?;
+    let is_default = |line: &&str| {
+        let name = line.trim_start_matches("# HELP ").trim_start_matches("# TYPE ");
+        NODE_FAMILIES.iter().any(|family| name.starts_with(family))
+    };
+    Ok(Ok(page.lines().filter(is_default).fold(String::new(), |text, line| text + line + "\n")))
+}
+
+/// Whether an ordinary machine has it.
+pub fn is_default(series: &Series) -> bool {
+    NODE_FAMILIES.iter().any(|f| name(series).starts_with(f))
+}
+
 /// The pages, or the name of what is absent.
 pub fn templates(series_max: usize) -> Result<Result<[Vec<Series>; 2], String>> {
-    let node = conformance().join("node_exporter/fixtures-v1.12.tar.gz");
+    let node = conformance().join(NODE_PAGES);
     let cadvisor = conformance().join("expositions/cadvisor-0.56-100-containers.prom.gz");
     for file in [&node, &cadvisor] {
         if !file.is_file() {
             return Ok(Err(format!("{} is absent", file.display())));
         }
     }
-    let page = tar_entry(&node, "collector/fixtures/e2e-output.txt")?;
+    let page = tar_entry(&node, NODE_PAGE)?;
     let mut nodes = parse(&page)?;
-    nodes.retain(|s| NODE_FAMILIES.iter().any(|f| name(s).starts_with(f)));
+    nodes.retain(is_default);
     nodes.truncate(series_max);
     let page = output(Command::new("gzip").arg("-dc").arg(&cadvisor))?;
     Ok(Ok([nodes, containers(&parse(&page)?, series_max)]))

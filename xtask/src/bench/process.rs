@@ -44,6 +44,13 @@ impl Process {
         Ok(TICK * ticks)
     }
 
+    /// Reads of files so far, by the number of system calls.
+    pub fn reads(&self) -> Result<u64> {
+        let text = fs::read_to_string(format!("/proc/{}/io", self.0.id()))?;
+        let line = text.lines().find_map(|l| l.strip_prefix("syscr: ")).context("syscr")?;
+        Ok(line.parse()?)
+    }
+
     /// Resident bytes.
     pub fn resident(&self) -> Result<u64> {
         self.status("VmRSS:")
@@ -57,6 +64,12 @@ impl Process {
     /// The most bytes that were resident.
     pub fn peak(&self) -> Result<u64> {
         self.status("VmHWM:")
+    }
+
+    /// Lets the peak begin anew from what is resident now.
+    pub fn reset_peak(&self) -> Result<()> {
+        let file = format!("/proc/{}/clear_refs", self.0.id());
+        fs::write(&file, "5").with_context(|| file)
     }
 
     fn status(&self, field: &str) -> Result<u64> {

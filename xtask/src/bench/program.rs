@@ -5,7 +5,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -101,7 +101,7 @@ impl Program {
                     .arg(format!("-storageDataPath={}", data.display()))
                     .arg(format!("-httpListenAddr={address}"))
                     // Its default ends connections after two minutes.
-                    .args(["-http.connTimeout=10h", "-search.latencyOffset=0s"]);
+                    .args(["-http.connTimeout=10h", "-search.latencyOffset=0s", "-search.disableCache"]);
             }
             Kind::Vedette => {
                 std::fs::write(folder.join("vedette.yml"), VEDETTE_CONFIG)?;
@@ -119,7 +119,7 @@ impl Program {
     /// Waits until it answers; gives how long that took.
     #[expect(clippy::disallowed_methods, reason = "a bench measures real time")]
     pub fn wait_ready(&mut self, limit: Duration) -> Result<Duration> {
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
         let path = if self.kind == Kind::VictoriaMetrics { "/health" } else { "/-/ready" };
         loop {
             if Client::new(self.address).get(path).is_ok_and(|(status, _)| status == 200) {
@@ -132,11 +132,14 @@ impl Program {
         }
     }
 
-    /// `kill -9`, then a new start; gives how long it took until it answered again.
-    pub fn kill_and_restart(&mut self, limit: Duration) -> Result<Duration> {
+    /// `kill -9`, then a new start; gives when that began, and how long it took until it was ready
+    /// again.
+    #[expect(clippy::disallowed_methods, reason = "a bench measures real time")]
+    pub fn kill_and_restart(&mut self, limit: Duration) -> Result<(Instant, Duration)> {
         self.process.kill()?;
         *self = Self::start(self.kind, &self.binary, &self.folder)?;
-        self.wait_ready(limit)
+        let begun = Instant::now();
+        Ok((begun, self.wait_ready(limit)?))
     }
 
     /// The single value of an instant query.

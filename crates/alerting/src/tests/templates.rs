@@ -22,7 +22,7 @@ fn render(text: &str, labels: &Labels, value: f64, external_url: &str) -> Result
     };
     let functions = RuleFunctions { query: &query, now_ms: 1_500, external_url };
     let external_labels = Labels::from_pairs([("cluster", "c")]);
-    let data = Data { labels, value, external_labels: &external_labels, external_url };
+    let data = Data { labels, value: value.into(), external_labels: &external_labels, external_url };
     Ok(Text::parse("t", text)?.render(&data, &functions))
 }
 
@@ -112,8 +112,12 @@ fn annotations_of_foreign_rules_render_as_in_go() {
         let functions = RuleFunctions { query: &query, now_ms: 0, external_url: "http://ext" };
         let value = case["value"].as_f64().unwrap();
         let external_labels = Labels::empty();
-        let data =
-            Data { labels: &labels, value, external_labels: &external_labels, external_url: "http://ext" };
+        let data = Data {
+            labels: &labels,
+            value: value.into(),
+            external_labels: &external_labels,
+            external_url: "http://ext",
+        };
         let got = Text::parse("t", case["template"].as_str().unwrap()).map(|t| t.render(&data, &functions));
         if got.as_deref() == Ok(case["output"].as_str().unwrap()) {
             passed += 1;

@@ -70,13 +70,19 @@ pub(crate) fn run(step: &str, config: &Config, files: &[&str], script: &str) {
     while now_ms <= end_ms {
         for (labels, samples) in source.iter() {
             if let Ok(i) = samples.times_ms.binary_search(&now_ms) {
-                store.push_labels(labels, now_ms, samples.values[i]);
+                let value = samples.histogram(i).cloned().map_or(Ok(samples.values[i]), Err);
+                store.push_since(labels, now_ms, 0, value);
             }
         }
         let tick = alerting.tick(now_ms, &store, &engine);
         assert!(tick.next_deadline_ms > now_ms);
         for sample in tick.samples {
-            store.push_labels(&sample.labels, sample.time_ms, sample.value);
+            store.push_since(
+                &sample.labels,
+                sample.time_ms,
+                0,
+                sample.histogram.map_or(Ok(sample.value), Err),
+            );
         }
         waiting.extend(tick.intents);
         match hook {

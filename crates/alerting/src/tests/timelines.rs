@@ -1,6 +1,7 @@
 //! The life of alerts and messages about them.
 
 use proptest::prelude::*;
+use vedette_model::{HistogramCounts, NativeHistogram};
 use vedette_promql::{Engine, memory::MemoryReader};
 
 use super::timeline::{config, run};
@@ -18,6 +19,53 @@ groups:
     for: 20s
     annotations: {summary: '{{ $labels.job }} is {{ $value }}'}
 ";
+
+const RECORDED: &str = "
+groups:
+- name: g
+  interval: 5s
+  rules:
+  - record: recorded
+    expr: rate(latency[1m])
+  - record: count
+    expr: histogram_count(recorded)
+  - alert: Any
+    expr: recorded
+    annotations: {value: '{{ $value }}'}
+";
+
+#[test]
+fn histograms_are_recorded_and_seen_by_later_rules() {
+    let counts = |count: u64| HistogramCounts::Integer {
+        count,
+        zero_count: count,
+        positive: Vec::new(),
+        negative: Vec::new(),
+    };
+    let mut store = MemoryReader::new();
+    let labels = vedette_model::Labels::from_pairs([("__name__", "latency"), ("job", "a")]);
+    for i in 0..5 {
+        let histogram = NativeHistogram { sum: 1.0, counts: counts(i * 30), ..NativeHistogram::stale() };
+        store.push_histogram(&labels, i as i64 * 15_000, histogram.into());
+    }
+    let groups = load("rules.yml", RECORDED).unwrap();
+    let mut alerting = Alerting::new(config(), groups, std::sync::Arc::new(|| 0)).unwrap();
+    let mut samples = Vec::new();
+    for now_ms in [0, 60_000] {
+        samples = alerting.tick(now_ms, &store, &Engine::default()).samples;
+    }
+    let find = |name: &str| samples.iter().find(|s| s.labels.metric_name() == name).expect(name);
+    let recorded = find("recorded").histogram.as_ref().expect("a histogram");
+    // The group looks somewhere within its interval.
+    assert!((1.5..=2.0).contains(&recorded.count()), "{recorded:?}");
+    assert_eq!(recorded.reset_hint, vedette_model::ResetHint::Gauge);
+    assert_eq!(find("count").value, recorded.count());
+    assert_eq!(find("ALERTS").value, 1.0);
+    let view = alerting.view();
+    let alert = &view.groups[0].rules[2].alerting.as_ref().expect("an alert").alerts[0];
+    let told = alert.annotations.get("value").expect("the annotation");
+    assert!(told.starts_with("{count:") && told.contains("[-0,0]:"), "{told}");
+}
 
 #[test]
 fn an_alert_lives_and_is_told_of() {
@@ -237,6 +285,32 @@ fn equal_label_sets_are_an_error_of_the_rule() {
     assert!(view.groups[0].rules[0].last_error.contains("same labelset"));
     assert_eq!(view.groups[0].rules[0].health.as_str(), "err");
     assert!(ticks.iter().map(|t| t.failures).sum::<u64>() > 0);
+}
+
+#[test]
+fn a_query_that_takes_too_long_is_an_error_of_its_rule_only() {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    let rules =
+        "groups: [{name: g, interval: 5s, rules: [{record: a, expr: sum(up)}, {record: b, expr: '1'}]}]";
+    let config = Config { query_timeout_ms: 1000, ..config() };
+    let mut store = MemoryReader::new();
+    store.push(&[("__name__", "up")], 1_000_000_000, 1.0);
+    // The first query finds that two seconds have passed each time it looks.
+    let looks = AtomicU64::new(0);
+    let stopwatch = move || match looks.fetch_add(1, Ordering::Relaxed) {
+        look @ 0..6 => look * 2_000_000_000,
+        _ => 12_000_000_000,
+    };
+    let mut alerting =
+        Alerting::new(config, load("f", rules).unwrap(), std::sync::Arc::new(stopwatch)).unwrap();
+    let mut failures = 0;
+    for now_ms in [1_000_000_000, 1_000_005_000] {
+        failures += alerting.tick(now_ms, &store, &Engine::default()).failures;
+    }
+    let view = alerting.view();
+    let rules = &view.groups[0].rules;
+    assert_eq!((failures, rules[1].health.as_str()), (1, "ok"));
+    assert_eq!(rules[0].last_error, "query timed out in expression evaluation");
 }
 
 #[test]

@@ -37,7 +37,7 @@ async fn search_answer(call: Call) -> Result<Answer, Problem> {
     let search = read_search(&call.params)?;
     let shared = call.shared.clone();
     let run = move |_: &_| {
-        let found = shared.app.events.search(&search).map_err(|e| unreadable(&e))?;
+        let found = shared.events().search(&search).map_err(|e| unreadable(&e))?;
         Ok::<_, Problem>(
             serde_json::to_vec(&vedette::EventsAnswer {
                 events: found.events.iter().map(vedette::Event::from).collect(),
@@ -48,7 +48,7 @@ async fn search_answer(call: Call) -> Result<Answer, Problem> {
             .expect("BUG: our own answers have text keys only"),
         )
     };
-    let body = call.shared.gate.run(None, run).await??;
+    let body = call.shared.gate.run(&call.client, None, run).await??;
     Ok(json(StatusCode::OK, body))
 }
 
@@ -57,7 +57,7 @@ pub(super) async fn find(call: &Call) -> Result<Event, Problem> {
     let text = &call.parts[0];
     let id: u64 = text.parse().map_err(|_| Problem::bad("id", text, "Event ids are whole numbers."))?;
     let shared = call.shared.clone();
-    let found = call.shared.gate.run(None, move |_| shared.app.events.get(id)).await?;
+    let found = call.shared.gate.run(&call.client, None, move |_| shared.events().get(id)).await?;
     found.map_err(|e| unreadable(&e))?.ok_or_else(|| {
         Problem(
             StatusCode::NOT_FOUND,
@@ -67,7 +67,7 @@ pub(super) async fn find(call: &Call) -> Result<Event, Problem> {
     })
 }
 
-pub(super) fn unreadable(error: &vedette_eventdb::Error) -> Problem {
+pub(crate) fn unreadable(error: &vedette_eventdb::Error) -> Problem {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {

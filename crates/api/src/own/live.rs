@@ -46,7 +46,7 @@ fn open(call: &Call) -> Result<Answer, Problem> {
     }
     let (sender, receiver) = mpsc::channel(PIECES_MAX);
     // The subscription begins before the answer does: nothing falls between.
-    let subscription = shared.app.events.subscribe();
+    let subscription = shared.events().subscribe();
     // The store hands events over on a thread that waits. It ends within `LOOK` of its reader.
     tokio::task::spawn_blocking(move || {
         pass_on(&shared, &subscription, &search, &sender);

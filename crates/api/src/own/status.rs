@@ -43,7 +43,7 @@ async fn findings_answer(call: &Call) -> Result<Answer, Problem> {
         });
         own(&vedette::FindingsAnswer { findings: findings.iter().map(vedette::Finding::from).collect() })
     };
-    Ok(call.shared.gate.run(None, run).await?)
+    Ok(call.shared.gate.run(&call.client, None, run).await?)
 }
 
 /// The containers that are there now.
@@ -55,6 +55,20 @@ pub fn containers(call: Call) -> Handled {
             containers: containers.iter().map(|c| vedette::Container::from(c.as_ref())).collect(),
         })
     })
+}
+
+/// What keeps the targets of scrape pools from being found.
+pub fn discovery(call: Call) -> Handled {
+    Box::pin(async move { discovery_answer(&call).await.unwrap_or_else(Answer::from) })
+}
+
+async fn discovery_answer(call: &Call) -> Result<Answer, Problem> {
+    let shared = call.shared.clone();
+    let run = move |_: &_| {
+        let problems = crate::prometheus::targets::problems(&shared);
+        own(&serde_json::json!({ "problems": problems }))
+    };
+    Ok(call.shared.gate.run(&call.client, None, run).await?)
 }
 
 /// Answers while the server runs.
@@ -76,12 +90,25 @@ pub fn ready(call: Call) -> Handled {
 /// Tells the version.
 pub fn version(call: Call) -> Handled {
     Box::pin(async move {
+        // The keys are those of Prometheus.
         #[derive(serde::Serialize)]
+        #[serde(rename_all = "camelCase")]
         struct Version<'a> {
             version: &'a str,
             revision: &'a str,
+            branch: &'a str,
+            build_user: &'a str,
+            build_date: &'a str,
+            go_version: &'a str,
         }
         let build = &call.shared.app.build;
-        own(&Version { version: &build.version, revision: &build.revision })
+        own(&Version {
+            version: &build.version,
+            revision: &build.revision,
+            branch: "",
+            build_user: "",
+            build_date: "",
+            go_version: "",
+        })
     })
 }

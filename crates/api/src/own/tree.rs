@@ -38,15 +38,14 @@ async fn tree_answer(call: Call) -> Result<Answer, Problem> {
     let shared = call.shared.clone();
     let run = move |_: &_| {
         let found = shared
-            .app
-            .events
+            .events()
             .process_events(process.key, (i64::MIN, i64::MAX), EVENTS_MAX)
             .map_err(|e| events::unreadable(&e))?;
         let root = build(&process, &found.events);
         let answer = vedette::TreeAnswer { root };
         Ok::<_, Problem>(serde_json::to_vec(&answer).expect("BUG: our own answers have text keys only"))
     };
-    let body = call.shared.gate.run(None, run).await??;
+    let body = call.shared.gate.run(&call.client, None, run).await??;
     Ok(json(StatusCode::OK, body))
 }
 

@@ -101,16 +101,13 @@ async fn run<T: Send + 'static>(
 
 /// What Go's `strconv.ParseBool` takes; nothing means no.
 fn flag(params: &Params, name: &str) -> Result<bool, Failure> {
-    match params.first(name) {
-        "" | "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
-        "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
-        other => {
-            let reason = format!(
-                "unable to parse boolean {name} argument: strconv.ParseBool: parsing {other:?}: invalid syntax"
-            );
-            Err(invalid(name, reason))
-        }
-    }
+    let Some(text) = params.given(name) else { return Ok(false) };
+    super::go_bool(text).ok_or_else(|| {
+        let reason = format!(
+            "unable to parse boolean {name} argument: strconv.ParseBool: parsing {text:?}: invalid syntax"
+        );
+        invalid(name, reason)
+    })
 }
 
 /// Time and chance, as in Prometheus.

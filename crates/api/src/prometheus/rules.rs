@@ -27,7 +27,7 @@ async fn rules_body(call: Call) -> Result<Vec<u8>, Failure> {
         groups.retain_mut(|group| wanted.narrow(group));
         Ok(wire::answer(|out| wire::rule_groups(out, &groups)))
     };
-    shared.gate.run(None, run).await?
+    shared.gate.run(&call.client, None, run).await?
 }
 
 async fn alerts_body(call: Call) -> Result<Vec<u8>, Failure> {
@@ -38,7 +38,7 @@ async fn alerts_body(call: Call) -> Result<Vec<u8>, Failure> {
         let alerts = rules.filter_map(|rule| rule.alerting.as_ref()).flat_map(|alerting| &alerting.alerts);
         wire::answer(|out| wire::alerts(out, alerts.filter(|a| a.state != AlertState::Inactive)))
     };
-    Ok(call.shared.gate.run(None, run).await?)
+    Ok(call.shared.gate.run(&call.client, None, run).await?)
 }
 
 /// Which rules are asked for.

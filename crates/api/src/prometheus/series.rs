@@ -1,6 +1,8 @@
 //! `/api/v1/series`, `/api/v1/labels`, `/api/v1/label/<name>/values`, `/api/v1/metadata`.
 
-use vedette_model::{LabelQuery, MetricReader, ReadError};
+use std::sync::Arc;
+
+use vedette_model::{LabelQuery, MetricReader, Notes, ReadError};
 use vedette_wire::prometheus::{self as wire, ErrorType};
 
 use super::{CUT, Failure, give, invalid, limit, matcher_sets, time_range};
@@ -57,7 +59,7 @@ async fn metadata_body(call: Call) -> Result<Vec<u8>, Failure> {
         };
         wire::answer(|out| wire::metadata(out, &found, per_family.unwrap_or(usize::MAX)))
     };
-    Ok(call.shared.gate.run(None, run).await?)
+    Ok(call.shared.gate.run(&call.client, None, run).await?)
 }
 
 /// Runs one of the store's listings and writes its answer.
@@ -78,9 +80,12 @@ async fn list<T: Send + 'static>(
         // One more than wanted shows whether anything is left out.
         let query =
             LabelQuery { matcher_sets, range, limit: if limit == 0 { 0 } else { limit.saturating_add(1) } };
-        let mut found = read(call.shared.app.series.as_ref(), &query)
+        let series = &call.shared.app.series;
+        let notes = Arc::<Notes>::default();
+        let noting = series.noting(&notes);
+        let mut found = read(noting.as_deref().unwrap_or(series.as_ref()), &query)
             .map_err(|e| (ErrorType::Execution, e.to_string()))?;
-        let mut warnings = Vec::new();
+        let mut warnings = notes.all();
         if limit > 0 && found.len() > limit {
             found.truncate(limit);
             warnings.push(CUT.to_owned());
@@ -89,7 +94,7 @@ async fn list<T: Send + 'static>(
         wire::success(&mut out, &warnings, &[], |out| write(out, &found));
         Ok(out)
     };
-    shared.gate.run(None, run).await?
+    shared.gate.run(&call.client, None, run).await?
 }
 
 /// A name may be written as `U__` and codes, so that it fits where only classic names do:

@@ -116,7 +116,7 @@ async fn live_events_come_as_they_are_stored() {
     let running = start().await;
     let mut reader = watch(&running, "kind=exec&text=nc").await;
     let mut events = sample_events();
-    running.events.append(&mut events).expect("appends");
+    running.events.as_ref().expect("events").append(&mut events).expect("appends");
     let lines = lines_until(&mut reader, |line| line.starts_with("data: ")).await;
     let data = lines.last().and_then(|l| l.strip_prefix("data: ")).expect("data");
     let event: serde_json::Value = serde_json::from_str(data).expect("JSON");
@@ -135,7 +135,7 @@ async fn readers_of_live_events_are_counted_and_bounded() {
     drop(first);
     // The place is free again once the server has seen that the reader left.
     loop {
-        running.events.append(&mut sample_events()).expect("appends");
+        running.events.as_ref().expect("events").append(&mut sample_events()).expect("appends");
         let metrics = http::get(running.address, "/metrics").await.body;
         if metrics.contains("vedette_api_live_readers 0\n") {
             break;
@@ -181,7 +181,10 @@ async fn status_findings_containers_and_health() {
     assert_eq!(http::get(running.address, "/-/ready").await.status, 200);
     running.ready.store(false, Ordering::Release);
     assert_eq!(http::get(running.address, "/-/ready").await.status, 503);
-    assert_eq!(http::get(running.address, "/version").await.body, r#"{"version":"0.1.0","revision":"r1"}"#);
+    assert_eq!(
+        http::get(running.address, "/version").await.body,
+        r#"{"version":"0.1.0","revision":"r1","branch":"","buildUser":"","buildDate":"","goVersion":""}"#
+    );
     let reply = http::get(running.address, "/api/vedette/v1/nothing").await;
     assert_eq!((reply.status, reply.header("content-type")), (404, Some("application/json")));
     running.stop().await;

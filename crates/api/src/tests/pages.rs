@@ -1,11 +1,21 @@
 //! Pages, headers, redirects.
 
-use super::{http, start};
+use super::{http, start, start_with, test_config};
+use crate::Config;
 
 #[tokio::test]
 async fn page_addresses_lead_to_the_web_app() {
     let running = start().await;
-    for path in ["/", "/alerts", "/explore/metrics?q=up", "/explore/events", "/status", "/anything/else"] {
+    for path in [
+        "/",
+        "/alerts",
+        "/explore/metrics?q=up",
+        "/explore/events",
+        "/status",
+        "/anything/else",
+        "/hosts/node-1.example",
+        "/containers/system.slice/cri-containerd-2f0c.scope?host=node-1.example",
+    ] {
         let reply = http::get(running.address, path).await;
         assert_eq!(
             (reply.status, reply.header("content-type")),
@@ -26,8 +36,37 @@ async fn page_addresses_lead_to_the_web_app() {
     let reply = http::get(running.address, "/graph?g0.expr=up&g0.tab=0&g0.range_input=1h").await;
     assert_eq!(
         (reply.status, reply.header("location")),
-        (302, Some("/explore/metrics?q=up&from=now-1h&to=now"))
+        (302, Some("explore/metrics?q=up&from=now-1h&to=now"))
     );
+    running.stop().await;
+}
+
+/// Whoever is asked through a proxy does not know under which path it is seen.
+#[tokio::test]
+async fn pages_name_everything_relative_to_their_address() {
+    let running = start_with(Config { prefix: "/vedette".to_owned(), ..test_config() }).await;
+    for (path, up) in [
+        ("/", "./"),
+        ("/alerts", "./"),
+        ("/status/", "../"),
+        ("/explore/metrics?q=a/b", "../"),
+        ("/containers/a/b.scope", "../../"),
+        ("/vedette/", "./"),
+        ("/vedette/alerts", "./"),
+        ("/vedette/explore/metrics", "../"),
+    ] {
+        let reply = http::get(running.address, path).await;
+        assert_eq!(reply.status, 200, "{path}");
+        // Without the web app there is nothing to name.
+        if reply.body.contains("<div id=\"app\">") {
+            let base = format!("<meta name=\"vedette-base\" content=\"{up}\" />");
+            assert!(reply.body.contains(&base), "{path}: {}", reply.body);
+            assert!(reply.body.contains(&format!("src=\"{up}assets/")), "{path}: {}", reply.body);
+            assert!(!reply.body.contains("=\"/"), "{path}: {}", reply.body);
+        }
+    }
+    let reply = http::get(running.address, "/vedette?x=1").await;
+    assert_eq!((reply.status, reply.header("location")), (302, Some("/vedette/?x=1")));
     running.stop().await;
 }
 

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use vedette_wire::remote_write::Encoder;
 
 use super::{NOW_MS, http, http::Reply, start, start_with, test_app, test_config};
-use crate::{Config, RemoteWriter, RemoteWritten, Server};
+use crate::{Config, Protocol, RemoteWriter, RemoteWritten, Server};
 
 const TYPE: &str = "Content-Type: application/x-protobuf\r\n";
 const SNAPPY: &str = "Content-Encoding: snappy\r\n";
@@ -94,10 +94,10 @@ async fn what_is_refused_is_told_as_prometheus_tells_it() {
         ("Content-Encoding: gzip\r\n", Vec::new(), 415, "Content-Encoding gzip is not understood"),
         ("Content-Type: text/plain\r\n", Vec::new(), 415, "prometheus.WriteRequest (remote write 1.0)"),
         (
-            "Content-Type: application/x-protobuf;proto=io.prometheus.write.v2.Request\r\n",
+            "Content-Type: application/x-protobuf;proto=io.prometheus.write.v3.Request\r\n",
             Vec::new(),
             415,
-            "write.v2.Request is not understood",
+            "write.v3.Request is not understood",
         ),
         ("Content-Type: application/x-www-form-urlencoded\r\n", b"a=b".to_vec(), 415, "not understood"),
         ("Origin: http://example.org\r\n", Vec::new(), 403, "another origin"),
@@ -107,7 +107,7 @@ async fn what_is_refused_is_told_as_prometheus_tells_it() {
         assert!(reply.body.contains(words), "{headers}{}", reply.body);
     }
     let reply = http::get(running.address, "/api/v1/write").await;
-    assert_eq!((reply.status, reply.header("allow")), (405, Some("POST")));
+    assert_eq!((reply.status, reply.header("allow")), (405, Some("OPTIONS, POST")));
     running.stop().await;
 }
 
@@ -150,7 +150,7 @@ async fn bodies_have_limits_alone_and_together() {
 struct Full;
 
 impl RemoteWriter for Full {
-    fn write(&self, _: &[u8]) -> RemoteWritten {
+    fn write(&self, _: &Protocol, _: &[u8]) -> RemoteWritten {
         RemoteWritten::Retry("the disk is full".to_owned())
     }
 }

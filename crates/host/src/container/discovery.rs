@@ -19,20 +19,27 @@ use tokio::{
 use super::{
     files::oom_kills,
     hierarchy::{Hierarchy, below},
+    last::LastFigures,
     registry::Registry,
+    storage::Layer,
     tree::{Tree, TreeChange},
 };
 use crate::{
     Config, Error,
     file::{Buffer, read_once},
     metrics::DiscoveryMetrics,
-    runtime::{SocketState, Told, ask_on},
+    runtime::{Asker, SocketState, Told, ask_on},
 };
 
 /// Messages of the runtimes that wait to be taken.
 const TOLD_MAX: usize = 256;
 /// Containers of which the kernel or a runtime told OOM kills that the reader has not fetched.
 const OOMS_MAX: usize = 10_000;
+/// Ended containers whose last figures the reader has not fetched.
+const LAST_MAX: usize = 10_000;
+
+/// Passes that found nobody whose the figures are.
+type Passes = u8;
 
 /// What the thread and the reader share.
 #[derive(Default)]
@@ -40,6 +47,10 @@ pub(crate) struct Shared {
     pub(crate) registry: Mutex<Registry>,
     pub(crate) sockets: Mutex<BTreeMap<PathBuf, SocketState>>,
     pub(crate) ooms: Mutex<Ooms>,
+    /// Last figures of containers whose last process has ended, by cgroup.
+    pub(crate) last: Mutex<HashMap<String, (LastFigures, Passes)>>,
+    /// What runtimes have counted of writable layers, by container id, since it was fetched.
+    pub(crate) layers: Mutex<Option<HashMap<String, Layer>>>,
     pub(crate) unwatched: Mutex<Option<String>>,
     pub(crate) metrics: Arc<DiscoveryMetrics>,
 }
@@ -75,7 +86,8 @@ impl Discovery {
             .build()
             .map_err(failed("set up the discovery of containers"))?;
         let (stop, stopped) = oneshot::channel();
-        let watcher = Watcher { config: config.clone(), hierarchy: hierarchy.clone(), tree, shared };
+        let (config, hierarchy) = (config.clone(), hierarchy.clone());
+        let watcher = Watcher { config, hierarchy, tree, shared, tellers: HashMap::new() };
         let thread = std::thread::Builder::new()
             .name("containers".into())
             .spawn(move || runtime.block_on(watcher.run(stopped)))
@@ -99,6 +111,8 @@ struct Watcher {
     hierarchy: Hierarchy,
     tree: Tree,
     shared: Arc<Shared>,
+    /// Which socket tells of a container's OOM kills.
+    tellers: HashMap<String, PathBuf>,
 }
 
 impl Watcher {
@@ -107,11 +121,18 @@ impl Watcher {
         let (tell, mut told) = mpsc::channel(TOLD_MAX);
         let mut tasks = JoinSet::new();
         let timeout = Duration::from_millis(self.config.runtime_timeout_ms);
+        let interval = Duration::from_millis(self.config.reconcile_interval_ms);
         for socket in &self.config.runtime_sockets {
             let poke = Arc::new(Notify::new());
             pokes.push(poke.clone());
-            let (proc_root, tell) = (self.config.proc_root.clone(), tell.clone());
-            tasks.spawn(ask_on(socket.clone(), proc_root, timeout, poke, tell));
+            let asker = Asker {
+                proc_root: self.config.proc_root.clone(),
+                timeout,
+                interval,
+                retry: interval / 2,
+                labels: self.config.container_labels.clone().into(),
+            };
+            tasks.spawn(ask_on(socket.clone(), asker, poke, tell.clone()));
         }
         // A second descriptor of the same queue, for waiting only.
         let waited = self.tree.inotify().and_then(|fd| fd.try_clone().ok());
@@ -143,8 +164,10 @@ impl Watcher {
 
     fn take(&self, changes: Vec<TreeChange>, pokes: &[Arc<Notify>]) {
         for change in &changes {
-            if let TreeChange::MemoryEvent { path } = change {
-                self.count_oom_kills(path);
+            match change {
+                TreeChange::MemoryEvent { path } => self.count_oom_kills(path),
+                TreeChange::Populated { path } => self.take_last(path),
+                TreeChange::Added { .. } | TreeChange::Removed { .. } => {}
             }
         }
         let mut registry = self.shared.registry.lock();
@@ -168,14 +191,40 @@ impl Watcher {
         }
     }
 
-    fn hear(&self, told: Told) {
+    /// Takes the last figures of a container if its last process has ended.
+    fn take_last(&self, path: &str) {
+        if !self.shared.registry.lock().is_container(path) {
+            return;
+        }
+        let Some(figures) = LastFigures::read(&self.hierarchy, path, &mut Buffer::new()) else { return };
+        let mut last = self.shared.last.lock();
+        if last.len() < LAST_MAX {
+            last.insert(path.to_owned(), (figures, 0));
+        }
+    }
+
+    fn hear(&mut self, told: Told) {
         match told {
+            Told::Exit { container_id } => {
+                let container = self.shared.registry.lock().index().by_container_id(&container_id);
+                if let Some(container) = container {
+                    self.take_last(&container.cgroup);
+                }
+            }
+            Told::Layers(layers) => self.shared.layers.lock().get_or_insert_default().extend(layers),
             Told::Update { socket, update } => {
                 let mut registry = self.shared.registry.lock();
                 registry.runtime_update(socket, update);
                 self.shared.metrics.containers.set(crate::parse::value(registry.containers() as u64));
             }
-            Told::OomKill { container_id } => {
+            Told::OomKill { socket, container_id } => {
+                // Docker and the containerd below it tell of the same kill: the first is believed.
+                if self.tellers.len() >= OOMS_MAX {
+                    self.tellers.clear();
+                }
+                if *self.tellers.entry(container_id.clone()).or_insert_with(|| socket.clone()) != socket {
+                    return;
+                }
                 let mut ooms = self.shared.ooms.lock();
                 if ooms.by_container.len() < OOMS_MAX {
                     *ooms.by_container.entry(container_id).or_default() += 1;
@@ -188,6 +237,10 @@ impl Watcher {
                 self.shared.metrics.runtimes.set(crate::parse::value(answering as u64));
                 if before.as_ref() == Some(&state) {
                     return;
+                }
+                if !matches!(state, SocketState::Answers(_)) {
+                    // Another runtime that knows the container may tell of its kills from now on.
+                    self.tellers.retain(|_, teller| *teller != socket);
                 }
                 match state {
                     SocketState::Answers(version) => {

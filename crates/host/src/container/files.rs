@@ -3,6 +3,7 @@
 use rustix::io::Errno;
 
 use super::{
+    devices::{Device, blkio, io_stat},
     hierarchy::{Hierarchy, below},
     slots::{FAMILIES, Slot},
 };
@@ -12,14 +13,6 @@ use crate::{
     parse,
     series::{Family, LazySeries, Pass, Series},
 };
-
-const READ_BYTES: Family<'_> =
-    Family::counter("container_fs_reads_bytes_total", "Cumulative count of bytes read");
-const WRITTEN_BYTES: Family<'_> =
-    Family::counter("container_fs_writes_bytes_total", "Cumulative count of bytes written");
-const READS: Family<'_> = Family::counter("container_fs_reads_total", "Cumulative count of reads completed");
-const WRITES: Family<'_> =
-    Family::counter("container_fs_writes_total", "Cumulative count of writes completed");
 
 /// The labels that all series of one container carry.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -100,15 +93,6 @@ impl Kind {
     }
 }
 
-/// A container's block device.
-struct Device {
-    name: String,
-    read_bytes: LazySeries,
-    written_bytes: LazySeries,
-    reads: LazySeries,
-    writes: LazySeries,
-}
-
 /// What one reading told beside the samples.
 #[derive(Debug, Default, Clone, Copy, PartialEq)]
 pub(crate) struct Reading {
@@ -116,6 +100,8 @@ pub(crate) struct Reading {
     pub(crate) gone: bool,
     /// Processes that the kernel killed for want of memory, since the cgroup was made.
     pub(crate) oom_kills: Option<u64>,
+    /// Processor time, in the unit of the file that tells it.
+    pub(crate) cpu: Option<u64>,
     usage: Option<u64>,
 }
 
@@ -130,6 +116,8 @@ pub(crate) struct Files {
     /// Version 1 has the processor's controller, so throttling is told there and not in version 2.
     cfs_in_version_1: bool,
     memory: Option<Memory>,
+    /// When the cgroup was made, in seconds since the Unix epoch, as far as its folders tell.
+    pub(crate) made: Option<f64>,
 }
 
 /// What the memory files told last.
@@ -191,7 +179,10 @@ impl Files {
             (None, None) => {}
         }
         let slots = std::array::from_fn(|_| LazySeries::default());
+        let made = |tree| std::fs::metadata(below(tree, cgroup)).ok()?.modified().ok();
+        let made = hierarchy.trees().into_iter().filter_map(made).min();
         Self {
+            made: made.and_then(|t| Some(t.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs_f64())),
             files,
             slots,
             devices: Keyed::default(),
@@ -253,9 +244,15 @@ impl Files {
                 }
             };
             match kind {
-                Kind::CpuStat => cpu_stat(text, *has_quota && !*cfs_in_version_1, &mut put),
+                Kind::CpuStat => {
+                    reading.cpu = parse::field(text, b"usage_usec");
+                    cpu_stat(text, *has_quota && !*cfs_in_version_1, &mut put);
+                }
                 Kind::CfsStat1 => cfs_stat_1(text, *has_quota, &mut put),
-                Kind::CpuacctUsage1 => number(text, |n| put(Slot::CpuUsage, parse::nanos(n))),
+                Kind::CpuacctUsage1 => {
+                    reading.cpu = parse::unsigned(text);
+                    number(text, |n| put(Slot::CpuUsage, parse::nanos(n)));
+                }
                 Kind::CpuacctStat1 => {
                     for (key, n) in parse::fields(text) {
                         match key {
@@ -501,74 +498,6 @@ fn pressure(text: &[u8], waiting: Slot, stalled: Slot, put: &mut impl FnMut(Slot
     }
     if let Some(seconds) = totals.full {
         put(stalled, seconds);
-    }
-}
-
-/// `254:0 rbytes=1 wbytes=2 rios=3 wios=4 …`, a line a device.
-fn io_stat(text: &[u8], devices: &mut Keyed<Device>, pass: &mut Pass<'_>, base: &BaseLabels) {
-    for line in parse::lines(text) {
-        let mut words = parse::words(line);
-        let Some(key) = words.next() else { continue };
-        let Some(device) = devices.entry(key, Device::new) else { continue };
-        for word in words {
-            let Some((name, n)) = parse::split_once(word, b'=') else { continue };
-            let Some(n) = parse::unsigned(n) else { continue };
-            device.put(name, n, pass, base);
-        }
-    }
-}
-
-/// `254:0 Read 4096`, a line a device and direction.
-fn blkio(text: &[u8], bytes: bool, devices: &mut Keyed<Device>, pass: &mut Pass<'_>, base: &BaseLabels) {
-    for line in parse::lines(text) {
-        let mut words = parse::words(line);
-        let (Some(key), Some(operation), Some(n)) = (words.next(), words.next(), words.next()) else {
-            continue;
-        };
-        let name: &[u8] = match (operation, bytes) {
-            (b"Read", true) => b"rbytes",
-            (b"Write", true) => b"wbytes",
-            (b"Read", false) => b"rios",
-            (b"Write", false) => b"wios",
-            _ => continue,
-        };
-        if let (Some(n), Some(device)) = (parse::unsigned(n), devices.entry_again(key, Device::new)) {
-            device.put(name, n, pass, base);
-        }
-    }
-}
-
-impl Device {
-    fn new(major_minor: &str) -> Self {
-        // The link leads to the device's folder, which is named after it.
-        let link = std::fs::read_link(format!("/sys/dev/block/{major_minor}")).ok();
-        let name =
-            link.as_deref().and_then(|l| l.file_name()).map(|n| format!("/dev/{}", n.to_string_lossy()));
-        Self {
-            name: name.unwrap_or_else(|| major_minor.to_owned()),
-            read_bytes: LazySeries::default(),
-            written_bytes: LazySeries::default(),
-            reads: LazySeries::default(),
-            writes: LazySeries::default(),
-        }
-    }
-
-    fn put(&mut self, name: &[u8], n: u64, pass: &mut Pass<'_>, base: &BaseLabels) {
-        let (series, family) = match name {
-            b"rbytes" => (&mut self.read_bytes, READ_BYTES),
-            b"wbytes" => (&mut self.written_bytes, WRITTEN_BYTES),
-            b"rios" => (&mut self.reads, READS),
-            b"wios" => (&mut self.writes, WRITES),
-            _ => return,
-        };
-        let device = self.name.as_str();
-        series.put_slow_with(pass, parse::value(n), |pass| base.define(pass, family, &[("device", device)]));
-    }
-
-    fn retire(mut self, pass: &mut Pass<'_>) {
-        for series in [&mut self.read_bytes, &mut self.written_bytes, &mut self.reads, &mut self.writes] {
-            series.retire(pass);
-        }
     }
 }
 

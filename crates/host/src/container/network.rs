@@ -64,13 +64,17 @@ const COLUMNS: [(usize, Family<'_>); 8] = [
 /// Interfaces that are not a container's own.
 const IGNORED_PREFIXES: [&[u8]; 3] = [b"lo", b"veth", b"docker"];
 
+/// The counters of the interfaces of one namespace.
+#[derive(Default)]
+pub(super) struct Interfaces(Keyed<[Series; COLUMNS.len()]>);
+
 /// What one container reports of its namespace.
 struct Reported {
     namespace: u64,
     pid: u32,
     base: BaseLabels,
     file: KeptFile,
-    interfaces: Keyed<[Series; COLUMNS.len()]>,
+    interfaces: Interfaces,
 }
 
 pub(super) struct Networks {
@@ -117,7 +121,7 @@ impl Networks {
                     pid,
                     base: live.base.clone(),
                     file: KeptFile::new(proc_root.join(pid.to_string()).join("net/dev"), budget),
-                    interfaces: Keyed::default(),
+                    interfaces: Interfaces::default(),
                 });
             }
         }
@@ -129,22 +133,7 @@ impl Networks {
             let Some(live) = live.get(generation).filter(|l| !l.gone) else { continue };
             // A failure shows at the container's next turn, when its process is looked up again.
             let Ok(text) = reported.file.read(buffer) else { continue };
-            reported.interfaces.begin();
-            for (name, counters) in parse::lines(text).filter_map(parse::net_device) {
-                if IGNORED_PREFIXES.iter().any(|p| name.starts_with(p)) {
-                    continue;
-                }
-                let base = &live.base;
-                let define = |interface: &str| {
-                    COLUMNS.map(|(_, family)| base.define(pass, family, &[("interface", interface)]))
-                };
-                if let Some(series) = reported.interfaces.entry(name, define) {
-                    for (series, (column, _)) in series.iter().zip(COLUMNS) {
-                        pass.put(*series, parse::value(counters[column]));
-                    }
-                }
-            }
-            reported.interfaces.end(|series| series.into_iter().for_each(|s| pass.retire(s)));
+            reported.interfaces.put(text, pass, &live.base);
         }
     }
 
@@ -164,7 +153,32 @@ pub(super) fn namespace(proc_root: &Path, pid: u32) -> Option<u64> {
 
 impl Reported {
     fn retire(mut self, pass: &mut Pass<'_>) {
-        self.interfaces.begin();
-        self.interfaces.end(|series| series.into_iter().for_each(|s| pass.retire(s)));
+        self.interfaces.retire(pass);
+    }
+}
+
+impl Interfaces {
+    /// Gives the counters that a `net/dev` tells.
+    pub(super) fn put(&mut self, text: &[u8], pass: &mut Pass<'_>, base: &BaseLabels) {
+        self.0.begin();
+        for (name, counters) in parse::lines(text).filter_map(parse::net_device) {
+            if IGNORED_PREFIXES.iter().any(|p| name.starts_with(p)) {
+                continue;
+            }
+            let define = |interface: &str| {
+                COLUMNS.map(|(_, family)| base.define(pass, family, &[("interface", interface)]))
+            };
+            if let Some(series) = self.0.entry(name, define) {
+                for (series, (column, _)) in series.iter().zip(COLUMNS) {
+                    pass.put(*series, parse::value(counters[column]));
+                }
+            }
+        }
+        self.0.end(|series| series.into_iter().for_each(|s| pass.retire(s)));
+    }
+
+    fn retire(&mut self, pass: &mut Pass<'_>) {
+        self.0.begin();
+        self.0.end(|series| series.into_iter().for_each(|s| pass.retire(s)));
     }
 }

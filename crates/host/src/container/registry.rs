@@ -32,6 +32,8 @@ pub(crate) struct Facts {
     /// It only holds the pod's network.
     pub(crate) sandbox: bool,
     pub(crate) pid: Option<u32>,
+    /// Labels that the configuration lets through, under the names that their series have.
+    pub(crate) labels: Vec<(String, String)>,
     /// A runtime has told of it.
     pub(crate) identified: bool,
 }
@@ -60,11 +62,40 @@ struct Entry {
     answers_left: Option<u8>,
 }
 
+/// What one runtime told last, by what a cgroup is looked up with.
+struct Told {
+    update: RuntimeUpdate,
+    by_id: HashMap<String, usize>,
+    by_root: HashMap<String, usize>,
+}
+
+impl Told {
+    fn new(update: RuntimeUpdate) -> Self {
+        let (mut by_id, mut by_root) = (HashMap::new(), HashMap::new());
+        // The first of several that claim the same is believed.
+        for (place, container) in update.containers.iter().enumerate() {
+            by_id.entry(container.id.clone()).or_insert(place);
+            if let Some(root) = root_of(container) {
+                by_root.entry(root.to_owned()).or_insert(place);
+            }
+        }
+        Self { update, by_id, by_root }
+    }
+
+    fn of(&self, path: &str) -> Option<&RuntimeContainer> {
+        let place = match hex_id(last_part(path)) {
+            Some(id) => self.by_id.get(id),
+            None => self.by_root.get(path),
+        };
+        self.update.containers.get(*place?)
+    }
+}
+
 #[derive(Default)]
 pub(crate) struct Registry {
-    cgroups: HashMap<String, u64>,
+    cgroups: BTreeMap<String, u64>,
     containers: BTreeMap<String, Entry>,
-    told: BTreeMap<PathBuf, RuntimeUpdate>,
+    told: BTreeMap<PathBuf, Told>,
     index: ContainerIndex,
     changes: Vec<Change>,
     generation: u64,
@@ -87,6 +118,11 @@ impl Registry {
 
     pub(crate) fn containers(&self) -> usize {
         self.containers.len()
+    }
+
+    /// Whether the cgroup is that of a container, and not one inside it or around it.
+    pub(crate) fn is_container(&self, path: &str) -> bool {
+        self.containers.contains_key(path)
     }
 
     /// Takes what happened in the tree. Tells whether the runtimes should be asked, because there
@@ -116,7 +152,7 @@ impl Registry {
                         self.index.forget_cgroup(id);
                     }
                 }
-                TreeChange::MemoryEvent { .. } => {}
+                TreeChange::MemoryEvent { .. } | TreeChange::Populated { .. } => {}
             }
         }
         ask
@@ -124,10 +160,11 @@ impl Registry {
 
     /// Takes the answer of one runtime, in place of what it said before.
     pub(crate) fn runtime_update(&mut self, socket: PathBuf, update: RuntimeUpdate) {
-        self.told.insert(socket, update);
+        self.told.insert(socket, Told::new(update));
         let mut paths: Vec<String> = self.containers.keys().cloned().collect();
-        let told = self.told.values().flat_map(|u| &u.containers);
-        paths.extend(told.filter_map(|c| self.root_of(c)).filter(|p| !self.containers.contains_key(p)));
+        let told = self.told.values().flat_map(|told| told.by_root.keys());
+        let new = |path: &&String| self.cgroups.contains_key(*path) && !self.containers.contains_key(*path);
+        paths.extend(told.filter(new).cloned());
         for path in paths {
             self.identify(&path);
             if let Some(entry) = self.containers.get_mut(&path)
@@ -141,20 +178,16 @@ impl Registry {
         }
     }
 
-    /// The cgroup of a container that a runtime told of: that of its first process, unless this
-    /// moved into a cgroup of its own below the one named after the container.
-    fn root_of(&self, told: &RuntimeContainer) -> Option<String> {
-        let path = told.cgroup.as_deref().filter(|p| *p != "/")?;
-        let named = ancestors(path).find(|p| last_part(p).contains(told.id.as_str()));
-        Some(named.unwrap_or(path)).filter(|p| self.cgroups.contains_key(*p)).map(str::to_owned)
-    }
-
+    /// What is told of a cgroup, by the runtime that knows most: Docker tells names of containers of
+    /// which the containerd below it knows but the ids.
     fn told_of(&self, path: &str) -> Option<&RuntimeContainer> {
-        let told = || self.told.values().flat_map(|u| &u.containers);
-        if let Some(id) = hex_id(last_part(path)) {
-            return told().find(|c| c.id == id);
+        let mut best: Option<&RuntimeContainer> = None;
+        for told in self.told.values().filter_map(|told| told.of(path)) {
+            if best.is_none_or(|best| knows(told) > knows(best)) {
+                best = Some(told);
+            }
         }
-        told().find(|c| self.root_of(c).as_deref() == Some(path))
+        best
     }
 
     /// Finds out whether the cgroup is a container, and tells what is new.
@@ -163,7 +196,7 @@ impl Registry {
         let hex = hex_id(last_part(path));
         let looks = || {
             // `ctr run` and its like: /<namespace>/<name>.
-            let namespaces = self.told.values().flat_map(|u| &u.namespaces);
+            let namespaces = self.told.values().flat_map(|told| &told.update.namespaces);
             let (parent, name) = path.rsplit_once('/')?;
             let known = namespaces.into_iter().any(|n| parent.strip_prefix('/') == Some(n.as_str()));
             (known && !name.is_empty()).then_some(name)
@@ -227,7 +260,8 @@ impl Registry {
 
     fn index_inside(&self, path: &str) {
         let inside = format!("{path}/");
-        for (nested, id) in self.cgroups.iter().filter(|(p, _)| p.starts_with(&inside)) {
+        let from = self.cgroups.range(inside.clone()..);
+        for (nested, id) in from.take_while(|(p, _)| p.starts_with(&inside)) {
             if !self.containers.contains_key(nested) {
                 self.index_nested(nested, *id);
             }
@@ -254,17 +288,29 @@ impl RuntimeContainer {
     }
 
     fn facts(&self) -> Facts {
-        let own_name = self.pod.is_empty() && !self.name.is_empty();
         Facts {
-            runtime_name: if own_name { self.name.clone() } else { self.id.clone() },
+            runtime_name: if self.name.is_empty() { self.id.clone() } else { self.name.clone() },
             pod_container: self.pod_container.clone(),
             pod_uid: self.pod_uid.clone(),
             attempt: self.attempt,
             sandbox: self.sandbox,
             pid: self.pid,
+            labels: self.labels.clone(),
             identified: true,
         }
     }
+}
+
+/// The cgroup of a container that a runtime told of: that of its first process, unless this
+/// moved into a cgroup of its own below the one named after the container.
+fn root_of(told: &RuntimeContainer) -> Option<&str> {
+    let path = told.cgroup.as_deref().filter(|p| *p != "/")?;
+    Some(ancestors(path).find(|p| last_part(p).contains(told.id.as_str())).unwrap_or(path))
+}
+
+/// How much is told of a container beside its id.
+fn knows(told: &RuntimeContainer) -> usize {
+    [&told.name, &told.image, &told.pod, &told.pod_container].iter().filter(|text| !text.is_empty()).count()
 }
 
 fn anonymous(path: &str, id: &str) -> Container {

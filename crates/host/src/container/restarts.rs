@@ -28,6 +28,9 @@ const POD_RESTARTS: Family<'_> = Family::counter(
 const REMEMBERED_MS: u128 = 15 * 60 * 1000;
 /// More names than this are not counted.
 const NAMES_MAX: usize = 10_000;
+/// More names without a container are not remembered: those that ended first are forgotten, so that
+/// many short lives, each under a name of its own, leave few series.
+const ENDED_MAX: usize = 500;
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Name {
@@ -114,8 +117,14 @@ impl Restarts {
         if !std::mem::take(&mut self.changed) && !turn {
             return;
         }
+        let mut ends: Vec<MonotonicTime> = self.names.values().filter_map(|count| count.ended).collect();
+        let surplus = ends.len().saturating_sub(ENDED_MAX);
+        // What ended before this moment, or at it, is forgotten.
+        let before = surplus.checked_sub(1).map(|last| *ends.select_nth_unstable(last).1);
         self.names.retain(|name, count| {
-            let forgotten = count.ended.is_some_and(|t| now.since(t).as_millis() >= REMEMBERED_MS);
+            let forgotten = count.ended.is_some_and(|t| {
+                now.since(t).as_millis() >= REMEMBERED_MS || before.is_some_and(|before| t <= before)
+            });
             if forgotten {
                 count.series.retire(pass);
                 count.pod_series.retire(pass);

@@ -124,6 +124,8 @@ slots! {
         "Total time duration tasks in the container have waited due to IO congestion.";
     PressureIoStalled: slow counter "container_pressure_io_stalled_seconds_total" [],
         "Total time duration no tasks in the container could make progress due to IO congestion.";
+    CreationTime: slow gauge "container_creation_time_seconds" [],
+        "Creation time of the container since unix epoch in seconds.";
     StartTime: slow gauge "container_start_time_seconds" [],
         "Start time of the container since unix epoch in seconds.";
     LastSeen: slow gauge "container_last_seen" [],

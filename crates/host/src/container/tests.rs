@@ -1,3 +1,5 @@
+mod churn;
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -198,6 +200,8 @@ fn pod(id: &str, container: &str, sandbox: bool) -> RuntimeContainer {
 fn value(samples: &BTreeMap<String, f64>, name: &str, words: &[&str]) -> Option<f64> {
     let found: Vec<f64> = samples
         .iter()
+        // The machine's own row has the names of the containers' rows.
+        .filter(|(s, _)| !s.contains(r#"id="/","#) && !s.contains(r#"id="/"}"#))
         .filter(|(s, _)| {
             s.strip_prefix(name).is_some_and(|r| r.starts_with('{')) && words.iter().all(|w| s.contains(w))
         })
@@ -285,7 +289,11 @@ fn the_machine_s_own_network_is_not_told_of_a_container() {
         process(machine.root.path(), pid, "machine");
     }
     let samples = machine.settle();
-    assert!(!samples.keys().any(|k| k.starts_with("container_network")));
+    let of_container = |k: &&String| k.starts_with("container_network") && k.contains(ID);
+    assert_eq!(samples.keys().find(of_container), None);
+    let own =
+        samples.keys().find(|k| k.starts_with("container_network_receive_bytes") && k.contains("id=\"/\""));
+    assert!(own.is_some(), "the machine's own row tells of it");
 }
 
 #[test]
@@ -349,6 +357,99 @@ fn a_short_life_is_told_from_its_start_to_its_end() {
     change(tree::TreeChange::Removed { path: format!("/{ID}") });
     machine.pass();
     assert_eq!(machine.changes, [format!("started {ID}"), format!("stopped {ID}")]);
+}
+
+#[test]
+fn what_lived_between_two_passes_leaves_its_last_figures_and_ends_after_them() {
+    for version in ["v1", "v2", "hybrid"] {
+        let mut machine = Machine::new(version, &[]);
+        machine.settle();
+        let change = |machine: &Machine, c| {
+            machine.reader.shared.registry.lock().tree_changes(vec![c]);
+        };
+        container_files(machine.root.path(), version, ID);
+        change(&machine, tree::TreeChange::Added { path: format!("/{ID}"), id: 7 });
+        // Its last process has ended; what stands in its files then is taken.
+        let unified = if version == "hybrid" { "unified" } else { "" };
+        if version == "v1" {
+            write(machine.root.path().join(format!("cgroup/cpuacct/{ID}/cgroup.procs")), "");
+        } else {
+            write(machine.root.path().join(format!("cgroup/{unified}/{ID}/cgroup.events")), "populated 0\n");
+        }
+        let hierarchy = Hierarchy::detect(&machine.root.path().join("cgroup"));
+        let last = LastFigures::read(&hierarchy, &format!("/{ID}"), &mut Buffer::new()).unwrap();
+        machine.reader.shared.last.lock().insert(format!("/{ID}"), (last, 0));
+        machine.end(ID);
+        change(&machine, tree::TreeChange::Removed { path: format!("/{ID}") });
+        let samples = machine.pass();
+        assert_eq!(value(&samples, "container_cpu_usage_seconds_total", &[]), Some(1.5), "{version}");
+        assert_eq!(value(&samples, "container_cpu_user_seconds_total", &[]), Some(1.0), "{version}");
+        assert_eq!(value(&samples, "container_info", &[ID]), Some(1.0), "{version}");
+        let samples = machine.pass();
+        assert_eq!(value(&samples, "container_cpu_usage_seconds_total", &[]), None, "{version}");
+        assert_eq!(machine.changes, [format!("started {ID}"), format!("stopped {ID}")]);
+        assert!(machine.reader.reader.live.is_empty() && machine.reader.shared.last.lock().is_empty());
+    }
+}
+
+#[test]
+fn the_last_figures_of_a_longer_life_are_told_too() {
+    let mut machine = Machine::new("v2", &[ID]);
+    machine.settle();
+    let folder = machine.root.path().join("cgroup").join(ID);
+    write(folder.join("cpu.stat"), "usage_usec 9000000\n");
+    write(folder.join("cgroup.events"), "populated 0\n");
+    let hierarchy = Hierarchy::detect(&machine.root.path().join("cgroup"));
+    let last = LastFigures::read(&hierarchy, &format!("/{ID}"), &mut Buffer::new()).unwrap();
+    machine.reader.shared.last.lock().insert(format!("/{ID}"), (last, 0));
+    machine.end(ID);
+    let samples = machine.pass();
+    assert_eq!(value(&samples, "container_cpu_usage_seconds_total", &[]), Some(9.0));
+    assert_eq!(value(&machine.pass(), "container_cpu_usage_seconds_total", &[]), None);
+}
+
+#[test]
+fn five_hundred_lives_leave_neither_series_nor_files_behind() {
+    let mut machine = Machine::new("v2", &[]);
+    machine.settle();
+    let root = machine.root.path().to_owned();
+    let open = || {
+        let links = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+        links.filter(|l| std::fs::read_link(l.path()).is_ok_and(|p| p.starts_with(&root))).count()
+    };
+    let (files, series) = (open(), machine.labels.len());
+    for round in 0..10 {
+        let ids: Vec<String> = (0..50).map(|i| format!("{:064x}", round * 100 + i)).collect();
+        ids.iter().for_each(|id| container_files(machine.root.path(), "v2", id));
+        machine.settle();
+        assert_eq!(machine.reader.reader.live.len(), 50);
+        ids.iter().for_each(|id| machine.end(id));
+        machine.pass();
+        machine.pass();
+    }
+    machine.clock.advance(Duration::from_secs(1000));
+    machine.pass();
+    assert_eq!((machine.reader.reader.live.len(), machine.reader.reader.tombstones.len()), (0, 0));
+    assert_eq!(machine.labels.len(), series, "{:?}", machine.labels);
+    assert_eq!(open(), files);
+}
+
+#[test]
+fn labels_and_variables_that_are_let_through_stand_on_the_info_alone() {
+    let mut machine = Machine::new("v2", &[ID]);
+    machine.reader.reader.config.container_environment = vec!["MODE".into()];
+    write(machine.root.path().join("proc/42/environ"), "MODE=prod\0SECRET=x\0");
+    let mut told = pod(ID, "app", false);
+    told.labels = vec![("container_label_team".into(), "a".into())];
+    told.pid = Some(42);
+    machine.tell(vec![told]);
+    let samples = machine.settle();
+    let with = |text: &str| samples.keys().filter(|k| k.contains(text)).cloned().collect::<Vec<_>>();
+    for text in ["container_label_team=\"a\"", "container_env_mode=\"prod\""] {
+        let found = with(text);
+        assert!(found.len() == 1 && found[0].starts_with("container_info{"), "{found:?}");
+    }
+    assert!(with("SECRET").is_empty() && with("secret").is_empty());
 }
 
 #[test]

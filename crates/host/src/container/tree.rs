@@ -35,6 +35,8 @@ pub(crate) enum TreeChange {
     Removed { path: String },
     /// The kernel changed its `memory.events`, perhaps by killing a process.
     MemoryEvent { path: String },
+    /// Its `cgroup.events` changed: it has its first process, or its last has ended.
+    Populated { path: String },
 }
 
 #[derive(Debug, Default)]
@@ -145,6 +147,8 @@ impl Tree {
             }
         } else if name == "memory.events" {
             changes.push(TreeChange::MemoryEvent { path: parent.clone() });
+        } else if name == "cgroup.events" {
+            changes.push(TreeChange::Populated { path: parent.clone() });
         }
     }
 

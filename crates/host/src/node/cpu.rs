@@ -34,10 +34,16 @@ const SINGLES: [(&[u8], Family<'_>); 6] = [
     ),
 ];
 
+const SOFTIRQS: Family<'_> = Family::counter("node_softirqs_total", "Number of softirq calls.");
+/// Kinds of deferred work, in the kernel's order; their sum stands before them.
+const SOFTIRQ_KINDS: [&str; 10] =
+    ["hi", "timer", "net_tx", "net_rx", "block", "block_iopoll", "tasklet", "sched", "hrtimer", "rcu"];
+
 pub(super) struct Stat {
     file: KeptFile,
     cpus: Keyed<Cpu>,
     singles: [LazySeries; SINGLES.len()],
+    softirqs: Option<[LazySeries; SOFTIRQ_KINDS.len()]>,
 }
 
 struct Cpu {
@@ -48,7 +54,8 @@ struct Cpu {
 impl Stat {
     pub(super) fn new(config: &Config, budget: &FileBudget) -> Self {
         let file = KeptFile::new(config.proc_root.join("stat"), budget);
-        Self { file, cpus: Keyed::default(), singles: Default::default() }
+        let softirqs = config.collectors.softirqs.then(Default::default);
+        Self { file, cpus: Keyed::default(), singles: Default::default(), softirqs }
     }
 }
 
@@ -77,6 +84,10 @@ impl Collector for Stat {
         "stat"
     }
 
+    fn reads_also_for(&self) -> Option<&'static str> {
+        Some("cpu")
+    }
+
     fn collect(&mut self, pass: &mut Pass<'_>, tools: &mut Tools<'_>) -> Result<(), Failure> {
         let text = self.file.read(tools.buffer).map_err(Failure::at("/proc/stat"))?;
         self.cpus.begin();
@@ -100,6 +111,13 @@ impl Collector for Stat {
                 && let Some(n) = parse::words(rest).next().and_then(parse::unsigned)
             {
                 self.singles[i].put(pass, SINGLES[i].1, &[], parse::value(n));
+            } else if let (b"softirq", Some(series)) = (key, &mut self.softirqs) {
+                let counts = parse::words(rest).skip(1).map(parse::unsigned);
+                for ((count, kind), series) in counts.zip(SOFTIRQ_KINDS).zip(series) {
+                    if let Some(n) = count {
+                        series.put(pass, SOFTIRQS, &[("vector", kind)], parse::value(n));
+                    }
+                }
             }
         }
         self.cpus.end(|cpu| cpu.series.into_iter().for_each(|s| pass.retire(s)));

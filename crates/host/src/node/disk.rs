@@ -1,8 +1,12 @@
 //! `/proc/diskstats`: requests, bytes and time of each block device.
 
-use super::{Collector, Failure, Tools};
+use super::{
+    Collector, Failure, Tools,
+    disk_info::{self, DiskInfo},
+};
 use crate::{
     Config,
+    config::fits_any,
     file::{FileBudget, KeptFile},
     keyed::Keyed,
     parse,
@@ -105,6 +109,8 @@ const MILLISECOND: f64 = 0.001;
 pub(super) struct DiskStats {
     file: KeptFile,
     devices: Keyed<Option<Device>>,
+    excluded: Vec<String>,
+    info: DiskInfo,
 }
 
 /// `None` in the list above stands for a device that is left out.
@@ -112,7 +118,12 @@ struct Device(Vec<Series>);
 
 impl DiskStats {
     pub(super) fn new(config: &Config, budget: &FileBudget) -> Self {
-        Self { file: KeptFile::new(config.proc_root.join("diskstats"), budget), devices: Keyed::default() }
+        Self {
+            file: KeptFile::new(config.proc_root.join("diskstats"), budget),
+            devices: Keyed::default(),
+            excluded: config.collectors.diskstats_excluded.clone(),
+            info: DiskInfo::new(config),
+        }
     }
 }
 
@@ -138,6 +149,13 @@ fn is_excluded(name: &str) -> bool {
         .is_some_and(|(controller, (space, part))| [controller, space, part].into_iter().all(digits))
 }
 
+/// The device of a line, unless it is left out.
+fn named(line: &[u8]) -> Option<disk_info::Device> {
+    let mut words = parse::words(line).map(|word| String::from_utf8_lossy(word).into_owned());
+    let (major, minor, name) = (words.next()?, words.next()?, words.next()?);
+    (!is_excluded(&name)).then_some(disk_info::Device { major, minor, name })
+}
+
 impl Collector for DiskStats {
     fn name(&self) -> &'static str {
         "diskstats"
@@ -146,6 +164,7 @@ impl Collector for DiskStats {
     fn collect(&mut self, pass: &mut Pass<'_>, tools: &mut Tools<'_>) -> Result<(), Failure> {
         let text = self.file.read(tools.buffer).map_err(Failure::at("/proc/diskstats"))?;
         self.devices.begin();
+        let excluded = &self.excluded;
         for line in parse::lines(text) {
             let mut words = parse::words(line).skip(2);
             let Some(name) = words.next() else { continue };
@@ -153,7 +172,8 @@ impl Collector for DiskStats {
             let define = |device: &str| {
                 let define = |(family, _): &(Family<'_>, f64)| pass.define(*family, &[("device", device)]);
                 let columns = numbers.clone().count();
-                (!is_excluded(device)).then(|| Device(COLUMNS[..columns].iter().map(define).collect()))
+                let left_out = is_excluded(device) || fits_any(excluded, device);
+                (!left_out).then(|| Device(COLUMNS[..columns].iter().map(define).collect()))
             };
             let Some(Some(Device(series))) = self.devices.entry(name, define) else { continue };
             for ((series, n), (_, unit)) in series.iter().zip(numbers).zip(COLUMNS) {
@@ -167,6 +187,12 @@ impl Collector for DiskStats {
                 pass.retire(series);
             }
         });
+        if tools.slow {
+            let mut devices: Vec<_> = parse::lines(text).filter_map(named).collect();
+            devices.retain(|device| !fits_any(&self.excluded, &device.name));
+            self.info.read(&devices, pass);
+        }
+        self.info.put(pass);
         Ok(())
     }
 }

@@ -1,22 +1,26 @@
 //! Size and free space of mounted file systems.
 //!
 //! statvfs on a mount whose server is gone never returns. It therefore runs on a thread of its
-//! own: a pass waits for it a moment at most, a mount that does not answer is reported as failed,
-//! and a new thread goes on with the others. At most one thread is lost for each such mount, and
-//! it comes back with the mount.
+//! own: a pass waits for it a moment at most, and a mount that does not answer is reported as
+//! failed.
 
 use std::{ffi::CString, os::unix::ffi::OsStrExt, path::PathBuf, sync::Arc, time::Duration};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 use rustix::io::Errno;
 use vedette_sys::{Clock, MonotonicTime, SystemClock};
 
-use super::{Collector, Failure, Tools};
+use super::{
+    Collector, Failure, Tools,
+    courses::Courses,
+    forecast::Rate,
+    workers::{Task, Workers},
+};
 use crate::{
     Config, Error,
-    file::read_once,
+    file::{Buffer, read_once},
     parse,
-    series::{Family, Pass, Series},
+    series::{Family, LazySeries, Pass, Series},
 };
 
 /// More mounts than this are left out.
@@ -37,6 +41,11 @@ const FAMILIES: [Family<'_>; 8] = [
     ),
     Family::gauge("node_filesystem_mount_info", "Filesystem mount information."),
 ];
+/// What node_exporter does not tell.
+const HOURS: Family<'_> = Family::gauge(
+    "node_filesystem_until_full_hours",
+    "Hours until there is no space for ordinary users any more, by the median rate of the last day; +Inf when it does not fill.",
+);
 const READONLY: usize = 5;
 const DEVICE_ERROR: usize = 6;
 const MOUNT_INFO: usize = 7;
@@ -55,11 +64,14 @@ struct Mount {
 type Figures = [f64; 5];
 
 /// A mount and how its last statvfs went.
-#[derive(Debug)]
 struct Probe {
     path: CString,
+    ask: Ask,
     state: Mutex<ProbeState>,
 }
+
+/// How a mount is asked: statvfs, or what stands for it in a test.
+type Ask = fn(&CString) -> Result<Figures, Errno>;
 
 #[derive(Debug, Clone, Copy)]
 struct ProbeState {
@@ -78,6 +90,9 @@ struct Entry {
     mount: Mount,
     probe: Arc<Probe>,
     reported: Option<Reported>,
+    /// At what rate it fills, as far as that is known.
+    rate: Option<Rate>,
+    hours: LazySeries,
 }
 
 pub(super) struct FileSystems {
@@ -88,11 +103,12 @@ pub(super) struct FileSystems {
     wait: Duration,
     timeout: Duration,
     entries: Vec<Entry>,
-    workers: Workers,
+    courses: Arc<Courses>,
+    workers: Workers<Probe>,
 }
 
 impl FileSystems {
-    pub(super) fn new(config: &Config) -> Result<Self, Error> {
+    pub(super) fn new(config: &Config, courses: Arc<Courses>) -> Result<Self, Error> {
         Ok(Self {
             // Process 1 sees the machine's mounts, this one perhaps only those of its container.
             mount_info: ["1/mountinfo", "self/mountinfo"].map(|f| config.proc_root.join(f)),
@@ -102,7 +118,8 @@ impl FileSystems {
             wait: Duration::from_millis(config.filesystem_wait_ms),
             timeout: Duration::from_millis(config.filesystem_timeout_ms),
             entries: Vec::new(),
-            workers: Workers::start(statvfs)?,
+            courses,
+            workers: Workers::start("statvfs")?,
         })
     }
 
@@ -126,7 +143,13 @@ impl FileSystems {
             let below = self.root.join(mount.mount_point.trim_start_matches('/'));
             let Ok(path) = CString::new(below.as_os_str().as_bytes()) else { continue };
             let state = Mutex::new(ProbeState { running_since: None, last: None });
-            self.entries.push(Entry { mount, probe: Arc::new(Probe { path, state }), reported: None });
+            self.entries.push(Entry {
+                mount,
+                probe: Arc::new(Probe { path, ask: statvfs, state }),
+                reported: None,
+                rate: None,
+                hours: LazySeries::default(),
+            });
         }
         for entry in old {
             entry.retire(pass);
@@ -156,19 +179,44 @@ impl Collector for FileSystems {
             mounts.retain(|m| self.is_reported(m));
             self.update(mounts, pass);
         }
-        self.workers.run(self.wait, self.timeout);
+        self.workers.ask(self.timeout);
+        self.workers.wait(self.wait);
         let now = SystemClock.monotonic();
+        let mut result = Ok(());
         for entry in &mut self.entries {
             let state = *entry.probe.state.lock();
             let hangs = state.running_since.is_some_and(|since| now.since(since) >= self.timeout);
             match state.last {
-                _ if hangs => entry.put_error(pass, TIMEOUT),
-                Some(Ok(figures)) => entry.put(pass, figures),
+                _ if hangs => {
+                    entry.put_error(pass, TIMEOUT);
+                    result = Err(Failure::at(&entry.mount.mount_point)(Errno::TIMEDOUT));
+                }
+                Some(Ok(figures)) => {
+                    entry.put(pass, figures);
+                    if tools.slow {
+                        entry.observe(parse::signed_value(pass.time_ms) / 1000.0, figures, &self.courses);
+                    }
+                    entry.put_hours(pass, figures);
+                }
                 Some(Err(errno)) => entry.put_errno(pass, errno),
                 None => {}
             }
         }
-        Ok(())
+        result
+    }
+}
+
+impl Task for Probe {
+    fn run(&self, _: &mut Buffer) {
+        {
+            let mut state = self.state.lock();
+            if state.running_since.is_some() {
+                return;
+            }
+            state.running_since = Some(SystemClock.monotonic());
+        }
+        let answer = (self.ask)(&self.path);
+        *self.state.lock() = ProbeState { running_since: None, last: Some(answer) };
     }
 }
 
@@ -182,6 +230,22 @@ impl Entry {
         pass.put(series[READONLY], f64::from(u8::from(read_only)));
         pass.put(series[DEVICE_ERROR], 0.0);
         pass.put(series[MOUNT_INFO], 1.0);
+    }
+
+    /// A file system that nobody can write to does not fill.
+    fn observe(&mut self, seconds: f64, [size, free, ..]: Figures, courses: &Courses) {
+        if !self.mount.read_only && size > 0.0 {
+            let key = format!("fs {} {}", self.mount.device, self.mount.mount_point);
+            self.rate = courses.observe(&key, seconds, size - free);
+        }
+    }
+
+    fn put_hours(&mut self, pass: &mut Pass<'_>, [_, _, available, ..]: Figures) {
+        if let Some(rate) = self.rate {
+            let Mount { device, mount_point, fstype, .. } = &self.mount;
+            let labels = [("device", device.as_str()), ("mountpoint", mount_point), ("fstype", fstype)];
+            self.hours.put(pass, HOURS, &labels, rate.hours(available));
+        }
     }
 
     fn put_error(&mut self, pass: &mut Pass<'_>, error: &str) {
@@ -222,7 +286,8 @@ impl Entry {
         series
     }
 
-    fn retire(self, pass: &mut Pass<'_>) {
+    fn retire(mut self, pass: &mut Pass<'_>) {
+        self.hours.retire(pass);
         for series in self.reported.into_iter().flat_map(|r| r.series) {
             pass.retire(series);
         }
@@ -264,133 +329,6 @@ fn statvfs(path: &CString) -> Result<Figures, Errno> {
         parse::value(stat.f_files),
         parse::value(stat.f_ffree),
     ])
-}
-
-type Ask = dyn Fn(&CString) -> Result<Figures, Errno> + Send + Sync;
-
-/// The thread that asks, replaced when a mount holds it up.
-struct Workers {
-    shared: Arc<Shared>,
-    ask: Arc<Ask>,
-}
-
-struct Shared {
-    round: Mutex<Round>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct Round {
-    probes: Arc<[Arc<Probe>]>,
-    /// Rounds asked for.
-    wanted: u64,
-    /// Rounds gone through.
-    done: u64,
-    /// The thread of another number is one that a mount held up: it ends when it comes back.
-    worker: u64,
-    /// What the thread asks just now, and since when.
-    busy: Option<(Arc<Probe>, MonotonicTime)>,
-    over: bool,
-}
-
-impl Workers {
-    fn start(
-        ask: impl Fn(&CString) -> Result<Figures, Errno> + Send + Sync + 'static,
-    ) -> Result<Self, Error> {
-        let shared = Arc::new(Shared { round: Mutex::default(), changed: Condvar::new() });
-        let workers = Self { shared, ask: Arc::new(ask) };
-        workers.spawn(0).map_err(|source| Error::Io { what: "start the statvfs thread".into(), source })?;
-        Ok(workers)
-    }
-
-    fn set(&self, probes: Vec<Arc<Probe>>) {
-        self.shared.round.lock().probes = probes.into();
-    }
-
-    /// Asks all mounts; returns when all have answered or `wait` is over. A thread that one mount
-    /// has held up for `timeout` is left to it and replaced.
-    fn run(&self, wait: Duration, timeout: Duration) {
-        let mut round = self.shared.round.lock();
-        let now = SystemClock.monotonic();
-        if round.busy.as_ref().is_some_and(|(_, since)| now.since(*since) >= timeout) {
-            round.busy = None;
-            round.worker += 1;
-            let worker = round.worker;
-            if self.spawn(worker).is_err() {
-                // No thread can be made now: take the old one back and try again in the next pass.
-                round.worker -= 1;
-            }
-        }
-        if round.wanted == round.done {
-            round.wanted += 1;
-            self.shared.changed.notify_all();
-        }
-        let wanted = round.wanted;
-        self.shared.changed.wait_while_for(&mut round, |r| r.done < wanted, wait);
-    }
-
-    fn spawn(&self, worker: u64) -> std::io::Result<()> {
-        let (shared, ask) = (self.shared.clone(), self.ask.clone());
-        // Not joined: it may hang in the kernel for as long as a mount does.
-        std::thread::Builder::new().name("statvfs".into()).spawn(move || shared.work(worker, &*ask)).map(drop)
-    }
-}
-
-impl Drop for Workers {
-    fn drop(&mut self) {
-        self.shared.round.lock().over = true;
-        self.shared.changed.notify_all();
-    }
-}
-
-impl Shared {
-    fn work(&self, worker: u64, ask: &Ask) {
-        loop {
-            let mut round = self.round.lock();
-            self.changed.wait_while(&mut round, |r| !r.over && r.worker == worker && r.wanted == r.done);
-            if round.over || round.worker != worker {
-                return;
-            }
-            let (wanted, probes) = (round.wanted, round.probes.clone());
-            drop(round);
-            for probe in probes.iter() {
-                if !self.ask_one(worker, probe, ask) {
-                    return;
-                }
-            }
-            let mut round = self.round.lock();
-            round.done = round.done.max(wanted);
-            self.changed.notify_all();
-        }
-    }
-
-    /// Asks one mount, unless another thread still waits for it. Tells whether this thread is
-    /// still the one that asks.
-    fn ask_one(&self, worker: u64, probe: &Arc<Probe>, ask: &Ask) -> bool {
-        let now = SystemClock.monotonic();
-        {
-            let mut state = probe.state.lock();
-            if state.running_since.is_some() {
-                return true;
-            }
-            state.running_since = Some(now);
-        }
-        let mut round = self.round.lock();
-        if round.worker != worker {
-            probe.state.lock().running_since = None;
-            return false;
-        }
-        round.busy = Some((probe.clone(), now));
-        drop(round);
-        let answer = ask(&probe.path);
-        *probe.state.lock() = ProbeState { running_since: None, last: Some(answer) };
-        let mut round = self.round.lock();
-        let current = round.worker == worker;
-        if current {
-            round.busy = None;
-        }
-        current
-    }
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! Small facts of the kernel: open files, entropy, clock, name and version.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
 use super::{Collector, Failure, Tools};
 use crate::{
     Config,
-    file::{FileBudget, KeptFile, read_text},
+    file::{FileBudget, KeptFile, read_once, read_text},
     parse,
     series::{Family, LazySeries, Pass, Series},
 };
@@ -90,17 +90,57 @@ const OFFERED: Family<'_> = Family::gauge(
     "Available clocksources read from '/sys/devices/system/clocksource'.",
 );
 
+const ZONE: Family<'_> =
+    Family::gauge("node_time_zone_offset_seconds", "System time zone offset in seconds.");
+/// A file of a time zone is shorter.
+const ZONE_BYTES_MAX: usize = 64 << 10;
+
 pub(super) struct Time {
     folder: PathBuf,
+    zone_file: PathBuf,
+    zone: Option<Zone>,
     now: LazySeries,
     current: Option<String>,
     sources: Vec<Series>,
 }
 
+struct Zone {
+    name: String,
+    offset: f64,
+    series: Series,
+}
+
 impl Time {
     pub(super) fn new(config: &Config) -> Self {
         let folder = config.sys_root.join("devices/system/clocksource/clocksource0");
-        Self { folder, now: LazySeries::default(), current: None, sources: Vec::new() }
+        Self {
+            folder,
+            zone_file: config.root.join("etc/localtime"),
+            zone: None,
+            now: LazySeries::default(),
+            current: None,
+            sources: Vec::new(),
+        }
+    }
+
+    /// The zone's name and offset change when summer comes.
+    fn read_zone(&mut self, pass: &mut Pass<'_>, tools: &mut Tools<'_>) {
+        let data = read_once(&self.zone_file, tools.buffer).ok().filter(|data| data.len() <= ZONE_BYTES_MAX);
+        let zone = data.and_then(|data| jiff::tz::TimeZone::tzif("localtime", data).ok());
+        let zone = zone.unwrap_or(jiff::tz::TimeZone::UTC);
+        let Ok(now) = jiff::Timestamp::from_millisecond(pass.time_ms) else { return };
+        let info = zone.to_offset_info(now);
+        let (name, offset) = (info.abbreviation(), f64::from(info.offset().seconds()));
+        match &mut self.zone {
+            Some(zone) if zone.name == name => zone.offset = offset,
+            old => {
+                if let Some(old) = old.take() {
+                    pass.retire(old.series);
+                }
+                let series = pass.define(ZONE, &[("time_zone", name)]);
+                *old = Some(Zone { name: name.to_owned(), offset, series });
+            }
+        }
     }
 
     /// The clock source changes when the kernel finds one unreliable.
@@ -129,10 +169,14 @@ impl Collector for Time {
     fn collect(&mut self, pass: &mut Pass<'_>, tools: &mut Tools<'_>) -> Result<(), Failure> {
         if tools.slow {
             self.read_sources(pass);
+            self.read_zone(pass, tools);
         }
         self.now.put(pass, NOW, &[], parse::signed_value(pass.time_ms) / 1000.0);
         for series in &self.sources {
             pass.put(*series, 1.0);
+        }
+        if let Some(zone) = &self.zone {
+            pass.put(zone.series, zone.offset);
         }
         Ok(())
     }
@@ -175,7 +219,7 @@ impl Collector for Uname {
             }
         }
         let (_, series) =
-            self.known.as_ref().ok_or(Failure { place: "uname".into(), errno: Errno::NOSYS })?;
+            self.known.as_ref().ok_or(Failure { place: Path::new("uname").into(), errno: Errno::NOSYS })?;
         pass.put(*series, 1.0);
         Ok(())
     }

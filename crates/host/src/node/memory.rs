@@ -21,7 +21,7 @@ impl MemInfo {
 }
 
 /// `Active(anon)` in kilobytes becomes `Active_anon_bytes`.
-fn memory_field(name: &str, kilobytes: bool) -> String {
+pub(super) fn memory_field(name: &str, kilobytes: bool) -> String {
     let mut field = name.replace('(', "_").replace(')', "");
     if kilobytes {
         field.push_str("_bytes");

@@ -1,19 +1,18 @@
 //! `/sys/class/net`: attributes of network interfaces.
 //!
-//! Two dozen small files an interface, some of which make the kernel ask the driver: they are
-//! read at the slow interval and repeated in between.
+//! Two dozen small files an interface, some of which make the kernel ask the driver, which may
+//! keep it waiting.
 
 use std::path::{Path, PathBuf};
 
-use rustix::io::Errno;
-
-use super::{Collector, Failure, Tools};
+use super::{Failure, background::Source};
 use crate::{
     Config,
-    file::{Buffer, read_once, read_text},
-    keyed::Keyed,
+    config::fits_any,
+    file::{Buffer, names, read_once, read_text},
     parse,
-    series::{Family, LazySeries, Pass, Series},
+    series::Family,
+    sheet::Sheet,
 };
 
 const fn property(name: &'static str, help: &'static str) -> Family<'static> {
@@ -21,7 +20,7 @@ const fn property(name: &'static str, help: &'static str) -> Family<'static> {
 }
 
 /// File of each attribute, its family, and what one unit of it is worth.
-const ATTRIBUTES: [(&str, Family<'_>, f64); 19] = [
+const ATTRIBUTES: [(&str, Family<'_>, f64); 18] = [
     (
         "addr_assign_type",
         property("node_network_address_assign_type", "Network device property: address_assign_type"),
@@ -72,14 +71,6 @@ const ATTRIBUTES: [(&str, Family<'_>, f64); 19] = [
         1.0,
     ),
     ("type", property("node_network_protocol_type", "Network device property: protocol_type"), 1.0),
-    (
-        "statistics/rx_nohandler",
-        Family::counter(
-            "node_network_receive_nohandler_total",
-            "Network device statistic receive_nohandler.",
-        ),
-        1.0,
-    ),
     (UP_FILE, property("node_network_up", "Value is 1 if operstate is 'up', 0 otherwise."), 1.0),
 ];
 const UP_FILE: &str = "operstate";
@@ -101,122 +92,66 @@ const INFO_LABELS: [(&str, &str); 6] = [
 
 pub(super) struct NetClass {
     folder: PathBuf,
-    devices: Keyed<Device>,
-    absent: bool,
-}
-
-struct Device {
-    name: String,
-    values: [Option<f64>; ATTRIBUTES.len()],
-    series: [LazySeries; ATTRIBUTES.len()],
-    info: Option<([String; INFO_LABELS.len()], Series)>,
+    excluded: Vec<String>,
+    unknown_speed_excluded: bool,
 }
 
 impl NetClass {
     pub(super) fn new(config: &Config) -> Self {
-        Self { folder: config.sys_root.join("class/net"), devices: Keyed::default(), absent: false }
-    }
-
-    fn read_devices(&mut self, pass: &mut Pass<'_>, buffer: &mut Buffer) {
-        let listed = std::fs::read_dir(&self.folder);
-        self.absent = listed.is_err();
-        let mut names: Vec<_> = listed.into_iter().flatten().flatten().map(|e| e.file_name()).collect();
-        names.sort_unstable();
-        self.devices.begin();
-        for name in names {
-            let folder = self.folder.join(&name);
-            // A bonding driver keeps a plain file among the interfaces.
-            if !folder.is_dir() {
-                continue;
-            }
-            if let Some(device) = self.devices.entry(name.as_encoded_bytes(), Device::new) {
-                device.read(&folder, pass, buffer);
-            }
-        }
-        self.devices.end(|device| device.retire(pass));
-    }
-}
-
-impl Device {
-    fn new(name: &str) -> Self {
         Self {
-            name: name.to_owned(),
-            values: [None; ATTRIBUTES.len()],
-            series: Default::default(),
-            info: None,
-        }
-    }
-
-    fn read(&mut self, folder: &Path, pass: &mut Pass<'_>, buffer: &mut Buffer) {
-        for ((value, series), (file, _, unit)) in self.values.iter_mut().zip(&mut self.series).zip(ATTRIBUTES)
-        {
-            let text = read_once(&folder.join(file), buffer).unwrap_or_default();
-            *value = match file {
-                UP_FILE => (!text.is_empty()).then(|| f64::from(u8::from(parse::trim(text) == b"up"))),
-                // A link that is down has the speed -1.
-                "speed" => parse::signed(text).filter(|n| *n >= 0).map(|n| parse::signed_value(n) * unit),
-                _ => parse::integer(text).map(|n| parse::signed_value(n) * unit),
-            };
-            if value.is_none() {
-                series.retire(pass);
-            }
-        }
-        let words = INFO_LABELS.map(|(label, file)| {
-            let text = read_text(&folder.join(file)).unwrap_or_default();
-            match label {
-                "adminstate" if text.is_empty() => text,
-                "adminstate" if parse::integer(text.as_bytes()).is_some_and(|f| f & FLAG_UP != 0) => {
-                    "up".into()
-                }
-                "adminstate" => "down".into(),
-                _ => text,
-            }
-        });
-        if self.info.as_ref().is_none_or(|(known, _)| *known != words) {
-            if let Some((_, old)) = self.info.take() {
-                pass.retire(old);
-            }
-            let own = INFO_LABELS.iter().zip(&words).map(|((label, _), word)| (*label, word.as_str()));
-            let labels: Vec<_> = own.chain([("device", self.name.as_str())]).collect();
-            let series = pass.define(INFO, &labels);
-            self.info = Some((words, series));
-        }
-    }
-
-    fn put(&mut self, pass: &mut Pass<'_>) {
-        for ((series, value), (_, family, _)) in self.series.iter_mut().zip(self.values).zip(ATTRIBUTES) {
-            if let Some(value) = value {
-                series.put(pass, family, &[("device", &self.name)], value);
-            }
-        }
-        if let Some((_, series)) = &self.info {
-            pass.put(*series, 1.0);
-        }
-    }
-
-    fn retire(mut self, pass: &mut Pass<'_>) {
-        self.series.iter_mut().for_each(|s| s.retire(pass));
-        if let Some((_, series)) = self.info {
-            pass.retire(series);
+            folder: config.sys_root.join("class/net"),
+            excluded: config.collectors.netclass_excluded.clone(),
+            unknown_speed_excluded: config.collectors.netclass_unknown_speed_excluded,
         }
     }
 }
 
-impl Collector for NetClass {
+impl Source for NetClass {
     fn name(&self) -> &'static str {
         "netclass"
     }
 
-    fn collect(&mut self, pass: &mut Pass<'_>, tools: &mut Tools<'_>) -> Result<(), Failure> {
-        if tools.slow {
-            self.read_devices(pass, tools.buffer);
-        }
-        if self.absent {
-            return Err(Failure::at(&self.folder)(Errno::NOENT));
-        }
-        for (_, device) in self.devices.iter_mut() {
-            device.put(pass);
+    fn read(&mut self, sheet: &mut Sheet, buffer: &mut Buffer) -> Result<(), Failure> {
+        for device in names(&self.folder).map_err(Failure::at(&self.folder))? {
+            let folder = self.folder.join(&device);
+            // A bonding driver keeps a plain file among the interfaces.
+            if folder.is_dir() && !fits_any(&self.excluded, &device) {
+                put_device(sheet, buffer, &folder, ("device", &device), self.unknown_speed_excluded);
+            }
         }
         Ok(())
     }
+}
+
+fn put_device(
+    sheet: &mut Sheet,
+    buffer: &mut Buffer,
+    folder: &Path,
+    device: (&str, &str),
+    unknown_speed_excluded: bool,
+) {
+    for (file, family, unit) in ATTRIBUTES {
+        let text = read_once(&folder.join(file), buffer).unwrap_or_default();
+        let value = match file {
+            UP_FILE => (!text.is_empty()).then(|| f64::from(u8::from(parse::trim(text) == b"up"))),
+            // A link that is down has the speed -1.
+            "speed" if unknown_speed_excluded => {
+                parse::signed(text).filter(|n| *n >= 0).map(|n| parse::signed_value(n) * unit)
+            }
+            _ => parse::integer(text).map(|n| parse::signed_value(n) * unit),
+        };
+        if let Some(value) = value {
+            sheet.put(family, &[device], value);
+        }
+    }
+    let words = INFO_LABELS.map(|(label, file)| {
+        let text = read_text(&folder.join(file)).unwrap_or_default();
+        match (label, parse::integer(text.as_bytes())) {
+            ("adminstate", Some(flags)) => if flags & FLAG_UP != 0 { "up" } else { "down" }.to_owned(),
+            _ => text,
+        }
+    });
+    let own = INFO_LABELS.iter().zip(&words).map(|((label, _), word)| (*label, word.as_str()));
+    let labels: Vec<_> = own.chain([device]).collect();
+    sheet.put(INFO, &labels, 1.0);
 }

@@ -1,6 +1,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use proptest::prelude::*;
@@ -51,8 +51,29 @@ fn config(root: &Path) -> Config {
         proc_root: root.join("proc"),
         sys_root: root.join("sys"),
         cgroup_root: root.join("sys/fs/cgroup"),
+        root: root.to_owned(),
+        // A busy machine may start the threads late.
+        devices_wait_ms: 60_000,
         ..Config::default()
     }
+}
+
+/// What a source writes down, by series.
+pub(super) fn told(source: &mut dyn Source) -> Result<BTreeMap<String, f64>, Failure> {
+    let mut sheet = Sheet::default();
+    sheet.begin();
+    source.read(&mut sheet, &mut Buffer::new())?;
+    Ok(on(&mut sheet))
+}
+
+/// What is on a sheet, by series.
+pub(super) fn on(sheet: &mut Sheet) -> BTreeMap<String, f64> {
+    let mut samples = Samples::default();
+    let mut table = SeriesTable::new(crate::SeriesNumbers::default());
+    let mut pass = table.pass(1, &mut samples);
+    sheet.settle(&mut pass);
+    sheet.samples().for_each(|(series, value)| pass.put(series, value));
+    Receiver::default().take(&samples)
 }
 
 fn pass(reader: &mut NodeReader, receiver: &mut Receiver, time_ms: i64) -> BTreeMap<String, f64> {
@@ -103,6 +124,37 @@ fn processor_time_never_goes_back_except_when_the_processor_comes_back() {
     assert_eq!(idle_and_wait(990, 400, 2), [10.0, 5.0], "a small step back is the kernel's rounding");
     assert_eq!(idle_and_wait(1010, 501, 3), [10.1, 5.01]);
     assert_eq!(idle_and_wait(100, 50, 4), [1.0, 0.5], "a processor that came back begins anew");
+}
+
+#[test]
+fn hours_until_a_file_system_is_full_are_told_once_its_course_is_known() {
+    let root = tempfile::tempdir().unwrap();
+    write(
+        root.path(),
+        "proc/1/mountinfo",
+        "29 1 8:1 / / rw - ext4 /dev/sda1 rw\n30 29 8:2 / /proc/1 rw - ext4 /dev/sda2 ro\n",
+    );
+    let config =
+        Config { filesystem_wait_ms: 60_000, mount_points_excluded: Vec::new(), ..config(root.path()) };
+    let clock = ManualClock::at(0);
+    let mut reader = NodeReader::new(&config, Arc::new(clock.clone())).unwrap();
+    let mut receiver = Receiver::default();
+    for minute in 0..12 {
+        clock.advance(Duration::from_secs(60));
+        let samples = pass(&mut reader, &mut receiver, minute * 60_000);
+        let labels = |device: &str, point: &str| {
+            format!("{{device=\"{device}\", fstype=\"ext4\", mountpoint=\"{point}\"}}")
+        };
+        let hours = |labels: String| samples.get(&format!("node_filesystem_until_full_hours{labels}"));
+        let known = hours(labels("/dev/sda1", "/"));
+        assert_eq!(known.is_some(), minute >= 7, "after {minute} minutes");
+        assert!(known.is_none_or(|hours| *hours >= 0.0));
+        assert_eq!(hours(labels("/dev/sda2", "/proc/1")), None, "nobody can write to it");
+    }
+    write(root.path(), "proc/1/mountinfo", "29 1 8:1 / /proc rw - ext4 /dev/sda1 rw\n");
+    clock.advance(Duration::from_secs(60));
+    pass(&mut reader, &mut receiver, 12 * 60_000);
+    assert!(!receiver.labels.values().any(|l| l.contains("until_full")), "gone with its mount");
 }
 
 #[test]
@@ -162,122 +214,4 @@ proptest! {
     }
 }
 
-/// Unpacks the text archive in which the fixtures keep sysfs.
-fn unpack_ttar(archive: &str, to: &Path) {
-    let mut lines = archive.lines();
-    let mut path = PathBuf::new();
-    while let Some(line) = lines.next() {
-        if let Some(folder) = line.strip_prefix("Directory: ") {
-            std::fs::create_dir_all(to.join(folder)).unwrap();
-        } else if let Some(file) = line.strip_prefix("Path: ") {
-            path = to.join(file);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        } else if let Some(target) = line.strip_prefix("SymlinkTo: ") {
-            let _ = std::os::unix::fs::symlink(target, &path);
-        } else if let Some(count) = line.strip_prefix("Lines: ") {
-            let text: Vec<&str> = lines.by_ref().take(count.parse().unwrap()).collect();
-            let text = text.join("\n").replace("NULLBYTE", "\0") + "\n";
-            std::fs::write(&path, text.replace("EOF\n", "")).unwrap();
-        }
-    }
-}
-
-/// Families of the collectors that are compared with node_exporter's own fixture.
-const COMPARED: [&str; 16] = [
-    "node_boot_time_seconds",
-    "node_context_switches_total",
-    "node_cpu_seconds_total",
-    "node_cpu_guest_seconds_total",
-    "node_entropy_",
-    "node_filefd_",
-    "node_forks_total",
-    "node_intr_total",
-    "node_load",
-    "node_memory_",
-    "node_netstat_",
-    "node_network_",
-    "node_pressure_",
-    "node_procs_",
-    "node_sockstat_",
-    "node_vmstat_",
-];
-
-#[test]
-fn the_fixtures_of_node_exporter_give_its_output() {
-    let suite = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/conformance/node_exporter");
-    let archive = suite.join("fixtures-v1.12.tar.gz");
-    if !archive.exists() {
-        println!("SKIPPED node_exporter fixtures: {} is not there", archive.display());
-        return;
-    }
-    let root = tempfile::tempdir().unwrap();
-    let unpacked =
-        std::process::Command::new("tar").arg("xzf").arg(&archive).arg("-C").arg(root.path()).status();
-    assert!(unpacked.unwrap().success());
-    let fixtures = root.path().join("collector/fixtures");
-    unpack_ttar(&std::fs::read_to_string(fixtures.join("sys.ttar")).unwrap(), &fixtures);
-
-    // The output was made with the option to ignore these two.
-    for ignored in ["dmz", "int"] {
-        std::fs::remove_dir_all(fixtures.join("sys/class/net").join(ignored)).unwrap();
-    }
-    let mut reader = NodeReader::new(&config(&fixtures), Arc::new(ManualClock::at(0))).unwrap();
-    let mut receiver = Receiver::default();
-    let ours = pass(&mut reader, &mut receiver, 1000);
-    let text = std::fs::read_to_string(fixtures.join("e2e-output.txt")).unwrap();
-    // Counters of the network come from the machine that made the output, its other disks' facts
-    // from udev, and memory by NUMA node from a collector that is off by default.
-    let disk =
-        |name: &str| name.starts_with("node_disk_") && !["_info", "_ata_"].iter().any(|w| name.contains(w));
-    let compared = |name: &str| {
-        (disk(name) || COMPARED.iter().any(|c| name.starts_with(c)))
-            && !name.starts_with("node_memory_numa_")
-            && !["node_network_receive_", "node_network_transmit_"]
-                .iter()
-                .any(|p| name.starts_with(p) && name != "node_network_transmit_queue_length")
-    };
-    let kinds: BTreeMap<&str, &str> = text
-        .lines()
-        .filter_map(|l| l.strip_prefix("# TYPE ")?.split_once(' '))
-        .map(|(name, kind)| (name, if kind == "untyped" { "unknown" } else { kind }))
-        .collect();
-    let mut failures = Vec::new();
-    let mut passed = 0;
-    let mut expected = BTreeSet::new();
-    for line in text.lines().filter(|l| !l.starts_with('#')) {
-        let (series, value) = line.rsplit_once(' ').unwrap();
-        let name = series.split('{').next().unwrap();
-        if !compared(name) {
-            continue;
-        }
-        let series = canonical(series);
-        let value: f64 = value.parse().unwrap();
-        let kind = receiver.kinds.get(name).map(|k| k.as_str());
-        match ours.get(&series) {
-            Some(own) if (own - value).abs() <= value.abs() * 1e-12 && kind == kinds.get(name).copied() => {
-                passed += 1;
-            }
-            other => failures.push(format!("{series}: {other:?} ({kind:?}) instead of {value}")),
-        }
-        expected.insert(series);
-    }
-    for (series, value) in ours.iter().filter(|(s, _)| compared(s.split('{').next().unwrap())) {
-        if !expected.contains(series) && !series.contains("receive_nohandler") {
-            failures.push(format!("{series} {value} is not expected"));
-        }
-    }
-    println!("{passed} passed, {} failed, 0 skipped", failures.len());
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
-    assert!(passed > 400, "only {passed} compared");
-}
-
-/// A series of the exposition as our labels show it: sorted, without empty values.
-fn canonical(series: &str) -> String {
-    let Some((name, labels)) = series.split_once('{') else { return series.to_owned() };
-    let pairs = labels.trim_end_matches('}').split("\",").filter_map(|pair| {
-        let (name, value) = pair.split_once("=\"")?;
-        Some((name.to_owned(), value.trim_end_matches('"').to_owned()))
-    });
-    let labels = vedette_model::Labels::from_pairs(pairs.chain([("__name__".to_owned(), name.to_owned())]));
-    labels.to_string()
-}
+mod devices;

@@ -6,10 +6,11 @@ use tokio::sync::mpsc;
 use tonic::{Code, Status, Streaming};
 
 use super::{
-    CONTAINERS_MAX, RuntimeContainer, RuntimeUpdate,
+    CONTAINERS_MAX, Event, RuntimeContainer, RuntimeUpdate,
     cri::{CONTAINER_NAME, POD_NAME, POD_NAMESPACE, POD_UID, SANDBOX_NAME},
     describe,
     grpc::Client,
+    let_through,
 };
 
 /// Tells a pod's network holder from its containers.
@@ -88,21 +89,16 @@ pub(super) mod message {
     }
 
     #[derive(Clone, PartialEq, prost::Message)]
+    pub(crate) struct TaskExit {
+        #[prost(string, tag = "1")]
+        pub(crate) container_id: String,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
     pub(crate) struct TaskOom {
         #[prost(string, tag = "1")]
         pub(crate) container_id: String,
     }
-}
-
-/// What an event means to us.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Event {
-    /// Containers came, changed or went: ask.
-    Changed,
-    /// The kernel killed a process of this container for want of memory.
-    Oom(String),
-    /// Nothing.
-    Other,
 }
 
 /// Listens for events and passes on those that mean something, for as long as anybody wants
@@ -126,6 +122,8 @@ pub(super) async fn listen(mut client: Client, tell: mpsc::Sender<Event>) -> Str
                 }
             },
             Ok(None) => return "it closed the stream of events".to_owned(),
+            // Not all say so in the head of their answer.
+            Err(status) if status.code() == Code::Unimplemented => std::future::pending().await,
             Err(status) => return describe(&status),
         }
     }
@@ -140,14 +138,20 @@ fn meaning(envelope: &message::Envelope) -> Event {
                 Err(_) => Event::Other,
             }
         }
-        "/tasks/start" | "/tasks/exit" | "/containers/create" | "/containers/update"
-        | "/namespaces/create" => Event::Changed,
+        "/tasks/exit" => {
+            let value = envelope.event.as_ref().map(|e| e.value.as_slice()).unwrap_or_default();
+            match <message::TaskExit as prost::Message>::decode(value) {
+                Ok(exit) => Event::Exit(exit.container_id),
+                Err(_) => Event::Changed,
+            }
+        }
+        "/tasks/start" | "/containers/create" | "/containers/update" | "/namespaces/create" => Event::Changed,
         _ => Event::Other,
     }
 }
 
 /// Asks for the containers of all namespaces.
-pub(super) async fn list(client: &mut Client) -> Result<(String, RuntimeUpdate), Status> {
+pub(super) async fn list(client: &mut Client, labels: &[String]) -> Result<(String, RuntimeUpdate), Status> {
     let version: message::Version =
         client.unary("/containerd.services.version.v1.Version/Version", None).await?;
     let spaces: message::Namespaces =
@@ -158,14 +162,18 @@ pub(super) async fn list(client: &mut Client) -> Result<(String, RuntimeUpdate),
         let containers: message::Containers =
             client.unary("/containerd.services.containers.v1.Containers/List", name).await?;
         let tasks: message::Tasks = client.unary("/containerd.services.tasks.v1.Tasks/List", name).await?;
-        update.containers.extend(join(containers, tasks));
+        update.containers.extend(join(containers, tasks, labels));
         update.namespaces.push(space.name);
     }
     Ok((format!("containerd {}", version.version), update))
 }
 
 /// Gives each container its first process.
-pub(super) fn join(containers: message::Containers, tasks: message::Tasks) -> Vec<RuntimeContainer> {
+pub(super) fn join(
+    containers: message::Containers,
+    tasks: message::Tasks,
+    labels: &[String],
+) -> Vec<RuntimeContainer> {
     let pids: HashMap<String, u32> = tasks
         .tasks
         .into_iter()
@@ -173,6 +181,7 @@ pub(super) fn join(containers: message::Containers, tasks: message::Tasks) -> Ve
         .map(|t| (if t.id.is_empty() { t.container_id } else { t.id }, t.pid))
         .collect();
     let container = |mut c: message::Container| {
+        let through = let_through(&c.labels, labels);
         let mut label = |name| c.labels.remove(name).unwrap_or_default();
         let sandbox = label(KIND) == "sandbox";
         let pod_container = label(CONTAINER_NAME);
@@ -186,6 +195,7 @@ pub(super) fn join(containers: message::Containers, tasks: message::Tasks) -> Ve
             name,
             sandbox,
             image: c.image,
+            labels: through,
             pid: pids.get(&c.id).copied().filter(|pid| *pid != 0),
             id: c.id,
             ..RuntimeContainer::default()

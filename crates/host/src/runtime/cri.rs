@@ -1,11 +1,13 @@
 //! The container runtime interface of Kubernetes: pods, their containers, how often these were
 //! made anew.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use tonic::Status;
+use vedette_sys::{Clock, MonotonicTime};
 
-use super::{CONTAINERS_MAX, RuntimeContainer, grpc::Client};
+use super::{CONTAINERS_MAX, RuntimeContainer, grpc::Client, let_through};
+use crate::container::Layer;
 
 /// Labels that the kubelet puts on what it makes.
 pub(super) const POD_NAME: &str = "io.kubernetes.pod.name";
@@ -78,6 +80,42 @@ pub(super) mod message {
     }
 
     #[derive(Clone, PartialEq, prost::Message)]
+    pub(crate) struct StatsList {
+        #[prost(message, repeated, tag = "1")]
+        pub(crate) stats: Vec<ContainerStats>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(crate) struct ContainerStats {
+        #[prost(message, optional, tag = "1")]
+        pub(crate) attributes: Option<Attributes>,
+        #[prost(message, optional, tag = "4")]
+        pub(crate) writable_layer: Option<FilesystemUsage>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(crate) struct Attributes {
+        #[prost(string, tag = "1")]
+        pub(crate) id: String,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(crate) struct FilesystemUsage {
+        #[prost(int64, tag = "1")]
+        pub(crate) timestamp: i64,
+        #[prost(message, optional, tag = "3")]
+        pub(crate) used_bytes: Option<Number>,
+        #[prost(message, optional, tag = "4")]
+        pub(crate) inodes_used: Option<Number>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(crate) struct Number {
+        #[prost(uint64, tag = "1")]
+        pub(crate) value: u64,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
     pub(crate) struct SandboxMetadata {
         #[prost(string, tag = "1")]
         pub(crate) name: String,
@@ -95,12 +133,39 @@ pub(super) struct Cri {
 }
 
 /// Asks for all pods and containers.
-pub(super) async fn list(client: &mut Client) -> Result<Cri, Status> {
+pub(super) async fn list(client: &mut Client, labels: &[String]) -> Result<Cri, Status> {
     let version: message::Version = client.unary("/runtime.v1.RuntimeService/Version", None).await?;
     let sandboxes = client.unary("/runtime.v1.RuntimeService/ListPodSandbox", None).await?;
     let containers = client.unary("/runtime.v1.RuntimeService/ListContainers", None).await?;
-    let containers = join(&version.runtime_name, sandboxes, containers);
+    let containers = join(&version.runtime_name, sandboxes, containers, labels);
     Ok(Cri { version: format!("{} {}", version.runtime_name, version.runtime_version), containers })
+}
+
+/// Asks for what the runtime has counted of writable layers: it does so by itself from time to time.
+pub(super) async fn layers(client: &mut Client, clock: &dyn Clock) -> Result<HashMap<String, Layer>, Status> {
+    let stats = client.unary("/runtime.v1.RuntimeService/ListContainerStats", None).await?;
+    Ok(layers_of(stats, clock.unix_ns(), clock.monotonic()))
+}
+
+/// Sizes of layers by container id. Those that were never counted, which have no time, are left out.
+pub(super) fn layers_of(
+    stats: message::StatsList,
+    now_ns: i64,
+    now: MonotonicTime,
+) -> HashMap<String, Layer> {
+    let layer = |stats: message::ContainerStats| {
+        let (id, layer) = (stats.attributes?.id, stats.writable_layer?);
+        let age = Duration::from_nanos(now_ns.saturating_sub(layer.timestamp).max(0).unsigned_abs());
+        let age_ns = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
+        let counted = layer.timestamp > 0;
+        let told = Layer {
+            bytes: layer.used_bytes?.value,
+            inodes: layer.inodes_used.map(|n| n.value),
+            at: MonotonicTime(now.0.saturating_sub(age_ns)),
+        };
+        counted.then_some((id, told))
+    };
+    stats.stats.into_iter().take(CONTAINERS_MAX).filter_map(layer).collect()
 }
 
 /// Gives each container the name of its pod.
@@ -108,6 +173,7 @@ pub(super) fn join(
     runtime: &str,
     sandboxes: message::Sandboxes,
     containers: message::Containers,
+    labels: &[String],
 ) -> Vec<RuntimeContainer> {
     let pods: HashMap<String, message::SandboxMetadata> = sandboxes
         .items
@@ -123,6 +189,7 @@ pub(super) fn join(
             let pod = pods.get(&c.pod_sandbox_id).cloned().unwrap_or_default();
             let metadata = c.metadata.unwrap_or_default();
             let image = c.image.unwrap_or_default();
+            let through = let_through(&c.labels, labels);
             let mut label = |name, other: String| {
                 if other.is_empty() { c.labels.remove(name).unwrap_or_default() } else { other }
             };
@@ -133,6 +200,7 @@ pub(super) fn join(
                 pod_uid: label(POD_UID, pod.uid),
                 pod_container: label(CONTAINER_NAME, metadata.name),
                 attempt: Some(metadata.attempt),
+                labels: through,
                 image: if image.user_specified_image.is_empty() {
                     image.image
                 } else {

@@ -85,7 +85,7 @@ fn request(namespace: Option<&str>) -> Result<Request<Empty>, Status> {
 }
 
 /// The cause at the bottom, which is the one that says something.
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+pub(super) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {
         cause = source;

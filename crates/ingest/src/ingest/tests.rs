@@ -3,8 +3,9 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 use proptest::prelude::*;
 use vedette_eventdb::{CataloguePlace, Search};
 use vedette_model::{
-    Event, Fact, Hints, Host, Labels, MetricKind, MetricMetadata, MetricReader, Process, Row, SampleBuffer,
-    Samples, Select, SeriesDefinition, TimeRange, is_stale, telemetry::Family,
+    Event, Exemplar, ExemplarSample, Fact, Hints, HistogramSample, Host, Labels, MetricKind, MetricMetadata,
+    MetricReader, NativeHistogram, Process, Row, SampleBuffer, Samples, Select, SeriesDefinition, TimeRange,
+    is_stale, stale_nan, telemetry::Family,
 };
 use vedette_sys::{Fs, ManualClock, RealFs, SimFs};
 
@@ -57,7 +58,7 @@ fn define(series: u32, name: &str) -> SeriesDefinition {
 
 fn row(time_ms: i64, samples: &[(u32, f64)]) -> Row {
     let (series, values) = samples.iter().copied().unzip();
-    Row { time_ms, series, values }
+    Row { time_ms, series, values, ..Row::default() }
 }
 
 impl Rig {
@@ -242,7 +243,10 @@ fn wrong_batches_and_samples_are_refused_with_a_reason() {
     let t = rig.now_ms();
     for (batch, word) in [
         (
-            Samples { rows: vec![Row { time_ms: t, series: vec![0], values: vec![] }], ..Samples::default() },
+            Samples {
+                rows: vec![Row { time_ms: t, series: vec![0], values: vec![], ..Row::default() }],
+                ..Samples::default()
+            },
             "has 0 values",
         ),
         (Samples { defined: vec![define(u32::MAX, "a")], ..Samples::default() }, "is not below"),
@@ -298,6 +302,118 @@ fn a_full_store_refuses_new_series_only_and_tries_them_again() {
     rig.send(Samples { rows: vec![row(t + 1, &all)], ..Samples::default() }).unwrap();
     assert_eq!(rig.ingest.stats().samples, 80);
     assert_eq!(rig.metric("vedette_ingest_rejected_samples_total", "series_limit"), 20.0);
+}
+
+#[test]
+fn histograms_are_stored_also_after_silence() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut rig = real(&folder);
+    let first = rig.now_ms();
+    let histogram = Arc::new(NativeHistogram { sum: 0.0, ..NativeHistogram::stale() });
+    let sample =
+        |series, time_ms| HistogramSample { time_ms, series, start_ms: 0, histogram: histogram.clone() };
+    rig.send(Samples {
+        defined: vec![define(0, "h")],
+        histograms: vec![sample(0, first)],
+        ..Samples::default()
+    })
+    .unwrap();
+    for _ in 0..60 {
+        rig.clock.advance(Duration::from_secs(300));
+        rig.tsdb.maintain();
+    }
+    let last = rig.now_ms();
+    rig.send(Samples { histograms: vec![sample(0, last)], ..Samples::default() }).unwrap();
+    let unknown = Samples { histograms: vec![sample(7, last)], ..Samples::default() };
+    assert_eq!(rig.send_as(rig.seq + 1, unknown), Err(Rejected::UnknownSeries(7)));
+    let select = Select {
+        matchers: vec![vedette_model::Matcher::equal("__name__", "h")],
+        range: TimeRange::ALL,
+        hints: Hints::default(),
+        series_max: 0,
+    };
+    let set = rig.tsdb.select(&select).unwrap();
+    let mut got = SampleBuffer::default();
+    set.read(0, TimeRange::ALL, &mut got).unwrap();
+    assert_eq!(got.times_ms, [first, last]);
+    assert_eq!(got.histograms, [(0, histogram.clone()), (1, histogram)]);
+}
+
+#[test]
+fn markers_end_only_what_did_not_go_on_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut rig = real(&folder);
+    let t = rig.now_ms();
+    let newest = |time_ms, samples: &[(u32, f64)]| Row { newest_only: true, ..row(time_ms, samples) };
+    let stale = stale_nan();
+    rig.send(Samples {
+        defined: vec![define(0, "a"), define(1, "b")],
+        // A zero before the first sample is taken, and one that comes too late is not.
+        rows: vec![newest(t - 10, &[(0, 0.0)]), row(t, &[(0, 1.0), (1, 1.0)]), newest(t - 5, &[(1, 0.0)])],
+        ..Samples::default()
+    })
+    .unwrap();
+    // The series goes on under another number; the first ends at the same time, and before.
+    rig.send(Samples {
+        defined: vec![define(2, "a")],
+        released: vec![0],
+        rows: vec![
+            row(t + 10, &[(2, 2.0)]),
+            newest(t + 10, &[(2, stale), (1, stale)]),
+            newest(t + 5, &[(2, stale)]),
+        ],
+        ..Samples::default()
+    })
+    .unwrap();
+    let stored = rig.stored();
+    assert_eq!(stored["a"], [(t - 10, Some(0.0)), (t, Some(1.0)), (t + 10, Some(2.0))]);
+    assert_eq!(stored["b"], [(t, Some(1.0)), (t + 10, None)]);
+    assert_eq!(rig.ingest.stats().rejected_samples, 0);
+    // What was released is free.
+    let rows = vec![row(t + 20, &[(0, 1.0)])];
+    assert_eq!(rig.send_as(3, Samples { rows, ..Samples::default() }), Err(Rejected::UnknownSeries(0)));
+    let samples = Samples {
+        defined: vec![define(0, "c")],
+        released: vec![0, 1],
+        rows: vec![row(t + 20, &[(0, 3.0)])],
+        ..Samples::default()
+    };
+    rig.send(samples).unwrap();
+    assert_eq!(rig.stored()["c"], [(t + 20, Some(3.0))]);
+}
+
+#[test]
+fn start_timestamps_and_exemplars_are_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut rig = real(&folder);
+    let t = rig.now_ms();
+    let exemplar = |time_ms, value| ExemplarSample {
+        series: 1,
+        exemplar: Exemplar { labels: Labels::from_pairs([("trace", "x")]), value, time_ms },
+    };
+    rig.send(Samples {
+        defined: vec![define(0, "a"), define(1, "b")],
+        rows: vec![
+            row(t - 1, &[(0, 0.5)]),
+            Row { starts_ms: vec![0, t - 100], ..row(t, &[(0, 1.0), (1, 2.0)]) },
+        ],
+        exemplars: vec![exemplar(t, 1.0), exemplar(t - 5, 2.0)],
+        ..Samples::default()
+    })
+    .unwrap();
+    let select = Select { matchers: vec![], range: TimeRange::ALL, hints: Hints::default(), series_max: 0 };
+    let set = rig.tsdb.select(&select).unwrap();
+    for series in 0..set.len() {
+        let mut got = SampleBuffer::default();
+        set.read(series, TimeRange::ALL, &mut got).unwrap();
+        let last = got.starts_ms.last().copied().unwrap_or(0);
+        assert_eq!(last, if set.labels(series).metric_name() == "b" { t - 100 } else { 0 });
+    }
+    assert_eq!(rig.metric("vedette_ingest_exemplars_total", ""), 1.0);
+    assert_eq!(rig.metric("vedette_ingest_rejected_exemplars_total", ""), 1.0);
+    let rows = vec![Row { starts_ms: vec![1], ..row(t + 1, &[(0, 1.0), (1, 2.0)]) }];
+    let refused = rig.send_as(2, Samples { rows, ..Samples::default() });
+    assert!(matches!(refused, Err(Rejected::Invalid(text)) if text.contains("start timestamps")));
 }
 
 #[test]
@@ -372,19 +488,22 @@ fn a_full_disk_is_retried() {
 #[test]
 fn the_sender_that_was_silent_for_longest_is_forgotten() {
     let fs = SimFs::new(1);
-    let config = Config { origins_max: 2, ..Config::default() };
+    let config = Config { origins_max: 2 * RECENT_SENDERS, ..Config::default() };
     let rig = rig(Arc::new(fs), Path::new("/data"), CataloguePlace::Memory, config);
     let send = |source: &str, seq| {
         let origin = Origin { source: source.into(), ..origin(1) };
         rig.ingest.accept(&Batch { origin, seq, payload: Payload::Events(vec![]) }).unwrap();
     };
-    for source in ["a", "b", "a", "c"] {
-        send(source, rig.ingest.stats().duplicate_batches + 1);
+    let others: Vec<String> = (2..2 * RECENT_SENDERS).map(|n| n.to_string()).collect();
+    for source in ["a", "b"].into_iter().chain(others.iter().map(String::as_str)).chain(["a", "new"]) {
+        send(source, 1);
     }
-    assert_eq!(rig.ingest.stats().origins, 2);
-    let before = rig.ingest.stats().duplicate_batches;
+    let stats = rig.ingest.stats();
+    assert_eq!((stats.origins, stats.duplicate_batches), (2 * RECENT_SENDERS as u64, 1));
     send("a", 1);
-    assert_eq!(rig.ingest.stats().duplicate_batches, before + 1, "a is remembered, b is not");
+    assert_eq!(rig.ingest.stats().duplicate_batches, 2, "a is remembered");
+    send("b", 1);
+    assert_eq!(rig.ingest.stats().duplicate_batches, 2, "b is not");
 }
 
 #[derive(Debug, Clone)]
@@ -467,7 +586,7 @@ proptest! {
                         defined: given.iter().map(|(number, name)| define(*number, name)).collect(),
                         retired: retire.clone(),
                         rows: vec![row(t, &samples)],
-                        metadata: vec![],
+                        ..Samples::default()
                     };
                     let unknown = use_.iter().find(|u| !after.contains_key(u));
                     if let Some(unknown) = unknown {

@@ -5,12 +5,17 @@ use vedette_wire::remote_write::LabelPairs;
 
 use crate::Config;
 
-/// Reads labels as a sender wrote them. Senders sort them, and those that do not are not refused
-/// for it; a label without a value means the same as none.
-pub fn check(config: &Config, label_bytes: &[u8]) -> Result<Labels, String> {
-    let mut pairs = LabelPairs::in_bytes(label_bytes)
+/// Reads labels as a sender of 1.0 wrote them.
+pub fn read(config: &Config, label_bytes: &[u8]) -> Result<Labels, String> {
+    let pairs = LabelPairs::in_bytes(label_bytes)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|e| format!("in the labels of a series {e}"))?;
+    check(config, pairs)
+}
+
+/// Checks labels as they were sent. Senders sort them, and those that do not are not refused for
+/// it; a label without a value means the same as none.
+pub fn check(config: &Config, mut pairs: Vec<(&str, &str)>) -> Result<Labels, String> {
     if !pairs.is_sorted() {
         pairs.sort_unstable();
     }

@@ -10,24 +10,27 @@ use vedette_model::{
 use vedette_sys::{Clock, ManualClock, SimFs};
 use vedette_wire::remote_write::Encoder;
 
-use super::*;
-use crate::Ingest;
+use vedette_model::{Exemplar, MetricMetadata, NativeHistogram};
+use vedette_tsdb::Tsdb;
 
-const START_MS: i64 = 1_700_000_000_000;
+use super::*;
+use crate::{Ingest, intake::*};
+
+pub(crate) const START_MS: i64 = 1_700_000_000_000;
 const SERIES_MAX: usize = 40;
 
-struct Rig {
-    ingest: Ingest,
-    tsdb: Arc<Tsdb>,
+pub(crate) struct Rig {
+    pub ingest: Ingest,
+    pub tsdb: Arc<Tsdb>,
     clock: ManualClock,
     fs: SimFs,
 }
 
-fn rig() -> Rig {
+pub(crate) fn rig() -> Rig {
     rig_with(Config::default())
 }
 
-fn rig_with(config: Config) -> Rig {
+pub(crate) fn rig_with(config: Config) -> Rig {
     let fs = SimFs::new(1);
     let clock = ManualClock::at(START_MS * 1_000_000);
     let shared: Arc<dyn Clock> = Arc::new(clock.clone());
@@ -59,17 +62,17 @@ fn message(series: &[Series<'_>]) -> Vec<u8> {
     encoder.message().to_vec()
 }
 
-fn compress(message: &[u8]) -> Vec<u8> {
+pub(crate) fn compress(message: &[u8]) -> Vec<u8> {
     snap::raw::Encoder::new().compress_vec(message).unwrap()
 }
 
 impl Rig {
     fn send(&self, series: &[Series<'_>]) -> Result<Written, WriteError> {
-        self.ingest.remote_write(&compress(&message(series)))
+        self.ingest.receiver().remote_write(&compress(&message(series)))
     }
 
     /// All samples, by labels; times from the start.
-    fn stored(&self) -> BTreeMap<String, Vec<(i64, f64)>> {
+    pub fn stored(&self) -> BTreeMap<String, Vec<(i64, f64)>> {
         let range = TimeRange::ALL;
         let select = Select { matchers: vec![], range, hints: Hints::default(), series_max: 0 };
         let set = self.tsdb.select(&select).unwrap();
@@ -84,7 +87,7 @@ impl Rig {
     }
 
     /// All histograms of a series.
-    fn histograms(&self, labels: &[(&str, &str)]) -> Vec<(i64, NativeHistogram)> {
+    pub fn histograms(&self, labels: &[(&str, &str)]) -> Vec<(i64, NativeHistogram)> {
         let matchers =
             labels.iter().map(|(name, value)| vedette_model::Matcher::equal(*name, *value)).collect();
         let range = TimeRange::ALL;
@@ -99,7 +102,16 @@ impl Rig {
             .collect()
     }
 
-    fn metric(&self, name: &str, label: &str) -> f64 {
+    /// Since when the samples of a metric count.
+    pub fn starts(&self, name: &str) -> Vec<i64> {
+        let matchers = vec![vedette_model::Matcher::equal("__name__", name)];
+        let select = Select { matchers, range: TimeRange::ALL, hints: Hints::default(), series_max: 0 };
+        let mut samples = SampleBuffer::default();
+        self.tsdb.select(&select).unwrap().read(0, TimeRange::ALL, &mut samples).unwrap();
+        (0..samples.len()).map(|i| samples.start_ms(i)).collect()
+    }
+
+    pub fn metric(&self, name: &str, label: &str) -> f64 {
         struct Wanted<'a>(&'a str, &'a str, f64);
         impl MetricVisitor for Wanted<'_> {
             fn value(&mut self, family: &Family, labels: &[(&str, &str)], value: f64) {
@@ -113,7 +125,7 @@ impl Rig {
         wanted.2
     }
 
-    fn parsed(&self) -> f64 {
+    pub fn parsed(&self) -> f64 {
         self.metric("vedette_ingest_remote_write_series_parsed_total", "")
     }
 }
@@ -204,7 +216,7 @@ fn text_that_is_not_utf8_costs_its_series_only() {
     let mut bytes = message(&[(&[("__name__", "zz")], &[(0, 1.0)]), (A, &[(0, 1.0)])]);
     let at = bytes.windows(2).position(|w| w == b"zz").unwrap();
     bytes[at] = 0xff;
-    let (samples, text) = refused(rig.ingest.remote_write(&compress(&bytes)));
+    let (samples, text) = refused(rig.ingest.receiver().remote_write(&compress(&bytes)));
     assert_eq!(samples, 1);
     assert!(text.contains("1 with invalid labels") && text.contains("not valid UTF-8"), "{text}");
 }
@@ -226,9 +238,11 @@ fn a_broken_message_stores_nothing() {
     let rig = rig();
     let mut bytes = message(&[(A, &[(0, 1.0)]), (B, &[(0, 1.0)])]);
     bytes.pop();
-    let Err(WriteError::Malformed(text)) = rig.ingest.remote_write(&compress(&bytes)) else { panic!() };
+    let Err(WriteError::Malformed(text)) = rig.ingest.receiver().remote_write(&compress(&bytes)) else {
+        panic!()
+    };
     assert!(text.contains("at byte"), "{text}");
-    let Err(WriteError::Malformed(text)) = rig.ingest.remote_write(b"\x0aplain") else { panic!() };
+    let Err(WriteError::Malformed(text)) = rig.ingest.receiver().remote_write(b"\x0aplain") else { panic!() };
     assert!(text.contains("Snappy"), "{text}");
     assert!(rig.stored().is_empty());
     assert_eq!(rig.metric("vedette_ingest_remote_write_requests_total", "malformed"), 2.0);
@@ -239,10 +253,13 @@ fn a_broken_message_stores_nothing() {
 fn a_claim_of_size_is_refused_before_it_is_believed() {
     let rig = rig_with(Config { message_bytes_max: 1000, ..Config::default() });
     // 4 GiB less one byte, in five bytes.
-    let result = rig.ingest.remote_write(&[0xff, 0xff, 0xff, 0xff, 0x0f]);
+    let result = rig.ingest.receiver().remote_write(&[0xff, 0xff, 0xff, 0xff, 0x0f]);
     assert!(matches!(result, Err(WriteError::TooLarge(_))), "{result:?}");
-    assert!(matches!(rig.ingest.remote_write(&compress(&[0; 1001])), Err(WriteError::TooLarge(_))));
-    assert!(matches!(rig.ingest.remote_write(&[0xff; 20]), Err(WriteError::Malformed(_))));
+    assert!(matches!(
+        rig.ingest.receiver().remote_write(&compress(&[0; 1001])),
+        Err(WriteError::TooLarge(_))
+    ));
+    assert!(matches!(rig.ingest.receiver().remote_write(&[0xff; 20]), Err(WriteError::Malformed(_))));
 }
 
 #[test]
@@ -333,7 +350,7 @@ fn histograms_exemplars_and_metadata_are_stored() {
     encoder.metadata(&metadata);
     let request = compress(encoder.message());
     for attempt in 1..=2 {
-        let written = rig.ingest.remote_write(&request).unwrap();
+        let written = rig.ingest.receiver().remote_write(&request).unwrap();
         assert_eq!((written.samples, written.histograms), (3, 2));
         assert_eq!(written.exemplars, u64::from(attempt == 1), "what comes again is there");
         let text = written.refused.unwrap();
@@ -368,7 +385,7 @@ fn histograms_and_exemplars_of_refused_series_are_counted() {
     let mut histogram = whole_histogram(6);
     encoder.begin_series([("__name__", "many"), ("n", "1")]).histogram(START_MS, &histogram).end_series();
     histogram.sum = 7.0;
-    let written = rig.ingest.remote_write(&compress(encoder.message())).unwrap();
+    let written = rig.ingest.receiver().remote_write(&compress(encoder.message())).unwrap();
     assert_eq!((written.histograms, written.exemplars), (SERIES_MAX as u64, SERIES_MAX as u64));
     let text = written.refused.unwrap();
     assert!(text.contains("3 of new series beyond the limit") && text.contains("another value"), "{text}");
@@ -385,7 +402,7 @@ fn histograms_and_exemplars_of_retired_series_are_stored_again() {
         let mut encoder = Encoder::default();
         let series = encoder.begin_series(A.iter().copied());
         series.histogram(START_MS + time_ms, &whole_histogram(5)).exemplar(&exemplar).end_series();
-        rig.ingest.remote_write(&compress(encoder.message())).unwrap()
+        rig.ingest.receiver().remote_write(&compress(encoder.message())).unwrap()
     };
     assert_eq!((send(0).histograms, rig.parsed()), (1, 1.0));
     let mut time_ms = 0;
@@ -469,10 +486,10 @@ proptest! {
             let place = place.index(broken.len());
             broken[place] = byte;
         }
-        let _ = rig.ingest.remote_write(&compress(&broken));
-        let _ = rig.ingest.remote_write(&bytes);
+        let _ = rig.ingest.receiver().remote_write(&compress(&broken));
+        let _ = rig.ingest.receiver().remote_write(&bytes);
         let mut body = compress(&broken);
         body.truncate(bytes.len());
-        let _ = rig.ingest.remote_write(&body);
+        let _ = rig.ingest.receiver().remote_write(&body);
     }
 }

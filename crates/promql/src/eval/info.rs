@@ -1,14 +1,16 @@
 //! `info(v, {…})`: adds to each series the labels of the info series of the same source, that is
 //! with the same `instance` and `job`.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use vedette_model::{Labels, METRIC_NAME, MatchOp, Matcher};
 
 use super::{
     Evaluator, Result, Sink,
-    column::{Grid, NONE, Row, is_none, is_some},
+    binary::braces,
+    column::{Grid, Histograms, NONE, Row, is_none, is_some},
     join,
+    selector::Take,
 };
 use crate::{
     QueryError,
@@ -36,7 +38,10 @@ impl Evaluator<'_> {
             let usual = Matcher::new(MatchOp::Regex, METRIC_NAME, ".+_info");
             names.push(usual.map_err(|e| QueryError::Execution(e.to_string()))?);
         }
-        let base = self.rows(&call.args[0], grid)?;
+        let mut base = self.rows(&call.args[0], grid)?;
+        // What has no samples any more, such as the square root of a histogram, has no source either.
+        let empty: Vec<Row> = base.extract_if(.., |row| row.is_empty()).collect();
+        empty.into_iter().for_each(|row| self.recycle_row(row));
         let positive: Vec<&Matcher> =
             names.iter().filter(|m| matches!(m.op, MatchOp::Equal | MatchOp::Regex)).collect();
         // A series that is itself an info series passes unchanged.
@@ -48,11 +53,13 @@ impl Evaluator<'_> {
                 !positive.is_empty() && positive.iter().all(|m| m.matches(name))
             }
         };
-        let infos = self.info_series(&call.args[0], &base, &names, &data, grid)?;
+        let described: Vec<&Labels> = base.iter().map(|r| &r.labels).filter(|l| !is_info(l)).collect();
+        let infos = self.info_series(&call.args[0], &described, &names, &data, grid)?;
         let mut by_source: HashMap<Labels, Vec<&Info>> = HashMap::new();
         for info in &infos {
             by_source.entry(info.labels.keep(&IDENTIFYING)).or_default().push(info);
         }
+        check_unique(&base, by_source.values(), grid)?;
         let must_match = data.iter().any(|m| !m.matches_empty());
         let wanted: Vec<&str> = data.iter().map(|m| m.name.as_str()).collect();
         let mut out = Vec::new();
@@ -63,7 +70,7 @@ impl Evaluator<'_> {
                 continue;
             }
             let candidates = by_source.get(&source).filter(|_| !source.is_empty());
-            let mut enriched: HashMap<Labels, Vec<f64>> = HashMap::new();
+            let mut enriched: HashMap<Labels, (Vec<f64>, Histograms)> = HashMap::new();
             for (i, v) in row.values.iter().enumerate().filter(|(_, v)| is_some(**v)) {
                 let current = newest(candidates.map_or(&[][..], |c| c), i)?;
                 if current.is_empty() && must_match {
@@ -73,25 +80,30 @@ impl Evaluator<'_> {
                 if must_match && !data.iter().all(|m| m.matches(labels.get(&m.name).unwrap_or(""))) {
                     continue;
                 }
-                enriched.entry(labels).or_insert_with(|| vec![NONE; grid.count])[i] = *v;
+                let (values, histograms) =
+                    enriched.entry(labels).or_insert_with(|| (vec![NONE; grid.count], Histograms::default()));
+                values[i] = *v;
+                if let Some(histogram) = row.histograms.get(i) {
+                    histograms.push(i, Arc::clone(histogram));
+                }
             }
             let drop_name = row.drop_name;
-            self.recycle(row.values);
-            for (labels, values) in enriched {
-                self.hold(values.len())?;
-                out.push(Row { labels, drop_name, values });
+            self.recycle_row(row);
+            for (labels, (values, histograms)) in enriched {
+                self.hold(values.len() + histograms.cells())?;
+                out.push(Row { labels, drop_name, values, histograms });
             }
         }
         out.sort_by(|a, b| a.labels.cmp(&b.labels));
         join(out)?.into_iter().try_for_each(sink)
     }
 
-    /// The info series of the sources in `base`, looked up at the times at which the base's
+    /// The info series of the sources that `described` name, looked up at the times at which the base's
     /// selector looks.
     fn info_series(
         &self,
         base_expr: &Expr,
-        base: &[Row],
+        described: &[&Labels],
         names: &[Matcher],
         data: &[Matcher],
         grid: &Grid,
@@ -102,28 +114,25 @@ impl Evaluator<'_> {
         }
         matchers.extend_from_slice(names);
         for label in IDENTIFYING {
-            let mut values: Vec<&str> = base.iter().filter_map(|r| r.labels.get(label)).collect();
+            let mut values: Vec<&str> = described.iter().filter_map(|l| l.get(label)).collect();
             values.sort_unstable();
             values.dedup();
             if values.is_empty() {
                 continue;
             }
-            let absent = base.iter().any(|r| r.labels.get(label).is_none());
-            let mut pattern: Vec<String> = values.iter().map(|v| regex::escape(v)).collect();
-            if absent {
-                pattern.push(String::new());
-            }
+            let pattern: Vec<String> = values.iter().map(|v| regex::escape(v)).collect();
             let matcher = Matcher::new(MatchOp::Regex, label, pattern.join("|"))
                 .map_err(|e| QueryError::Execution(e.to_string()))?;
             matchers.push(matcher);
         }
-        if matchers.iter().all(Matcher::matches_empty) || base.is_empty() {
+        // Series that name no source have no info series.
+        if !described.iter().any(|l| IDENTIFYING.iter().any(|label| l.get(label).is_some())) {
             return Ok(Vec::new());
         }
         let mut infos = Vec::new();
         let selector = VectorSelector { name: None, matchers, shift: Shift::default(), edges: Edges::Plain };
         let shifted = self.info_grid(base_expr, grid)?;
-        self.select_instant(&selector, &shifted, true, &mut |row| {
+        self.select_instant(&selector, base_expr.span, &shifted, Take::InfoTime, &mut |row| {
             let mut times = row.values;
             if shifted.count == 1 && grid.count > 1 {
                 times.resize(grid.count, times[0]);
@@ -148,6 +157,7 @@ impl Evaluator<'_> {
                     start_ms: references.first(),
                     step_ms: if references.pinned_ms.is_some() { 0 } else { current.step_ms },
                     count: if references.pinned_ms.is_some() { 1 } else { current.count },
+                    end_ms: references.last(),
                 };
             }
             grids.push(current);
@@ -181,6 +191,21 @@ fn collect_shifts<'e>(expr: &'e Expr, above: &mut Vec<&'e Shift>, out: &mut Vec<
     above.pop();
 }
 
+/// Info series of one source must not contradict each other, even where no series asks for them.
+fn check_unique<'i>(
+    base: &[Row],
+    sources: impl Iterator<Item = &'i Vec<&'i Info>> + Clone,
+    grid: &Grid,
+) -> Result<()> {
+    let doubtful = sources.filter(|infos| infos.len() > 1);
+    for step in 0..grid.count {
+        if base.iter().any(|row| is_some(row.values[step])) {
+            doubtful.clone().try_for_each(|infos| newest(infos, step).map(drop))?;
+        }
+    }
+    Ok(())
+}
+
 /// Of each info metric the series with the newest sample at a time.
 fn newest<'i>(candidates: &[&'i Info], step: usize) -> Result<Vec<&'i Info>> {
     let mut best: Vec<&Info> = Vec::new();
@@ -190,9 +215,13 @@ fn newest<'i>(candidates: &[&'i Info], step: usize) -> Result<Vec<&'i Info>> {
             None => best.push(info),
             Some(other) if info.times[step] > other.times[step] => *other = info,
             Some(other) if info.times[step] == other.times[step] => {
+                let shown = |info: &Info| {
+                    format!("{} @ {}", braces(&info.labels), (info.times[step] * 1000.0).round())
+                };
                 return Err(QueryError::Execution(format!(
-                    "found duplicate series for info metric: existing {} @ {}, new {} @ {}",
-                    other.labels, other.times[step], info.labels, info.times[step]
+                    "found duplicate series for info metric: existing {}, new {}",
+                    shown(other),
+                    shown(info)
                 )));
             }
             Some(_) => {}

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use vedette_model::{Labels, MAX_LABEL_BYTES, METRIC_NAME, compile_anchored};
+use vedette_model::{GroupRegexp, Labels, MAX_LABEL_BYTES, METRIC_NAME};
 
 use super::{Evaluator, Result, Row, Sink, column::Grid, join, label_name, string};
 use crate::{QueryError, ast::Call};
@@ -11,17 +11,14 @@ impl Evaluator<'_> {
     pub fn label_replace(&self, call: &Call, grid: &Grid, sink: Sink<'_>) -> Result<()> {
         let [replacement, source, pattern] = [2, 3, 4].map(|i| string(&call.args[i]));
         let (replacement, source, pattern) = (replacement?, source?, pattern?);
-        let regex = compile_anchored(pattern).map_err(|e| {
-            QueryError::Execution(format!("invalid regular expression in label_replace(): {}", e.pattern))
+        let regex = GroupRegexp::new(pattern).map_err(|e| {
+            QueryError::Execution(format!("invalid regular expression in label_replace(): {}", e.expression))
         })?;
         let target = label_name(&call.args[1], "destination label name in label_replace()")?;
         self.relabel(call, grid, target, sink, |labels| {
             let text = labels.get(source).unwrap_or("");
-            let Some(captures) = regex.captures(text) else { return Ok(None) };
             fits(replacement.len() + replacement.matches('$').count() * text.len())?;
-            let mut value = String::new();
-            captures.expand(replacement, &mut value);
-            Ok(Some(value))
+            Ok(regex.expand(text, replacement))
         })
     }
 

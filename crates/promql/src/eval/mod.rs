@@ -5,34 +5,66 @@
 
 mod aggregate;
 mod annotations;
+mod answer;
 mod binary;
+mod calendar;
+mod chain;
+mod classic;
 mod column;
-mod duration;
+mod count_values;
+pub(crate) mod duration;
 mod edges;
 mod histogram;
+mod histogram_rate;
+mod histogram_sums;
 mod info;
 mod instant;
+mod join;
 mod labels;
-mod numeric;
+mod mixed;
+mod notes;
+pub(crate) mod numeric;
+mod operator;
+mod parallel;
+mod raw;
+mod samples;
 mod selector;
+mod smoothed;
+mod starts;
+#[cfg(test)]
+mod tests;
+mod totals;
 mod window;
 
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
+    collections::{HashMap, HashSet},
+    sync::Arc,
 };
 
-use vedette_model::{Labels, METRIC_NAME, MetricReader};
+use vedette_model::{Labels, METRIC_NAME, MetricReader, SeriesSet, TimeRange};
 
 use self::{
     annotations::Annotations,
-    column::{Grid, NONE, Row, is_some},
+    answer::Promise,
+    column::{Grid, Row},
+    join::{join, join_sorted, merge},
+    notes::Notes,
+    samples::Samples,
+    selector::Take,
 };
 use crate::{
     Cancel, EngineConfig, Limits, QueryError, QueryOutput,
-    ast::{Expr, ExprKind, UnarySign, ValueType},
+    ast::{Expr, ExprKind, UnarySign, ValueType, VectorSelector},
     function::FunctionId,
-    output::{Point, Sample, Series, Stats, Value},
+    output::{Ended, Point, Sample, Series, Stats, Value},
+    span::Span,
+};
+
+pub(crate) use self::{
+    annotations::ANNOTATIONS_MAX,
+    answer::Emit,
+    column::{NONE, is_some},
 };
 
 /// When to evaluate.
@@ -47,6 +79,9 @@ pub(crate) struct Query {
 /// Labels that describe the values of a series, and that go when the values change their meaning.
 const DESCRIPTIVE: [&str; 3] = [METRIC_NAME, "__type__", "__unit__"];
 
+/// About what a series takes beside its values: its row, its labels, what allocating costs.
+const ROW_BYTES: u64 = 256;
+
 type Result<T> = std::result::Result<T, QueryError>;
 
 /// Takes the series of a vector, one by one.
@@ -59,9 +94,9 @@ pub(crate) fn instant(
     limits: &Limits,
     cancel: &Cancel,
 ) -> Result<QueryOutput> {
-    let evaluator = Evaluator::new(reader, query, limits, cancel);
+    let evaluator = Evaluator::new(reader, expr, query, limits, cancel);
     let time_ms = query.start_ms;
-    let grid = Grid { start_ms: time_ms, step_ms: 0, count: 1 };
+    let grid = Grid { start_ms: time_ms, step_ms: 0, count: 1, end_ms: time_ms };
     let value = match expr.value_type() {
         ValueType::Scalar => {
             let value = evaluator.scalar(expr, &grid)?[0];
@@ -73,7 +108,11 @@ pub(crate) fn instant(
             let samples = rows
                 .into_iter()
                 .filter(|r| is_some(r.values[0]))
-                .map(|r| Sample { labels: r.labels, time_ms, value: r.values[0] })
+                .map(|r| {
+                    let histogram = r.histograms.get(0).map(Arc::clone);
+                    let value = histogram.as_ref().map_or(r.values[0], |h| h.sum);
+                    Sample { labels: r.labels, time_ms, value, histogram }
+                })
                 .collect();
             Value::Vector(samples)
         }
@@ -93,65 +132,48 @@ pub(crate) fn range(
     limits: &Limits,
     cancel: &Cancel,
 ) -> Result<QueryOutput> {
-    let evaluator = Evaluator::new(reader, query, limits, cancel);
-    let count = usize::try_from((query.end_ms - query.start_ms) / query.step_ms + 1).unwrap_or(0);
-    let grid = Grid { start_ms: query.start_ms, step_ms: query.step_ms, count };
-    let rows = match expr.value_type() {
-        ValueType::Scalar => {
-            vec![Row { labels: Labels::empty(), drop_name: false, values: evaluator.scalar(expr, &grid)? }]
-        }
-        _ => merge(evaluator.rows(expr, &grid)?)?,
+    let evaluator = Evaluator::new(reader, expr, query, limits, cancel);
+    let grid = range_grid(&query);
+    let mut series = Vec::new();
+    if expr.value_type() == ValueType::Scalar {
+        let values = evaluator.scalar(expr, &grid)?;
+        series.extend(evaluator.series(Row::floats(Labels::empty(), false, values), &grid)?);
+    } else {
+        evaluator.unordered(expr, &grid, &mut |row| {
+            series.extend(evaluator.series(row, &grid)?);
+            Ok(())
+        })?;
+    }
+    let sort = || {
+        series.sort_by(|a, b| a.labels.cmp(&b.labels));
+        join_sorted(series)
     };
-    let mut series: Vec<Series> = rows
-        .into_iter()
-        .map(|row| Series {
-            labels: row.labels,
-            points: (row.values.iter().enumerate())
-                .filter(|(_, v)| is_some(**v))
-                .map(|(i, v)| Point { time_ms: grid.time(i), value: *v })
-                .collect(),
-        })
-        .filter(|s| !s.points.is_empty())
-        .collect();
-    series.sort_by(|a, b| a.labels.cmp(&b.labels));
+    let series = match cancel.observer() {
+        Some(observer) => observer.sorting(sort),
+        None => sort(),
+    }?;
     Ok(evaluator.output(Value::Matrix(series)))
 }
 
-/// Takes names away that are to be dropped, and joins series that then have the same labels.
-fn merge(rows: Vec<Row>) -> Result<Vec<Row>> {
-    let renamed = rows.into_iter().map(|mut row| {
-        if row.drop_name {
-            row.labels = row.labels.drop(&DESCRIPTIVE);
-            row.drop_name = false;
-        }
-        row
-    });
-    join(renamed.collect())
+/// As [`range`], the series handed on one by one in order of their labels.
+pub(crate) fn range_into(
+    reader: &dyn MetricReader,
+    expr: &Expr,
+    query: Query,
+    limits: &Limits,
+    cancel: &Cancel,
+    emit: Emit<'_>,
+) -> Result<Ended> {
+    let evaluator = Evaluator::new(reader, expr, query, limits, cancel);
+    evaluator.series_of(expr, &range_grid(&query), emit)?;
+    let (warnings, infos) = evaluator.annotations.finish();
+    Ok(Ended { warnings, infos, stats: evaluator.stats.get() })
 }
 
-/// Joins series that have the same labels; two samples of one series at one time are an error.
-fn join(rows: Vec<Row>) -> Result<Vec<Row>> {
-    let mut places: HashMap<Labels, usize> = HashMap::with_capacity(rows.len());
-    let mut out: Vec<Row> = Vec::with_capacity(rows.len());
-    for row in rows {
-        let next = out.len();
-        let place = *places.entry(row.labels.clone()).or_insert(next);
-        if place == next {
-            out.push(row);
-            continue;
-        }
-        let earlier = &mut out[place];
-        earlier.drop_name |= row.drop_name;
-        for (a, b) in earlier.values.iter_mut().zip(row.values).filter(|(_, b)| is_some(*b)) {
-            if is_some(*a) {
-                return Err(QueryError::Execution(
-                    "vector cannot contain metrics with the same labelset".to_owned(),
-                ));
-            }
-            *a = b;
-        }
-    }
-    Ok(out)
+fn range_grid(query: &Query) -> Grid {
+    let Query { start_ms, end_ms, step_ms, .. } = *query;
+    let count = usize::try_from((end_ms - start_ms) / step_ms + 1).unwrap_or(0);
+    Grid { start_ms, step_ms, count, end_ms }
 }
 
 /// The text of a string literal, which may stand in parentheses.
@@ -174,6 +196,9 @@ fn label_name<'e>(expr: &'e Expr, what: &str) -> Result<&'e str> {
     }
 }
 
+/// What a selector found over a time.
+type Selected = (TimeRange, Arc<dyn SeriesSet>);
+
 /// One query's evaluation.
 struct Evaluator<'q> {
     reader: &'q dyn MetricReader,
@@ -183,21 +208,55 @@ struct Evaluator<'q> {
     annotations: Annotations,
     /// Columns that are free to be used again.
     pool: RefCell<Vec<Vec<f64>>>,
+    /// Parts of long chains of operators.
+    waiting: RefCell<Vec<chain::Waiting>>,
     samples_live: Cell<u64>,
     stats: Cell<Stats>,
+    /// The selectors of whose histograms only count and sum are looked at.
+    totals_only: HashSet<usize>,
+    /// Whether the answer's series come in order.
+    promise: Cell<Promise>,
+    /// The selector of which only the series from one place to another are evaluated.
+    only: Cell<Option<(usize, usize, usize)>>,
+    /// What such selectors found over which time.
+    selected: RefCell<HashMap<usize, Selected>>,
+    /// Memory for samples that nobody uses.
+    samples: Cell<Samples>,
 }
 
 impl<'q> Evaluator<'q> {
-    fn new(reader: &'q dyn MetricReader, query: Query, limits: &'q Limits, cancel: &'q Cancel) -> Self {
+    fn new(
+        reader: &'q dyn MetricReader,
+        expr: &'q Expr,
+        query: Query,
+        limits: &'q Limits,
+        cancel: &'q Cancel,
+    ) -> Self {
+        Self::with_totals(reader, totals::selectors(expr), query, limits, cancel)
+    }
+
+    fn with_totals(
+        reader: &'q dyn MetricReader,
+        totals_only: HashSet<usize>,
+        query: Query,
+        limits: &'q Limits,
+        cancel: &'q Cancel,
+    ) -> Self {
         Self {
+            totals_only,
             reader,
             query,
             limits,
             cancel,
             annotations: Annotations::default(),
             pool: RefCell::default(),
+            waiting: RefCell::default(),
             samples_live: Cell::new(0),
             stats: Cell::default(),
+            promise: Cell::new(Promise::None),
+            only: Cell::new(None),
+            selected: RefCell::default(),
+            samples: Cell::default(),
         }
     }
 
@@ -208,6 +267,12 @@ impl<'q> Evaluator<'q> {
 
     /// Counts samples that are held from now on.
     fn hold(&self, samples: usize) -> Result<()> {
+        self.count_live(samples)?;
+        self.cancel.hold_bytes(8 * samples as u64)
+    }
+
+    /// Counts samples whose memory is counted already.
+    fn count_live(&self, samples: usize) -> Result<()> {
         let live = self.samples_live.get() + samples as u64;
         self.samples_live.set(live);
         let mut stats = self.stats.get();
@@ -220,6 +285,7 @@ impl<'q> Evaluator<'q> {
     }
 
     fn release(&self, samples: usize) {
+        self.cancel.release_bytes(8 * samples as u64);
         self.samples_live.set(self.samples_live.get().saturating_sub(samples as u64));
     }
 
@@ -227,6 +293,7 @@ impl<'q> Evaluator<'q> {
     fn column(&self, length: usize, value: f64) -> Result<Vec<f64>> {
         self.cancel.check()?;
         self.hold(length)?;
+        self.cancel.hold_bytes(ROW_BYTES)?;
         let mut column = self.pool.borrow_mut().pop().unwrap_or_default();
         column.clear();
         column.resize(length, value);
@@ -236,10 +303,35 @@ impl<'q> Evaluator<'q> {
     /// Gives a column back.
     fn recycle(&self, column: Vec<f64>) {
         self.release(column.len());
+        self.cancel.release_bytes(ROW_BYTES);
         let mut pool = self.pool.borrow_mut();
         if pool.len() < 16 {
             pool.push(column);
         }
+    }
+
+    /// Gives a row's column back.
+    fn recycle_row(&self, row: Row) {
+        self.release(row.histograms.cells());
+        self.recycle(row.values);
+    }
+
+    /// Makes holes of a row's histograms.
+    fn drop_histograms(&self, row: &mut Row) {
+        if !row.histograms.is_empty() {
+            let dropped = row.take_histograms();
+            self.release(dropped.cells());
+        }
+    }
+
+    /// Tells about histograms of the metric `name` at a piece of the query.
+    fn notes<'n>(&'n self, span: Span, name: &'n str) -> Notes<'n> {
+        Notes { annotations: &self.annotations, span, name }
+    }
+
+    /// Whether only count and sum of the histograms that a selector finds are looked at.
+    fn reads_only_totals(&self, selector: &VectorSelector) -> bool {
+        !self.totals_only.is_empty() && self.totals_only.contains(&std::ptr::from_ref(selector).addr())
     }
 
     /// All series of a vector expression.
@@ -252,16 +344,79 @@ impl<'q> Evaluator<'q> {
         Ok(rows)
     }
 
+    /// Like [`Self::vector`], for who sorts what comes.
+    fn unordered(&self, expr: &Expr, grid: &Grid, sink: Sink<'_>) -> Result<()> {
+        let expr = if self.cancel.observer().is_some() { expr } else { expr.unwrap_parens() };
+        match &expr.kind {
+            _ if self.cancel.observer().is_some() => self.vector(expr, grid, sink),
+            ExprKind::Binary(binary) => self.binary(binary, grid, sink),
+            ExprKind::Aggregate(aggregate) => self.aggregate(aggregate, expr.span, grid, sink),
+            _ => self.vector(expr, grid, sink),
+        }
+    }
+
+    /// What is answered of a row, if it has any sample. The column goes back at once, as few of
+    /// many evaluations may have one.
+    fn series(&self, mut row: Row, grid: &Grid) -> Result<Option<Series>> {
+        let histograms = row.take_histograms();
+        let count = row.values.iter().filter(|v| is_some(**v)).count();
+        let mut points = Vec::with_capacity(count);
+        points.extend(
+            (row.values.iter().enumerate())
+                .filter(|(_, v)| is_some(**v))
+                .map(|(i, v)| Point { time_ms: grid.time(i), value: *v }),
+        );
+        self.recycle(row.values);
+        if points.is_empty() && histograms.is_empty() {
+            return Ok(None);
+        }
+        self.hold(count)?;
+        self.cancel.hold_bytes(ROW_BYTES + 8 * count as u64)?;
+        let labels = if row.drop_name { row.labels.drop(&DESCRIPTIVE) } else { row.labels };
+        let histograms = histograms.iter().map(|(i, h)| (grid.time(i), Arc::clone(h))).collect();
+        Ok(Some(Series { labels, points, histograms }))
+    }
+
     /// Evaluates a vector expression.
     fn vector(&self, expr: &Expr, grid: &Grid, sink: Sink<'_>) -> Result<()> {
+        if let Some(rows) = self.waiting(expr) {
+            return rows.into_iter().try_for_each(sink);
+        }
+        if let Some(result) = self.by_threads(expr, grid, sink) {
+            return result;
+        }
+        let Some(observer) = self.cancel.observer() else { return self.vector_of(expr, grid, sink) };
+        let mut visit = observer.enter(expr.span);
+        self.vector_of(expr, grid, &mut |row| {
+            let samples = row.values.iter().filter(|v| is_some(**v)).count();
+            visit.pass(samples, size_of_val(row.values.as_slice()), || sink(row))
+        })
+    }
+
+    fn vector_of(&self, expr: &Expr, grid: &Grid, sink: Sink<'_>) -> Result<()> {
         match &expr.kind {
             ExprKind::Paren(inner) | ExprKind::Unary(UnarySign::Plus, inner) => {
                 self.vector(inner, grid, sink)
             }
-            ExprKind::Unary(UnarySign::Minus, inner) => self.map(inner, grid, sink, |v, _| -v),
-            ExprKind::Vector(selector) => self.select_instant(selector, grid, false, sink),
-            ExprKind::Binary(binary) => self.binary(binary, grid, sink),
-            ExprKind::Aggregate(aggregate) => self.aggregate(aggregate, grid, sink),
+            ExprKind::Unary(UnarySign::Minus, inner) => self.vector(inner, grid, &mut |mut row| {
+                row.values.iter_mut().filter(|v| is_some(**v)).for_each(|v| *v = -*v);
+                row.histograms.map(|_, h| {
+                    let mut negative = h.clone();
+                    negative.multiply(-1.0);
+                    Some(negative)
+                });
+                row.drop_name = true;
+                sink(row)
+            }),
+            ExprKind::Vector(selector) => self.select_instant(selector, expr.span, grid, Take::Value, sink),
+            // Its series come in the order of the vector's.
+            ExprKind::Binary(binary) if answer::vector_beside_scalar(binary).is_some() => {
+                self.binary(binary, grid, sink)
+            }
+            ExprKind::Binary(binary) => self.in_order(sink, |sink| self.binary(binary, grid, sink)),
+            ExprKind::Aggregate(aggregate) => {
+                self.in_order(sink, |sink| self.aggregate(aggregate, expr.span, grid, sink))
+            }
             ExprKind::Call(call) => self.call(call, expr.span, grid, sink),
             ExprKind::Number(_) | ExprKind::String(_) | ExprKind::Matrix(_) | ExprKind::Subquery(_) => {
                 unreachable!("BUG: type checks let only vectors through")
@@ -269,9 +424,27 @@ impl<'q> Evaluator<'q> {
         }
     }
 
-    /// Applies `f`, which also gets the evaluation's number, to all values; the names go.
+    /// Passes series on in order of their labels. Groups and matches come in the order in which they
+    /// first appear, which depends on where the range begins; sums of their values in the last bit,
+    /// and choices among equal ones, must not.
+    fn in_order(&self, sink: Sink<'_>, produce: impl FnOnce(Sink<'_>) -> Result<()>) -> Result<()> {
+        if self.query.step_ms == 0 {
+            return produce(sink);
+        }
+        let mut rows = Vec::new();
+        produce(&mut |row| {
+            rows.push(row);
+            Ok(())
+        })?;
+        rows.sort_by(|a, b| a.labels.cmp(&b.labels));
+        rows.into_iter().try_for_each(sink)
+    }
+
+    /// Applies `f`, which also gets the evaluation's number, to all floats; histograms are left
+    /// out, the names go.
     fn map(&self, expr: &Expr, grid: &Grid, sink: Sink<'_>, f: impl Fn(f64, usize) -> f64) -> Result<()> {
         self.vector(expr, grid, &mut |mut row| {
+            self.drop_histograms(&mut row);
             for (i, v) in row.values.iter_mut().enumerate().filter(|(_, v)| is_some(**v)) {
                 *v = f(*v, i);
             }
@@ -282,6 +455,14 @@ impl<'q> Evaluator<'q> {
 
     /// Evaluates a scalar expression.
     fn scalar(&self, expr: &Expr, grid: &Grid) -> Result<Vec<f64>> {
+        let observer = self.cancel.observer().filter(|_| !matches!(expr.kind, ExprKind::Binary(_)));
+        let Some(observer) = observer else { return self.scalar_of(expr, grid) };
+        let mut visit = observer.enter(expr.span);
+        let column = self.scalar_of(expr, grid)?;
+        Ok(visit.pass(column.len(), size_of_val(column.as_slice()), || column))
+    }
+
+    fn scalar_of(&self, expr: &Expr, grid: &Grid) -> Result<Vec<f64>> {
         match &expr.kind {
             ExprKind::Number(n) => self.column(grid.count, n.value),
             ExprKind::Paren(inner) | ExprKind::Unary(UnarySign::Plus, inner) => self.scalar(inner, grid),
@@ -290,15 +471,7 @@ impl<'q> Evaluator<'q> {
                 column.iter_mut().for_each(|v| *v = -*v);
                 Ok(column)
             }
-            ExprKind::Binary(b) => {
-                let mut lhs = self.scalar(&b.lhs, grid)?;
-                let rhs = self.scalar(&b.rhs, grid)?;
-                for (l, r) in lhs.iter_mut().zip(&rhs) {
-                    *l = binary::scalars(b.op, *l, *r)?;
-                }
-                self.recycle(rhs);
-                Ok(lhs)
-            }
+            ExprKind::Binary(_) => self.scalar_chain(expr, grid),
             ExprKind::Call(call) => {
                 let seconds = |ms: i64| ms as f64 / 1000.0;
                 let Query { start_ms, end_ms, step_ms, .. } = self.query;
@@ -306,6 +479,8 @@ impl<'q> Evaluator<'q> {
                     FunctionId::Pi => self.column(grid.count, std::f64::consts::PI),
                     FunctionId::Start => self.column(grid.count, seconds(start_ms)),
                     FunctionId::End => self.column(grid.count, seconds(end_ms)),
+                    // One evaluation has no step.
+                    FunctionId::Step if start_ms == end_ms => self.column(grid.count, 0.0),
                     FunctionId::Step => self.column(grid.count, seconds(step_ms)),
                     FunctionId::Range => self.column(grid.count, seconds(end_ms - start_ms)),
                     FunctionId::Time => {
@@ -318,9 +493,8 @@ impl<'q> Evaluator<'q> {
                         let second = self.scalar(&call.args[1], grid)?;
                         for (a, b) in first.iter_mut().zip(&second) {
                             *a = match call.function.id {
-                                _ if a.is_nan() || b.is_nan() => f64::NAN,
-                                FunctionId::MinOf => a.min(*b),
-                                _ => a.max(*b),
+                                FunctionId::MinOf => numeric::min(*a, *b),
+                                _ => numeric::max(*a, *b),
                             };
                         }
                         self.recycle(second);
@@ -337,7 +511,8 @@ impl<'q> Evaluator<'q> {
     /// `scalar(v)`: the value where there is exactly one, else NaN.
     fn only_value(&self, expr: &Expr, grid: &Grid) -> Result<Vec<f64>> {
         let mut column = self.column(grid.count, NONE)?;
-        self.vector(expr, grid, &mut |row| {
+        self.vector(expr, grid, &mut |mut row| {
+            self.drop_histograms(&mut row);
             for (only, v) in column.iter_mut().zip(&row.values).filter(|(_, v)| is_some(**v)) {
                 *only = if is_some(*only) { f64::NAN } else { *v };
             }

@@ -8,20 +8,29 @@ pub struct Sum {
 }
 
 impl Sum {
+    #[inline]
     pub fn add(&mut self, value: f64) {
         let total = self.sum + value;
-        if total.is_infinite() {
-            self.error = 0.0;
-        } else if self.sum.abs() >= value.abs() {
-            self.error += (self.sum - total) + value;
-        } else {
-            self.error += (value - total) + self.sum;
-        }
+        // Chosen, not branched on: which is larger is hard to foresee.
+        let is_sum_larger = self.sum.abs() >= value.abs();
+        let (larger, smaller) = if is_sum_larger { (self.sum, value) } else { (value, self.sum) };
+        let error = self.error + ((larger - total) + smaller);
+        self.error = if total.is_infinite() { 0.0 } else { error };
         self.sum = total;
     }
 
-    fn scale(self, factor: f64) -> Self {
+    /// Adds what another sum holds.
+    pub fn merge(&mut self, other: Self) {
+        self.add(other.sum);
+        self.add(other.error);
+    }
+
+    pub fn scale(self, factor: f64) -> Self {
         Self { sum: self.sum * factor, error: self.error * factor }
+    }
+
+    pub fn is_infinite(self) -> bool {
+        self.sum.is_infinite()
     }
 
     pub fn get(self) -> f64 {
@@ -88,12 +97,52 @@ impl Variance {
     }
 }
 
+/// A variance by Welford's method, as it is.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Welford {
+    mean: f64,
+    squares: f64,
+    count: f64,
+}
+
+impl Welford {
+    pub fn add(&mut self, value: f64) {
+        self.count += 1.0;
+        if self.count == 1.0 {
+            self.mean = value;
+            self.squares = if value.is_finite() { 0.0 } else { f64::NAN };
+            return;
+        }
+        let delta = value - self.mean;
+        self.mean += delta / self.count;
+        self.squares += delta * (value - self.mean);
+    }
+
+    pub fn get(self) -> f64 {
+        self.squares / self.count
+    }
+}
+
+/// The larger of two numbers; infinity even if the other is NaN, else NaN if one is.
+pub fn max(a: f64, b: f64) -> f64 {
+    match (a, b) {
+        (f64::INFINITY, _) | (_, f64::INFINITY) => f64::INFINITY,
+        _ if a.is_nan() || b.is_nan() => f64::NAN,
+        _ => a.max(b),
+    }
+}
+
+/// The smaller of two numbers; negative infinity even if the other is NaN, else NaN if one is.
+pub fn min(a: f64, b: f64) -> f64 {
+    -max(-a, -b)
+}
+
 /// Orders values with NaN first.
 pub fn nan_first(a: f64, b: f64) -> std::cmp::Ordering {
     a.partial_cmp(&b).unwrap_or_else(|| b.is_nan().cmp(&a.is_nan()))
 }
 
-/// The `q`-quantile, interpolated between neighbours; sorts `values`.
+/// The `q`-quantile, interpolated between neighbours; changes the order of `values`.
 pub fn quantile(q: f64, values: &mut [f64]) -> f64 {
     if values.is_empty() || q.is_nan() {
         return f64::NAN;
@@ -104,13 +153,14 @@ pub fn quantile(q: f64, values: &mut [f64]) -> f64 {
     if q > 1.0 {
         return f64::INFINITY;
     }
-    values.sort_unstable_by(|a, b| nan_first(*a, *b));
     let last = values.len() - 1;
     let rank = q * last as f64;
     let lower = (rank.floor() as usize).min(last);
-    let upper = (lower + 1).min(last);
     let weight = rank - rank.floor();
-    values[lower] * (1.0 - weight) + values[upper] * weight
+    let (_, lower, above) = values.select_nth_unstable_by(lower, |a, b| nan_first(*a, *b));
+    let lower = *lower;
+    let upper = above.iter().copied().min_by(|a, b| nan_first(*a, *b)).unwrap_or(lower);
+    lower * (1.0 - weight) + upper * weight
 }
 
 /// Slope per second and value at `at_ms` of the line that fits the samples best.

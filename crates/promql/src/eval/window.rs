@@ -10,6 +10,7 @@ use super::{
     edges,
     numeric::{Mean, Sum, Variance, linear_regression, nan_first, quantile},
     selector::Windows,
+    starts::Stamp,
 };
 use crate::{Cancel, QueryError, function::FunctionId};
 
@@ -26,7 +27,11 @@ pub struct Slide<'w> {
 
 impl<'w> Slide<'w> {
     pub fn new(windows: &'w Windows, samples: &'w SampleBuffer) -> Self {
-        Self { windows, times_ms: &samples.times_ms, low: 0, high: 0 }
+        Self::over(windows, &samples.times_ms)
+    }
+
+    pub fn over(windows: &'w Windows, times_ms: &'w [i64]) -> Self {
+        Self { windows, times_ms, low: 0, high: 0 }
     }
 
     /// First sample of the window and the one after its last.
@@ -98,12 +103,10 @@ pub fn compute(
             extreme(samples, windows, out, |new, old| new > old);
             Ok(())
         }
-        FunctionId::Irate => each(&mut |_, t, v| {
-            last_two(t, v).map_or(NONE, |(seconds, before, last)| {
-                let growth = if last < before { last } else { last - before };
-                if seconds == 0.0 { NONE } else { growth / seconds }
-            })
-        }),
+        FunctionId::Irate => {
+            instant_rate(samples, windows, out);
+            Ok(())
+        }
         FunctionId::Idelta => {
             each(&mut |_, t, v| last_two(t, v).map_or(NONE, |(_, before, last)| last - before))
         }
@@ -122,9 +125,9 @@ pub fn compute(
             })
         }
         FunctionId::DoubleExponentialSmoothing => {
-            each(&mut |step, _, v| smooth(v, params[0][step], params[1][step]))
+            smoothed(samples, windows, (&params[0], &params[1]), cancel, out)
         }
-        FunctionId::CountOverTime => each(&mut |_, _, v| v.len() as f64),
+        FunctionId::CountOverTime => each(&mut |_, _, v| (v.len() as u64 + windows.left_out) as f64),
         FunctionId::PresentOverTime => each(&mut |_, _, _| 1.0),
         FunctionId::LastOverTime => each(&mut |_, _, v| v[v.len() - 1]),
         FunctionId::FirstOverTime => each(&mut |_, _, v| v[0]),
@@ -171,6 +174,19 @@ fn last_two(times: &[i64], values: &[f64]) -> Option<(f64, f64, f64)> {
     }
 }
 
+/// `irate`: what a counter grew between the last two samples, per second.
+fn instant_rate(samples: &SampleBuffer, windows: &Windows, out: &mut [f64]) {
+    let mut slide = Slide::new(windows, samples);
+    for (step, out) in out.iter_mut().enumerate() {
+        let (low, high) = slide.at(step);
+        let window = (&samples.times_ms[low..high], &samples.values[low..high]);
+        let Some((seconds, before, last)) = last_two(window.0, window.1) else { continue };
+        let began = !samples.starts_ms.is_empty()
+            && Stamp::of(samples, high - 1).is_reset_since(Stamp::of(samples, high - 2));
+        *out = if last < before || began { last } else { last - before } / seconds;
+    }
+}
+
 fn variance(values: &[f64]) -> f64 {
     let mut variance = Variance::default();
     values.iter().for_each(|v| variance.add(*v));
@@ -188,19 +204,95 @@ fn time_of(times: &[i64], values: &[f64], better: fn(f64, f64) -> bool) -> f64 {
     times[best] as f64 / 1000.0
 }
 
-/// Double exponential smoothing (Holt's linear method): level by `smoothing`, trend by `trend`.
-fn smooth(values: &[f64], smoothing: f64, trend: f64) -> f64 {
-    let [first, second, ..] = values else { return NONE };
-    let mut slope = second - first;
-    let (mut before, mut level) = (0.0, *first);
-    for (i, v) in values.iter().enumerate().skip(1) {
-        if i > 1 {
-            slope = trend * (level - before) + (1.0 - trend) * slope;
+/// So many windows are smoothed side by side: each sample waits for the one before it, so that the
+/// processor has time for other windows.
+const LANES: usize = 8;
+
+/// `double_exponential_smoothing` (Holt's linear method): level by `smoothing`, trend by `trend`.
+fn smoothed(
+    samples: &SampleBuffer,
+    windows: &Windows,
+    (smoothing, trend): (&[f64], &[f64]),
+    cancel: &Cancel,
+    out: &mut [f64],
+) -> Result<(), QueryError> {
+    let mut slide = Slide::new(windows, samples);
+    let mut seen = 0;
+    for (block, out) in out.chunks_mut(LANES).enumerate() {
+        let first = block * LANES;
+        let mut held: [&[f64]; LANES] = [&[]; LANES];
+        for (lane, held) in held[..out.len()].iter_mut().enumerate() {
+            let (low, high) = slide.at(first + lane);
+            *held = &samples.values[low..high];
+            seen += high - low;
         }
-        let next = smoothing * v + (1.0 - smoothing) * (level + slope);
-        (before, level) = (level, next);
+        let [mut smoothings, mut trends] = [[0.0; LANES]; 2];
+        smoothings[..out.len()].copy_from_slice(&smoothing[first..first + out.len()]);
+        trends[..out.len()].copy_from_slice(&trend[first..first + out.len()]);
+        let levels = Holt::new(&held, smoothings, trends).run(&held);
+        for ((out, level), _) in out.iter_mut().zip(levels).zip(held).filter(|(_, held)| held.len() > 1) {
+            *out = level;
+        }
+        if seen > SAMPLES_BETWEEN_CHECKS {
+            cancel.check()?;
+            seen = 0;
+        }
     }
-    level
+    Ok(())
+}
+
+/// Holt's method in several windows, after a sample of each.
+struct Holt {
+    before: [f64; LANES],
+    level: [f64; LANES],
+    slope: [f64; LANES],
+    smoothing: [f64; LANES],
+    trend: [f64; LANES],
+}
+
+impl Holt {
+    /// After the first two samples of those windows that have so many.
+    fn new(windows: &[&[f64]; LANES], smoothing: [f64; LANES], trend: [f64; LANES]) -> Self {
+        let none = [0.0; LANES];
+        let mut holt = Self { before: none, level: none, slope: none, smoothing, trend };
+        for (lane, window) in windows.iter().enumerate() {
+            if let [first, second, ..] = window {
+                let (slope, smoothing) = (second - first, smoothing[lane]);
+                holt.slope[lane] = slope;
+                holt.before[lane] = *first;
+                holt.level[lane] = smoothing * second + (1.0 - smoothing) * (first + slope);
+            }
+        }
+        holt
+    }
+
+    #[inline(always)]
+    fn add(&mut self, lane: usize, value: f64) {
+        let (smoothing, trend) = (self.smoothing[lane], self.trend[lane]);
+        let level = self.level[lane];
+        let slope = trend * (level - self.before[lane]) + (1.0 - trend) * self.slope[lane];
+        self.slope[lane] = slope;
+        self.before[lane] = level;
+        self.level[lane] = smoothing * value + (1.0 - smoothing) * (level + slope);
+    }
+
+    /// Goes through the rest of the windows, and gives the levels at their ends.
+    fn run(mut self, windows: &[&[f64]; LANES]) -> [f64; LANES] {
+        // As far as all go they go together.
+        let together = windows.iter().map(|w| w.len()).min().unwrap_or(0).max(2);
+        let shared = windows.map(|w| &w[..together.min(w.len())]);
+        #[expect(clippy::needless_range_loop, reason = "it indexes the inner ones, all of them at once")]
+        for i in 2..together {
+            let values: [f64; LANES] = std::array::from_fn(|lane| shared[lane][i]);
+            for (lane, value) in values.into_iter().enumerate() {
+                self.add(lane, value);
+            }
+        }
+        for (lane, window) in windows.iter().enumerate() {
+            window.iter().skip(together).for_each(|value| self.add(lane, *value));
+        }
+        self.level
+    }
 }
 
 /// `changes` and `resets`: differences of running counts.
@@ -213,7 +305,11 @@ fn transitions(function: FunctionId, samples: &SampleBuffer, windows: &Windows, 
             let before = values[i - 1];
             let differs = match function {
                 FunctionId::Changes => *v != before && !(v.is_nan() && before.is_nan()),
-                _ => *v < before,
+                _ => {
+                    *v < before
+                        || (!samples.starts_ms.is_empty()
+                            && Stamp::of(samples, i).is_reset_since(Stamp::of(samples, i - 1)))
+                }
             };
             count += u32::from(differs);
         }

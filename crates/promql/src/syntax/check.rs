@@ -1,11 +1,13 @@
-//! Type checks and the rules that the grammar cannot say.
+//! Type checks and the rules that the grammar cannot say, in the words and order of Prometheus.
+
+use std::collections::HashSet;
 
 use vedette_model::METRIC_NAME;
 
-use super::quote::quote;
+use super::{parser::ERRORS_MAX, quote::quote};
 use crate::{
-    ast::{Binary, Call, Cardinality, Edges, Expr, ExprKind, ValueType, VectorSelector},
-    function::FunctionId,
+    ast::{Aggregate, Binary, Call, Cardinality, Edges, Expr, ExprKind, ValueType, VectorSelector},
+    function::{Function, FunctionId},
     span::{ParseError, Span},
 };
 
@@ -18,9 +20,6 @@ const SMOOTHED: [FunctionId; 3] = [FunctionId::Delta, FunctionId::Increase, Func
 pub(super) fn check(expr: &Expr, errors: &mut Vec<ParseError>) {
     let mut check = Check { errors };
     check.expr(expr);
-    if let ExprKind::Matrix(m) = &expr.unwrap_parens().kind {
-        check.edges_without_function(m.selector.edges, expr.span);
-    }
 }
 
 struct Check<'e> {
@@ -29,12 +28,14 @@ struct Check<'e> {
 
 impl Check<'_> {
     fn note(&mut self, span: Span, message: impl Into<String>) {
-        self.errors.push(ParseError { span, message: message.into() });
+        if self.errors.len() < ERRORS_MAX {
+            self.errors.push(ParseError { span, message: message.into() });
+        }
     }
 
     fn expect(&mut self, expr: &Expr, expected: ValueType, context: &str) {
         let got = expr.value_type();
-        if got != expected {
+        if got != expected && self.errors.len() < ERRORS_MAX {
             let message =
                 format!("expected type {} in {context}, got {}", expected.documented(), got.documented());
             self.note(expr.span, message);
@@ -42,8 +43,19 @@ impl Check<'_> {
     }
 
     fn expr(&mut self, expr: &Expr) {
-        if let ExprKind::Call(call) = &expr.kind {
-            return self.call(call, expr.span);
+        match &expr.kind {
+            ExprKind::Call(call) => return self.call(call, expr.span),
+            ExprKind::Aggregate(aggregate) => return self.aggregate(aggregate),
+            ExprKind::Binary(_) => {
+                let (first, links) = expr.chain();
+                self.expr(first);
+                for (binary, span) in links {
+                    self.expr(&binary.rhs);
+                    self.binary(binary, span);
+                }
+                return;
+            }
+            _ => {}
         }
         for child in expr.children() {
             self.expr(child);
@@ -59,42 +71,52 @@ impl Check<'_> {
                     self.note(expr.span, message);
                 }
             }
-            ExprKind::Binary(binary) => self.binary(binary),
-            ExprKind::Aggregate(aggregate) => {
-                self.expect(&aggregate.expr, ValueType::Vector, "aggregation expression");
-                if let (Some(parameter), Some(expected)) = (&aggregate.parameter, aggregate.op.parameter()) {
-                    self.expect(parameter, expected, "aggregation expression");
-                }
-            }
-            ExprKind::Vector(selector) => {
-                self.selector(selector, expr.span);
-                if selector.edges == Edges::Anchored {
-                    self.note(expr.span, "anchored modifier can only be used with range vector selectors");
-                }
-            }
+            ExprKind::Vector(selector) => self.selector(selector, expr.span),
             ExprKind::Matrix(matrix) => self.selector(&matrix.selector, matrix.selector_span),
             ExprKind::Subquery(subquery) => {
                 let got = subquery.expr.value_type();
                 if got != ValueType::Vector {
-                    let message = format!(
-                        "subquery is only allowed on instant vector, got {} instead",
-                        got.documented()
-                    );
+                    let message =
+                        format!("subquery is only allowed on instant vector, got {} instead", got.as_str());
                     self.note(expr.span, message);
                 }
             }
-            ExprKind::Number(_) | ExprKind::String(_) | ExprKind::Paren(_) | ExprKind::Call(_) => {}
+            ExprKind::Number(_) | ExprKind::String(_) | ExprKind::Paren(_) => {}
+            ExprKind::Call(_) | ExprKind::Aggregate(_) | ExprKind::Binary(_) => {
+                unreachable!("BUG: checked above")
+            }
+        }
+    }
+
+    fn aggregate(&mut self, aggregate: &Aggregate) {
+        self.expr(&aggregate.expr);
+        self.expect(&aggregate.expr, ValueType::Vector, "aggregation expression");
+        if let (Some(parameter), Some(expected)) = (&aggregate.parameter, aggregate.op.parameter()) {
+            self.expr(parameter);
+            self.expect(parameter, expected, "aggregation parameter");
         }
     }
 
     fn selector(&mut self, selector: &VectorSelector, span: Span) {
+        self.one_name(selector, span);
         if selector.matchers.iter().all(vedette_model::Matcher::matches_empty) {
             self.note(span, "vector selector must contain at least one non-empty matcher");
         }
     }
 
-    fn binary(&mut self, binary: &Binary) {
-        let Binary { op, op_span, lhs, rhs, return_bool, matching } = binary;
+    /// A name in front of the braces is the only one; the matcher that it stands for is the last.
+    fn one_name(&mut self, selector: &VectorSelector, span: Span) {
+        let (Some(name), Some((_, others))) = (&selector.name, selector.matchers.split_last()) else {
+            return;
+        };
+        for other in others.iter().filter(|m| m.name == METRIC_NAME) {
+            let (name, value) = (quote(name), quote(&other.value));
+            self.note(span, format!("metric name must not be set twice: {name} or {value}"));
+        }
+    }
+
+    fn binary(&mut self, binary: &Binary, span: Span) {
+        let Binary { op, op_span, lhs, rhs, return_bool, matching, .. } = binary;
         let (left, right) = (lhs.value_type(), rhs.value_type());
         if *return_bool && !op.is_comparison() {
             self.note(*op_span, "bool modifier can only be used on comparison operators");
@@ -102,18 +124,9 @@ impl Check<'_> {
         if op.is_comparison() && !return_bool && left == ValueType::Scalar && right == ValueType::Scalar {
             self.note(*op_span, "comparisons between scalars must use BOOL modifier");
         }
-        if op.is_set() && matching.cardinality != Cardinality::ManyToMany {
-            self.note(*op_span, format!("no grouping allowed for {} operation", quote(op.as_str())));
-        }
-        let filled = matching.fill_left.is_some() || matching.fill_right.is_some();
-        if filled && op.is_set() {
-            self.note(
-                *op_span,
-                format!("filling in missing series not allowed for {} operation", quote(op.as_str())),
-            );
-        }
         if matching.on {
-            for label in matching.labels.iter().filter(|l| matching.include.contains(l)) {
+            let include: HashSet<&String> = matching.include.iter().collect();
+            for label in matching.labels.iter().filter(|l| include.contains(l)) {
                 let message = format!("label {} must not occur in ON and GROUP clause at once", quote(label));
                 self.note(*op_span, message);
             }
@@ -123,15 +136,26 @@ impl Check<'_> {
                 self.note(side.span, "binary expression must contain only scalar and instant vector types");
             }
         }
-        if left == ValueType::Vector && right == ValueType::Vector {
-            return;
-        }
-        if !matching.labels.is_empty() || filled {
-            self.note(*op_span, "vector matching only allowed between instant vectors");
+        let filled = matching.fill_left.is_some() || matching.fill_right.is_some();
+        if left != ValueType::Vector || right != ValueType::Vector {
+            if !matching.labels.is_empty() {
+                self.note(span, "vector matching only allowed between instant vectors");
+            }
+            if filled {
+                self.note(span, "filling in missing series only allowed between instant vectors");
+            }
         } else if op.is_set() {
-            let message =
-                format!("set operator {} not allowed in binary scalar expression", quote(op.as_str()));
-            self.note(*op_span, message);
+            if matching.cardinality != Cardinality::ManyToMany {
+                self.note(span, format!("no grouping allowed for {} operation", quote(op.as_str())));
+                self.note(span, "set operations must always be many-to-many");
+            }
+            if filled {
+                self.note(span, "filling in missing series not allowed for set operators");
+            }
+        }
+        if op.is_set() && (left == ValueType::Scalar || right == ValueType::Scalar) {
+            let op = quote(op.as_str());
+            self.note(span, format!("set operator {op} not allowed in binary scalar expression"));
         }
     }
 
@@ -151,67 +175,73 @@ impl Check<'_> {
             );
         }
         let context = format!("call to function {}", quote(function.name));
+        if function.id == FunctionId::Info
+            && let Some(labels) = call.args.get(1)
+        {
+            self.info_labels(labels, span, &context);
+        }
         for (i, arg) in call.args.iter().enumerate() {
-            if function.id == FunctionId::Info && i == 1 {
-                self.info_selector(arg);
-                continue;
+            // Of arguments too many nothing is said but that.
+            let Some(expected) = function.args.get(i).or(function.args.last().filter(|_| max != Some(min)))
+            else {
+                break;
+            };
+            match &arg.kind {
+                // It names labels, not series: it may match the empty string.
+                ExprKind::Vector(selector) if function.id == FunctionId::Info && i == 1 => {
+                    self.one_name(selector, arg.span);
+                }
+                _ => self.expr(arg),
             }
-            self.expr(arg);
-            if let Some(expected) = function.args.get(i).or(function.args.last().filter(|_| function.repeats))
-            {
-                self.expect(arg, *expected, &context);
-            }
-            if let ExprKind::Matrix(matrix) = &arg.unwrap_parens().kind {
-                self.edges(function.id, matrix.selector.edges, arg.span, function.name);
-            }
+            self.expect(arg, *expected, &context);
         }
     }
 
-    /// The second argument of `info` names labels, not series: it may match the empty string.
-    fn info_selector(&mut self, arg: &Expr) {
-        match &arg.kind {
-            ExprKind::Vector(selector) if selector.name.is_none() => {
-                for matcher in selector.matchers.iter().filter(|m| m.name == METRIC_NAME) {
-                    if matcher.value.is_empty() {
-                        self.note(arg.span, "metric name must not be empty");
-                    }
+    /// The second argument of `info`.
+    fn info_labels(&mut self, labels: &Expr, call: Span, context: &str) {
+        let got = labels.value_type();
+        if got != ValueType::Vector {
+            let got = got.documented();
+            self.note(call, format!("expected type instant vector in {context}, got {got}"));
+        }
+        match &labels.kind {
+            ExprKind::Vector(selector) if selector.name.is_none() => {}
+            ExprKind::Vector(_) => {
+                self.note(labels.span, "expected label selectors only, got vector selector instead");
+            }
+            _ => self.note(labels.span, "expected label selectors only"),
+        }
+    }
+}
+
+/// What is wrong with the use of `anchored` and `smoothed`. Prometheus takes such queries, and fails
+/// to evaluate them.
+pub(crate) fn check_edges(expr: &Expr) -> Option<String> {
+    let mut wrong = None;
+    expr.walk(&mut |e| {
+        if let ExprKind::Call(call) = &e.kind {
+            for arg in &call.args {
+                if let ExprKind::Matrix(matrix) = &arg.unwrap_parens().kind
+                    && let Some(reason) = refused_edges(call.function, matrix.selector.edges)
+                {
+                    wrong.get_or_insert(reason);
                 }
             }
-            ExprKind::Vector(_) => {
-                self.note(arg.span, "expected label selectors only, got vector selector instead");
-            }
-            _ => {
-                let got = arg.value_type().documented();
-                let message = format!(
-                    "expected label selectors as the second argument to \"info\" function, got {got}"
-                );
-                self.note(arg.span, message);
-            }
         }
-    }
+    });
+    wrong
+}
 
-    fn edges(&mut self, function: FunctionId, edges: Edges, span: Span, name: &str) {
-        let (word, allowed): (_, &[FunctionId]) = match edges {
-            Edges::Plain => return,
-            Edges::Anchored => ("anchored", &ANCHORED),
-            Edges::Smoothed => ("smoothed", &SMOOTHED),
-        };
-        if !allowed.contains(&function) {
-            self.note(
-                span,
-                format!("{word} modifier can only be used with: {} - not with {name}", names(allowed)),
-            );
-        }
+fn refused_edges(function: &Function, edges: Edges) -> Option<String> {
+    let (word, allowed): (_, &[FunctionId]) = match edges {
+        Edges::Plain => return None,
+        Edges::Anchored => ("anchored", &ANCHORED),
+        Edges::Smoothed => ("smoothed", &SMOOTHED),
+    };
+    if allowed.contains(&function.id) {
+        return None;
     }
-
-    fn edges_without_function(&mut self, edges: Edges, span: Span) {
-        if edges != Edges::Plain {
-            self.note(
-                span,
-                "anchored and smoothed range selectors can only be used as a function's argument",
-            );
-        }
-    }
+    Some(format!("{word} modifier can only be used with: {} - not with {}", names(allowed), function.name))
 }
 
 fn names(functions: &[FunctionId]) -> String {

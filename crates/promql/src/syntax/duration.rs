@@ -28,10 +28,16 @@ impl Parser<'_> {
         self.nested(|p| p.duration_binary(0, context, expected))
     }
 
-    /// A duration after `offset`: a calculation needs parentheses, so that what follows belongs
-    /// to the expression.
+    /// A duration after `offset`: a calculation begins with a parenthesis or with two signs, and what
+    /// follows others belongs to the expression.
     pub(super) fn offset_duration(&mut self) -> Parse<Duration> {
-        self.duration_signed(None, "offset", "number, duration, step(), or range()")
+        const EXPECTED: &str = "number, duration, step(), or range()";
+        let is_sign = |kind: &Kind| matches!(kind, Kind::Add | Kind::Sub);
+        if self.peek() == &Kind::LeftParen || is_sign(self.peek()) && self.peek_second().is_some_and(is_sign)
+        {
+            return self.duration("offset", EXPECTED);
+        }
+        self.duration_signed(None, "offset", EXPECTED)
     }
 
     /// Notes a literal that is not above zero; what is calculated is judged when the query runs.
@@ -50,13 +56,21 @@ impl Parser<'_> {
             && let Some(binds) = precedence(op)
             && binds >= loosest
         {
-            self.advance();
+            let op_span = self.advance();
             chain += 1;
             if chain > super::DEPTH_MAX {
-                return Err(self.unexpected(context, "a shorter duration expression"));
+                return Err(self.too_deep());
             }
             let right_loosest = if op == BinaryOp::Pow { binds } else { binds + 1 };
             let rhs = self.nested(|p| p.duration_binary(right_loosest, context, expected))?;
+            if let DurationKind::Literal(Number { value: 0.0, .. }) = rhs.kind {
+                // A divisor that is calculated is judged when the query runs.
+                match op {
+                    BinaryOp::Div => self.note(op_span, "division by zero"),
+                    BinaryOp::Mod => self.note(op_span, "modulo by zero"),
+                    _ => {}
+                }
+            }
             let span = lhs.span.to(rhs.span);
             lhs = Duration { kind: DurationKind::Binary(op, Box::new(lhs), Box::new(rhs)), span };
         }
@@ -81,9 +95,9 @@ impl Parser<'_> {
             (DurationKind::Literal(Number { value, duration }), true) => {
                 DurationKind::Literal(Number { value: -value, duration })
             }
-            (DurationKind::Literal(number), false) => DurationKind::Literal(number),
+            // A plus means nothing.
+            (kind, false) => kind,
             (kind, true) => DurationKind::Negative(Box::new(Duration { kind, span: inner.span })),
-            (kind, false) => DurationKind::Positive(Box::new(Duration { kind, span: inner.span })),
         };
         Ok(Duration { kind, span })
     }
@@ -104,37 +118,39 @@ impl Parser<'_> {
                 self.advance();
                 let inner = self.duration(context, expected)?;
                 if !self.take(&Kind::RightParen) {
-                    return Err(self.unexpected(context, "\")\""));
+                    return Err(self.unexpected(context, expected));
+                }
+                // Around a literal and around others, parentheses mean nothing.
+                if matches!(inner.kind, DurationKind::Literal(_) | DurationKind::Paren(_)) {
+                    return Ok(inner);
                 }
                 DurationKind::Paren(Box::new(inner))
             }
             Kind::Keyword(keyword @ (Keyword::Step | Keyword::Range)) => {
                 self.advance();
                 if !self.take(&Kind::LeftParen) || !self.take(&Kind::RightParen) {
-                    return Err(self.unexpected(context, "\"()\""));
+                    return Err(self.unexpected(context, expected));
                 }
                 if keyword == Keyword::Step { DurationKind::Step } else { DurationKind::Range }
             }
-            Kind::Identifier => {
-                let word = start.text(self.query);
-                let min = word.eq_ignore_ascii_case("min_of");
-                if !min && !word.eq_ignore_ascii_case("max_of") {
-                    return Err(self.unexpected(context, expected));
-                }
+            Kind::Keyword(keyword @ (Keyword::MinOf | Keyword::MaxOf)) => {
                 self.advance();
                 if !self.take(&Kind::LeftParen) {
-                    return Err(self.unexpected(context, "\"(\""));
+                    return Err(self.unexpected(context, expected));
                 }
                 let first = self.duration(context, expected)?;
                 if !self.take(&Kind::Comma) {
-                    return Err(self.unexpected(context, "\",\""));
+                    return Err(self.unexpected(context, expected));
                 }
                 let second = self.duration(context, expected)?;
                 if !self.take(&Kind::RightParen) {
-                    return Err(self.unexpected(context, "\")\""));
+                    return Err(self.unexpected(context, expected));
                 }
                 let (first, second) = (Box::new(first), Box::new(second));
-                if min { DurationKind::MinOf(first, second) } else { DurationKind::MaxOf(first, second) }
+                match keyword {
+                    Keyword::MinOf => DurationKind::MinOf(first, second),
+                    _ => DurationKind::MaxOf(first, second),
+                }
             }
             _ => return Err(self.unexpected(context, expected)),
         };

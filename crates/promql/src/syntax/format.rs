@@ -2,19 +2,23 @@
 
 use std::fmt::{self, Display, Write};
 
-use vedette_model::{METRIC_NAME, MatchOp};
+use vedette_model::Matcher;
 
 use super::{
-    number::{format_duration_ms, format_plain},
+    number::{format_duration_ms, format_fill, format_plain},
     quote::{quote, quote_bytes},
 };
 use crate::ast::{
     Aggregate, At, Binary, Call, Cardinality, Duration, DurationKind, Edges, Expr, ExprKind, Number, Shift,
-    UnarySign, VectorSelector,
+    UnarySign, ValueType, VectorSelector,
 };
 
 /// Longer expressions are broken into lines.
 const LINE_CHARS_MAX: usize = 100;
+
+/// Lines of deeper levels begin where those of this one do: of long chains of operators little but
+/// blanks would be written.
+const INDENTED_LEVELS_MAX: usize = 256;
 
 /// Writes an expression for people, broken into lines where it is long.
 pub fn pretty(expr: &Expr) -> String {
@@ -24,10 +28,11 @@ pub fn pretty(expr: &Expr) -> String {
 }
 
 fn write_pretty(out: &mut String, expr: &Expr, level: usize) {
-    let indent = "  ".repeat(level);
+    let indent = indent(level);
     let line = expr.to_string();
     if line.len() <= LINE_CHARS_MAX {
-        out.push_str(&indent);
+        // Prometheus does not indent subqueries that fit.
+        out.push_str(if matches!(expr.kind, ExprKind::Subquery(_)) { "" } else { &indent });
         out.push_str(&line);
         return;
     }
@@ -43,11 +48,7 @@ fn write_pretty(out: &mut String, expr: &Expr, level: usize) {
             write_pretty(&mut text, inner, level);
             out.push_str(text.trim_start());
         }
-        ExprKind::Binary(b) => {
-            write_pretty(out, &b.lhs, level + 1);
-            *out += &format!("\n{indent}{}{}\n", b.op.as_str(), Modifiers(b));
-            write_pretty(out, &b.rhs, level + 1);
-        }
+        ExprKind::Binary(_) => write_chain(out, expr, level),
         ExprKind::Aggregate(a) => {
             *out += &format!("{indent}{}(\n", Head(a));
             if let Some(parameter) = &a.parameter {
@@ -72,6 +73,47 @@ fn write_pretty(out: &mut String, expr: &Expr, level: usize) {
         ExprKind::Number(_) | ExprKind::String(_) | ExprKind::Vector(_) | ExprKind::Matrix(_) => {
             *out += &format!("{indent}{line}");
         }
+    }
+}
+
+fn indent(level: usize) -> String {
+    "  ".repeat(level.min(INDENTED_LEVELS_MAX))
+}
+
+/// Breaks a chain of operators at its right end first.
+fn write_chain(out: &mut String, expr: &Expr, level: usize) {
+    let (first, links) = expr.chain();
+    let mut line = first.to_string();
+    let mut joined = 0;
+    if line.len() <= LINE_CHARS_MAX {
+        for (binary, _) in &links {
+            let link = Link(binary).to_string();
+            if line.len() + link.len() > LINE_CHARS_MAX {
+                break;
+            }
+            line += &link;
+            joined += 1;
+        }
+    }
+    let inner = level + links.len() - joined;
+    if joined > 0 {
+        *out += &format!("{}{line}", indent(inner));
+    } else {
+        write_pretty(out, first, inner);
+    }
+    for (i, (binary, _)) in links[joined..].iter().enumerate() {
+        let level = inner - 1 - i;
+        *out += &format!("\n{}{}{}\n", indent(level), binary.op.as_str(), Modifiers(binary));
+        write_pretty(out, &binary.rhs, level + 1);
+    }
+}
+
+/// ` + b`: an operator and its right side.
+struct Link<'a>(&'a Binary);
+
+impl Display for Link<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, " {}{} {}", self.0.op.as_str(), Modifiers(self.0), self.0.rhs)
     }
 }
 
@@ -108,13 +150,19 @@ impl Display for LabelList<'_> {
 }
 
 fn write_label(f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
-    if is_bare(name, false) { f.write_str(name) } else { f.write_str(&quote(name)) }
+    if is_bare(name) { f.write_str(name) } else { f.write_str(&quote(name)) }
+}
+
+/// `a="b"`
+fn matcher_text(matcher: &Matcher) -> String {
+    let name = if is_bare(&matcher.name) { matcher.name.clone() } else { quote(&matcher.name) };
+    format!("{name}{}{}", matcher.op.as_str(), quote(&matcher.value))
 }
 
 /// Whether a name needs no quotes.
-fn is_bare(name: &str, colons: bool) -> bool {
+fn is_bare(name: &str) -> bool {
     let mut bytes = name.bytes();
-    let letter = |b: u8| b.is_ascii_alphabetic() || b == b'_' || (colons && b == b':');
+    let letter = |b: u8| b.is_ascii_alphabetic() || b == b'_';
     bytes.next().is_some_and(letter) && bytes.all(|b| letter(b) || b.is_ascii_digit())
 }
 
@@ -129,6 +177,10 @@ impl Display for Modifiers<'_> {
         }
         let grouped = matches!(m.cardinality, Cardinality::ManyToOne | Cardinality::OneToMany);
         if !m.labels.is_empty() || m.on || grouped {
+            // Empty clauses are allowed, and mean nothing, where there is nothing to match.
+            if [&self.0.lhs, &self.0.rhs].iter().any(|side| side.value_type() != ValueType::Vector) {
+                return Ok(());
+            }
             let word = if m.on { "on" } else { "ignoring" };
             write!(f, " {word} ({})", LabelList(&m.labels))?;
         }
@@ -137,13 +189,14 @@ impl Display for Modifiers<'_> {
             write!(f, " {word} ({})", LabelList(&m.include))?;
         }
         match (m.fill_left, m.fill_right) {
-            (Some(l), Some(r)) if l.to_bits() == r.to_bits() => write!(f, " fill ({})", format_plain(l)),
+            // Two that are no number are not the same.
+            (Some(l), Some(r)) if l == r => write!(f, " fill ({})", format_fill(l)),
             (l, r) => {
                 if let Some(l) = l {
-                    write!(f, " fill_left ({})", format_plain(l))?;
+                    write!(f, " fill_left ({})", format_fill(l))?;
                 }
                 if let Some(r) = r {
-                    write!(f, " fill_right ({})", format_plain(r))?;
+                    write!(f, " fill_right ({})", format_fill(r))?;
                 }
                 Ok(())
             }
@@ -190,7 +243,7 @@ struct WholeDuration<'a>(&'a Duration);
 impl Display for WholeDuration<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0.kind {
-            DurationKind::Literal(n) => f.write_str(&format_duration_ms((n.value * 1000.0) as i64)),
+            DurationKind::Literal(n) => f.write_str(&format_duration_ms(n.as_duration_ms())),
             _ => self.0.fmt(f),
         }
     }
@@ -205,17 +258,23 @@ impl Display for Duration {
             DurationKind::MinOf(a, b) => write!(f, "min_of({a}, {b})"),
             DurationKind::MaxOf(a, b) => write!(f, "max_of({a}, {b})"),
             DurationKind::Negative(d) => write!(f, "-{d}"),
-            DurationKind::Positive(d) => write!(f, "+{d}"),
             DurationKind::Binary(op, a, b) => write!(f, "{a} {} {b}", op.as_str()),
             DurationKind::Paren(d) => write!(f, "({d})"),
         }
     }
 }
 
+impl Number {
+    /// The number without unit and exponent.
+    pub fn plain(self) -> String {
+        format_plain(self.value)
+    }
+}
+
 impl Display for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.duration {
-            return f.write_str(&format_duration_ms((self.value * 1000.0).round() as i64));
+            return f.write_str(&format_duration_ms(self.as_duration_ms()));
         }
         f.write_str(&format_plain(self.value))
     }
@@ -224,17 +283,35 @@ impl Display for Number {
 /// ` @ 1.000 offset 5m`
 impl Display for Shift {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.at {
-            None => {}
+        write!(f, "{}{}", WrittenAt(self), WrittenOffset(self))
+    }
+}
+
+/// ` @ 1.000`
+struct WrittenAt<'a>(&'a Shift);
+
+impl Display for WrittenAt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.at {
+            None => Ok(()),
             Some(At::Time(ms)) => {
                 let sign = if ms < 0 { "-" } else { "" };
-                write!(f, " @ {sign}{}.{:03}", ms.unsigned_abs() / 1000, ms.unsigned_abs() % 1000)?;
+                write!(f, " @ {sign}{}.{:03}", ms.unsigned_abs() / 1000, ms.unsigned_abs() % 1000)
             }
-            Some(At::Start) => f.write_str(" @ start()")?,
-            Some(At::End) => f.write_str(" @ end()")?,
+            Some(At::Start) => f.write_str(" @ start()"),
+            Some(At::End) => f.write_str(" @ end()"),
         }
-        match &self.offset {
+    }
+}
+
+/// ` offset 5m`
+struct WrittenOffset<'a>(&'a Shift);
+
+impl Display for WrittenOffset<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0.offset {
             None => Ok(()),
+            Some(Duration { kind: DurationKind::Literal(Number { value: 0.0, .. }), .. }) => Ok(()),
             Some(offset) => write!(f, " offset {}", WholeDuration(offset)),
         }
     }
@@ -243,27 +320,12 @@ impl Display for Shift {
 impl VectorSelector {
     /// `name{a="b"}`, without what follows.
     fn write_series(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bare = self.name.as_deref().filter(|n| is_bare(n, true));
-        f.write_str(bare.unwrap_or(""))?;
-        let mut separator = "{";
-        if let Some(name) = self.name.as_deref().filter(|_| bare.is_none()) {
-            write!(f, "{{{}", quote(name))?;
-            separator = ",";
-        }
-        for m in &self.matchers {
-            if self.name.is_some() && m.name == METRIC_NAME && m.op == MatchOp::Equal {
-                continue;
-            }
-            f.write_str(separator)?;
-            write_label(f, &m.name)?;
-            write!(f, "{}{}", m.op.as_str(), quote(&m.value))?;
-            separator = ",";
-        }
-        match (separator, bare) {
-            ("{", Some(_)) => Ok(()),
-            ("{", None) => f.write_str("{}"),
-            _ => f.write_str("}"),
-        }
+        f.write_str(self.name.as_deref().unwrap_or(""))?;
+        // The matcher of the name in front of the braces is the last.
+        let others = self.matchers.len() - usize::from(self.name.is_some()).min(self.matchers.len());
+        let mut texts: Vec<String> = self.matchers[..others].iter().map(matcher_text).collect();
+        texts.sort_unstable();
+        if texts.is_empty() && self.name.is_some() { Ok(()) } else { write!(f, "{{{}}}", texts.join(",")) }
     }
 
     fn edges_str(&self) -> &'static str {
@@ -282,7 +344,11 @@ impl Display for Expr {
             ExprKind::String(text) => f.write_str(&quote_bytes(text.as_bytes())),
             ExprKind::Paren(inner) => write!(f, "({inner})"),
             ExprKind::Unary(sign, inner) => write!(f, "{}{inner}", sign_str(*sign)),
-            ExprKind::Binary(b) => write!(f, "{} {}{} {}", b.lhs, b.op.as_str(), Modifiers(b), b.rhs),
+            ExprKind::Binary(_) => {
+                let (first, links) = self.chain();
+                first.fmt(f)?;
+                links.iter().try_for_each(|(binary, _)| Link(binary).fmt(f))
+            }
             ExprKind::Aggregate(a) => {
                 write!(f, "{}(", Head(a))?;
                 if let Some(parameter) = &a.parameter {
@@ -293,7 +359,7 @@ impl Display for Expr {
             ExprKind::Call(Call { function, args }) => write!(f, "{}({})", function.name, List(args)),
             ExprKind::Vector(v) => {
                 v.write_series(f)?;
-                write!(f, "{}{}", v.edges_str(), v.shift)
+                write!(f, "{}{}{}", WrittenAt(&v.shift), v.edges_str(), WrittenOffset(&v.shift))
             }
             ExprKind::Matrix(m) => {
                 m.selector.write_series(f)?;

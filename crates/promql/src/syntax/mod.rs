@@ -11,5 +11,7 @@ mod selector;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use check::check_edges;
 pub use format::pretty;
-pub use parser::{DEPTH_MAX, QUERY_BYTES_MAX, parse, parse_selector};
+pub(crate) use parser::CHAIN_DEPTH;
+pub use parser::{CHAIN_MAX, DEPTH_MAX, QUERY_BYTES_MAX, parse, parse_selector};

@@ -25,13 +25,18 @@ pub fn parse_duration_ms(text: &str) -> Result<i64, String> {
     let mut next_unit = 0;
     while !rest.is_empty() {
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let unit_end = digits + rest[digits..].bytes().take_while(u8::is_ascii_lowercase).count();
-        let unit = &rest[digits..unit_end];
-        let place = UNITS.iter().position(|(name, _)| *name == unit).ok_or_else(bad)?;
-        if digits == 0 || place < next_unit {
+        if digits == 0 {
             return Err(bad());
         }
-        let count: i64 = rest[..digits].parse().map_err(|_| "duration out of range".to_owned())?;
+        let unit_end = digits + rest[digits..].bytes().take_while(|b| !b.is_ascii_digit()).count();
+        let unit = &rest[digits..unit_end];
+        let place = UNITS.iter().position(|(name, _)| *name == unit).ok_or_else(|| {
+            format!("unknown unit {} in duration {}", super::quote::quote(unit), super::quote::quote(text))
+        })?;
+        if place < next_unit {
+            return Err(bad());
+        }
+        let count: i64 = rest[..digits].parse().map_err(|_| bad())?;
         total = count
             .checked_mul(UNITS[place].1)
             .and_then(|ms| total.checked_add(ms))
@@ -68,26 +73,29 @@ pub fn format_duration_ms(ms: i64) -> String {
     out
 }
 
-/// Reads a number: decimal, hexadecimal, octal with a leading zero, `_` between digits, `Inf`, `NaN`.
-pub fn parse_number(text: &str) -> Option<f64> {
-    match text.to_ascii_lowercase().as_str() {
-        "inf" | "+inf" => return Some(f64::INFINITY),
-        "-inf" => return Some(f64::NEG_INFINITY),
-        "nan" => return Some(f64::NAN),
-        _ => {}
-    }
+/// Reads a number: decimal, hexadecimal, octal with a leading zero, `_` between digits.
+pub fn parse_number(text: &str) -> Result<f64, String> {
+    let error = |what| {
+        let quoted = super::quote::quote(text);
+        Err(format!("error parsing number: strconv.ParseFloat: parsing {quoted}: {what}"))
+    };
     if text.contains('_') && !underscores_separate_digits(text) {
-        return None;
+        return error("invalid syntax");
     }
-    let text = text.replace('_', "");
-    if let Some(hex) = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-        return u64::from_str_radix(hex, 16).ok().map(|n| n as f64);
+    let plain = text.replace('_', "");
+    if let Some(hex) = plain.strip_prefix("0x").or_else(|| plain.strip_prefix("0X")) {
+        return i64::from_str_radix(hex, 16).map(|n| n as f64).or_else(|_| error("invalid syntax"));
     }
-    let octal = text.len() > 1 && text.starts_with('0') && text.bytes().all(|b| (b'0'..=b'7').contains(&b));
-    if octal && let Ok(n) = i64::from_str_radix(&text, 8) {
-        return Some(n as f64);
+    let octal =
+        plain.len() > 1 && plain.starts_with('0') && plain.bytes().all(|b| (b'0'..=b'7').contains(&b));
+    if octal && let Ok(n) = i64::from_str_radix(&plain, 8) {
+        return Ok(n as f64);
     }
-    text.parse().ok()
+    match plain.parse::<f64>() {
+        Ok(value) if value.is_finite() => Ok(value),
+        Ok(_) => error("value out of range"),
+        Err(_) => error("invalid syntax"),
+    }
 }
 
 fn underscores_separate_digits(text: &str) -> bool {
@@ -113,7 +121,7 @@ pub fn format_general(value: f64) -> String {
     let scientific = format!("{value:e}");
     let Some((digits, exponent)) = scientific.split_once('e') else { return scientific };
     let exponent: i32 = exponent.parse().unwrap_or(0);
-    if value != 0.0 && !(-4..21).contains(&exponent) {
+    if value != 0.0 && !(-4..6).contains(&exponent) {
         let sign = if exponent < 0 { '-' } else { '+' };
         return format!("{digits}e{sign}{:02}", exponent.abs());
     }
@@ -123,4 +131,20 @@ pub fn format_general(value: f64) -> String {
 /// Writes a value without exponent, as samples and number literals are written.
 pub fn format_plain(value: f64) -> String {
     if value.is_finite() { format!("{value}") } else { format_general(value) }
+}
+
+/// Writes the value of `fill`: unlike other numbers with an exponent, where Go's `%v` has one.
+pub fn format_fill(value: f64) -> String {
+    let scientific = format!("{value:e}");
+    match scientific.split_once('e') {
+        Some((digits, exponent)) if value != 0.0 && value.is_finite() => {
+            let exponent: i32 = exponent.parse().unwrap_or(0);
+            if (-4..21).contains(&exponent) {
+                return format!("{value}");
+            }
+            let sign = if exponent < 0 { '-' } else { '+' };
+            format!("{digits}e{sign}{:02}", exponent.abs())
+        }
+        _ => format_plain(value),
+    }
 }

@@ -4,12 +4,12 @@
 
 use super::{
     check,
-    lexer::{Class, Keyword, Kind, Token, tokens},
+    lexer::{Class, Keyword, Kind, Lexer, Token},
 };
 use crate::{
     ast::{
         Aggregate, AggregateOp, Binary, BinaryOp, Call, Cardinality, Edges, Expr, ExprKind, Matching, Number,
-        Shift, Text, UnarySign, VectorSelector,
+        Shift, Text, UnarySign, ValueType, VectorSelector,
     },
     function::Function,
     span::{ParseError, ParseErrors, Span},
@@ -22,6 +22,15 @@ pub const QUERY_BYTES_MAX: usize = 1 << 20;
 /// The deepest expression tree. Parsing, checking, printing and evaluating recurse, and must fit
 /// a thread's stack of 2 MiB also in unoptimised builds.
 pub const DEPTH_MAX: u32 = 100;
+
+/// The most operators in a row, as in `a + b + c`. They take [`CHAIN_DEPTH`] levels at most.
+pub const CHAIN_MAX: u32 = 10_000;
+
+/// The evaluator recurses over so many operators in a row; what is left of them is evaluated before.
+pub(crate) const CHAIN_DEPTH: u32 = 8;
+
+/// More mistakes are not told; answers tell the first only.
+pub(super) const ERRORS_MAX: usize = 100;
 
 /// Reads and checks a query.
 pub fn parse(query: &str) -> Result<Expr, ParseErrors> {
@@ -61,9 +70,17 @@ pub(super) struct Parsed {
 
 pub(super) struct Parser<'q> {
     pub query: &'q str,
-    tokens: Vec<Token>,
-    place: usize,
+    lexer: Lexer<'q>,
+    token: Token,
+    /// The token after that.
+    second: Token,
+    /// The place of the token before.
+    last: Span,
     nesting: u32,
+    /// Aggregations around this place.
+    aggregations: u32,
+    /// What the regular expressions so far cost.
+    pub pattern_cost: usize,
     pub errors: Vec<ParseError>,
 }
 
@@ -90,13 +107,27 @@ impl<'q> Parser<'q> {
             let span = Span { start: 0, end: 0, line: 1, column: 1 };
             return Err(ParseErrors(vec![ParseError { span, message }]));
         }
-        Ok(Self { query, tokens: tokens(query), place: 0, nesting: 0, errors: Vec::new() })
+        let mut lexer = Lexer::new(query);
+        let (token, second) = (lexer.next(), lexer.next());
+        Ok(Self {
+            query,
+            lexer,
+            last: token.span,
+            token,
+            second,
+            nesting: 0,
+            aggregations: 0,
+            pattern_cost: 0,
+            errors: Vec::new(),
+        })
     }
 
     /// Applies `rule` to the whole text.
     fn whole(&mut self, rule: fn(&mut Self) -> Parse<Parsed>) -> Option<Parsed> {
         if self.peek() == &Kind::Eof {
-            self.note(self.span(), "no expression found in input");
+            // Prometheus knows a place only where there is text.
+            let line = u32::from(!self.query.is_empty());
+            self.note(Span { start: 0, end: 0, line, column: line }, "no expression found in input");
             return None;
         }
         let parsed = rule(self).ok()?;
@@ -108,26 +139,34 @@ impl<'q> Parser<'q> {
     }
 
     pub(super) fn peek(&self) -> &Kind {
-        &self.tokens[self.place].kind
+        &self.token.kind
     }
 
-    fn peek_second(&self) -> Option<&Kind> {
-        self.tokens.get(self.place + 1).map(|t| &t.kind)
+    pub(super) fn peek_second(&self) -> Option<&Kind> {
+        (!self.at_last()).then_some(&self.second.kind)
+    }
+
+    fn at_last(&self) -> bool {
+        matches!(self.token.kind, Kind::Eof | Kind::Error(_))
     }
 
     pub(super) fn span(&self) -> Span {
-        self.tokens[self.place].span
+        self.token.span
     }
 
     /// The place of the token that was taken last.
     pub(super) fn last_span(&self) -> Span {
-        self.tokens[self.place.saturating_sub(1)].span
+        self.last
     }
 
     /// Goes past a token. The last one, the end, is never passed.
     pub(super) fn advance(&mut self) -> Span {
         let span = self.span();
-        self.place = (self.place + 1).min(self.tokens.len() - 1);
+        if !self.at_last() {
+            self.last = span;
+            let next = self.lexer.next();
+            self.token = std::mem::replace(&mut self.second, next);
+        }
         span
     }
 
@@ -144,15 +183,18 @@ impl<'q> Parser<'q> {
     }
 
     pub(super) fn note(&mut self, span: Span, message: impl Into<String>) {
-        self.errors.push(ParseError { span, message: message.into() });
+        if self.errors.len() < ERRORS_MAX {
+            self.errors.push(ParseError { span, message: message.into() });
+        }
     }
 
     /// Notes that the next token does not fit.
     pub(super) fn unexpected(&mut self, context: &str, expected: &str) -> Stop {
-        let token = &self.tokens[self.place];
+        let token = &self.token;
         let span = token.span;
         let mut message = token.describe(self.query);
         if !matches!(token.kind, Kind::Error(_)) {
+            let context = if context.is_empty() && self.aggregations > 0 { "aggregation" } else { context };
             message = format!("unexpected {message}");
             if !context.is_empty() {
                 message += &format!(" in {context}");
@@ -176,7 +218,7 @@ impl<'q> Parser<'q> {
         result
     }
 
-    fn too_deep(&mut self) -> Stop {
+    pub(super) fn too_deep(&mut self) -> Stop {
         self.note(self.span(), format!("the expression is nested more than {DEPTH_MAX} levels deep"));
         Stop
     }
@@ -190,7 +232,8 @@ impl<'q> Parser<'q> {
     }
 
     fn binary(&mut self, loosest: u32) -> Parse<Parsed> {
-        let mut lhs = self.signed()?;
+        let Parsed { expr: mut lhs, mut depth } = self.signed()?;
+        let (mut deepest, mut operators) = (depth, 0);
         while let Some(op) = self.peek_operator() {
             let binds = precedence(op);
             if binds < loosest {
@@ -201,12 +244,23 @@ impl<'q> Parser<'q> {
             // `^` groups to the right, all others to the left.
             let right_loosest = if op == BinaryOp::Pow { binds } else { binds + 1 };
             let rhs = self.nested(|p| p.binary(right_loosest))?;
-            let depth = self.grown(lhs.depth.max(rhs.depth))?;
-            let span = lhs.expr.span.to(rhs.expr.span);
-            let binary = Binary { op, op_span, lhs: lhs.expr, rhs: rhs.expr, return_bool, matching };
-            lhs = Parsed { expr: Expr { kind: ExprKind::Binary(Box::new(binary)), span }, depth };
+            operators += 1;
+            if operators > CHAIN_MAX {
+                self.note(op_span, format!("there are more than {CHAIN_MAX} operators in a row"));
+                return Err(Stop);
+            }
+            deepest = deepest.max(rhs.depth);
+            depth = self.grown(deepest + operators.min(CHAIN_DEPTH) - 1)?;
+            let span = lhs.span.to(rhs.expr.span);
+            let value_type = match (lhs.value_type(), rhs.expr.value_type()) {
+                (ValueType::Scalar, ValueType::Scalar) => ValueType::Scalar,
+                _ => ValueType::Vector,
+            };
+            let rhs = rhs.expr;
+            let binary = Binary { op, op_span, lhs, rhs, return_bool, matching, value_type, operators };
+            lhs = Expr { kind: ExprKind::Binary(Box::new(binary)), span };
         }
-        Ok(lhs)
+        Ok(Parsed { expr: lhs, depth })
     }
 
     pub(super) fn peek_operator(&self) -> Option<BinaryOp> {
@@ -247,31 +301,53 @@ impl<'q> Parser<'q> {
             let left = self.take_keyword(Keyword::GroupLeft);
             if left || self.take_keyword(Keyword::GroupRight) {
                 matching.cardinality = if left { Cardinality::ManyToOne } else { Cardinality::OneToMany };
-                if self.peek() == &Kind::LeftParen {
+                if self.peek() == &Kind::LeftParen || !self.at_right_side() {
                     matching.include = self.grouping_labels()?;
                 }
             }
         }
-        while let Kind::Keyword(keyword @ (Keyword::Fill | Keyword::FillLeft | Keyword::FillRight)) =
-            *self.peek()
-        {
-            // Without a parenthesis it is a metric of that name.
-            if self.peek_second() != Some(&Kind::LeftParen) {
-                break;
+        match *self.peek() {
+            Kind::Keyword(Keyword::Fill) => {
+                let value = self.fill_value()?;
+                (matching.fill_left, matching.fill_right) = (Some(value), Some(value));
             }
-            self.advance();
-            let value = self.fill_value()?;
-            if keyword != Keyword::FillRight {
-                matching.fill_left = Some(value);
+            Kind::Keyword(Keyword::FillLeft) => {
+                matching.fill_left = Some(self.fill_value()?);
+                if self.peek() == &Kind::Keyword(Keyword::FillRight) {
+                    matching.fill_right = Some(self.fill_value()?);
+                }
             }
-            if keyword != Keyword::FillLeft {
-                matching.fill_right = Some(value);
+            Kind::Keyword(Keyword::FillRight) => {
+                matching.fill_right = Some(self.fill_value()?);
+                if self.peek() == &Kind::Keyword(Keyword::FillLeft) {
+                    matching.fill_left = Some(self.fill_value()?);
+                }
             }
+            _ => {}
         }
         Ok((return_bool, matching))
     }
 
+    /// Whether the right side of an operator, or `fill`, can begin here.
+    fn at_right_side(&self) -> bool {
+        match self.peek() {
+            Kind::Keyword(keyword) => keyword.class() != Class::Reserved && *keyword != Keyword::Atan2,
+            Kind::Identifier
+            | Kind::MetricIdentifier
+            | Kind::String(_)
+            | Kind::Number(_)
+            | Kind::Duration(_)
+            | Kind::LeftParen
+            | Kind::LeftBrace
+            | Kind::Add
+            | Kind::Sub => true,
+            _ => false,
+        }
+    }
+
+    /// `fill(0)`; the parenthesis is there, or it would be a metric's name.
     fn fill_value(&mut self) -> Parse<f64> {
+        self.advance();
         self.advance();
         let negative = self.take(&Kind::Sub);
         if !negative {
@@ -280,11 +356,11 @@ impl<'q> Parser<'q> {
         let value = match self.peek() {
             Kind::Number(value) => *value,
             Kind::Duration(ms) => *ms as f64 / 1000.0,
-            _ => return Err(self.unexpected("fill modifier", "number")),
+            _ => return Err(self.unexpected("", "")),
         };
         self.advance();
         if !self.take(&Kind::RightParen) {
-            return Err(self.unexpected("fill modifier", "\")\""));
+            return Err(self.unexpected("", ""));
         }
         Ok(if negative { -value } else { value })
     }
@@ -368,15 +444,11 @@ impl<'q> Parser<'q> {
     fn call(&mut self) -> Parse<Parsed> {
         let name_span = self.advance();
         let name = name_span.text(self.query);
-        // Words such as `step` may be written in any case.
-        let function = Function::find(name).or_else(|| match Keyword::class_of(name) {
-            Some(Class::Preprocessor) => Function::find(&name.to_ascii_lowercase()),
-            _ => None,
-        });
+        let (args, depth) = self.nested(Self::arguments)?;
+        let function = Function::find(name);
         if function.is_none() {
             self.note(name_span, format!("unknown function with name {}", super::quote::quote(name)));
         }
-        let (args, depth) = self.nested(Self::arguments)?;
         let span = name_span.to(self.last_span());
         let depth = self.grown(depth)?;
         let kind = match function {
@@ -407,7 +479,7 @@ impl<'q> Parser<'q> {
             if !self.take(&Kind::Comma) {
                 return Err(self.unexpected("", ""));
             }
-            if self.peek() == &Kind::RightParen {
+            if !self.at_right_side() && !matches!(self.peek(), Kind::Error(_)) {
                 self.note(self.last_span(), "trailing commas not allowed in function call args");
                 return Err(Stop);
             }
@@ -420,10 +492,16 @@ impl<'q> Parser<'q> {
             .into_iter()
             .find(|op| op.as_str() == keyword.word())
             .expect("BUG: an aggregator's word without operator");
+        self.aggregations += 1;
         let mut clause = self.grouping_clause()?;
         let (mut args, depth) = self.nested(Self::arguments)?;
         if clause.is_none() {
             clause = self.grouping_clause()?;
+        }
+        self.aggregations -= 1;
+        // What comes next was looked at, to know that no clause follows.
+        if clause.is_none() && matches!(self.peek(), Kind::Error(_)) {
+            return Err(self.unexpected("", ""));
         }
         let span = start.to(self.last_span());
         let depth = self.grown(depth)?;
@@ -464,7 +542,9 @@ impl<'q> Parser<'q> {
         while !self.take(&Kind::RightParen) {
             let span = self.span();
             match self.peek() {
-                Kind::Identifier | Kind::Keyword(_) => labels.push(span.text(self.query).to_owned()),
+                Kind::Identifier | Kind::MetricIdentifier | Kind::Keyword(_) => {
+                    labels.push(span.text(self.query).to_owned());
+                }
                 Kind::String(bytes) => match String::from_utf8(bytes.clone()) {
                     Ok(label) if !label.is_empty() => labels.push(label),
                     _ => {
@@ -472,14 +552,6 @@ impl<'q> Parser<'q> {
                         self.note(span, format!("invalid label name for grouping: {quoted}"));
                     }
                 },
-                // `inf` and `nan` are numbers elsewhere, and labels here.
-                Kind::Number(_) if span.text(self.query).bytes().all(|b| b.is_ascii_alphabetic()) => {
-                    labels.push(span.text(self.query).to_owned());
-                }
-                Kind::MetricIdentifier => {
-                    let quoted = super::quote::quote(span.text(self.query));
-                    self.note(span, format!("invalid label name for grouping: {quoted}"));
-                }
                 _ => return Err(self.unexpected("grouping opts", "label")),
             }
             self.advance();

@@ -55,54 +55,61 @@ fn push_escaped(out: &mut String, c: char) {
     };
 }
 
-/// Reads quoted text, quotes included. `Err` says what is wrong with an escape.
-pub fn unquote(quoted: &str) -> Result<Vec<u8>, String> {
-    let mut chars = quoted.chars();
+/// Reads the quoted text with which `text` begins, and gives the bytes and the length of what was
+/// read. `Err` says what is wrong.
+pub fn unquote(text: &str) -> Result<(Vec<u8>, usize), String> {
+    let mut chars = text.chars();
     let Some(mark) = chars.next() else { return Err("invalid syntax".to_owned()) };
-    let inner = &quoted[1..quoted.len().saturating_sub(1).max(1)];
+    let mut rest = chars.as_str();
     if mark == '`' {
+        let (inner, _) = rest.split_once(mark).ok_or("unterminated raw string")?;
         // Go drops carriage returns from raw strings in its own source, but not here.
-        return Ok(inner.as_bytes().to_vec());
+        return Ok((inner.as_bytes().to_vec(), inner.len() + 2));
     }
-    let mut out = Vec::with_capacity(inner.len());
-    let mut rest = inner;
-    while let Some(c) = rest.chars().next() {
-        rest = &rest[c.len_utf8()..];
-        if c != '\\' {
+    let mut out = Vec::new();
+    loop {
+        // All that stands for itself is taken at once.
+        let plain = rest.find([mark, '\\', '\n']).ok_or("unterminated quoted string")?;
+        out.extend_from_slice(&rest.as_bytes()[..plain]);
+        let special = rest.as_bytes()[plain];
+        rest = &rest[plain + 1..];
+        match special {
+            b'\n' => return Err("unterminated quoted string".to_owned()),
+            b'\\' => unescape(&mut rest, mark, &mut out)?,
+            _ => return Ok((out, text.len() - rest.len())),
+        }
+    }
+}
+
+/// Reads what follows a backslash.
+fn unescape(rest: &mut &str, mark: char, out: &mut Vec<u8>) -> Result<(), String> {
+    let Some(escape) = rest.chars().next() else {
+        return Err("escape sequence not terminated".to_owned());
+    };
+    *rest = &rest[escape.len_utf8()..];
+    match escape {
+        'a' => out.push(7),
+        'b' => out.push(8),
+        'f' => out.push(12),
+        'n' => out.push(b'\n'),
+        'r' => out.push(b'\r'),
+        't' => out.push(b'\t'),
+        'v' => out.push(11),
+        '\\' => out.push(b'\\'),
+        c if c == mark => out.push(c as u8),
+        'x' => out.push(digits(rest, 2, 16)?.try_into().unwrap_or(0)),
+        '0'..='7' => {
+            let value = escape.to_digit(8).unwrap_or(0) * 64 + digits(rest, 2, 8)?;
+            out.push(u8::try_from(value).map_err(|_| "escape sequence is an invalid Unicode code point")?);
+        }
+        'u' | 'U' => {
+            let value = digits(rest, if escape == 'u' { 4 } else { 8 }, 16)?;
+            let c = char::from_u32(value).ok_or("escape sequence is an invalid Unicode code point")?;
             out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
-            continue;
         }
-        let Some(escape) = rest.chars().next() else {
-            return Err("escape sequence not terminated".to_owned());
-        };
-        rest = &rest[escape.len_utf8()..];
-        match escape {
-            'a' => out.push(7),
-            'b' => out.push(8),
-            'f' => out.push(12),
-            'n' => out.push(b'\n'),
-            'r' => out.push(b'\r'),
-            't' => out.push(b'\t'),
-            'v' => out.push(11),
-            '\\' => out.push(b'\\'),
-            c if c == mark => out.push(c as u8),
-            'x' => out.push(digits(&mut rest, 2, 16)?.try_into().unwrap_or(0)),
-            '0'..='7' => {
-                let first = escape.to_digit(8).unwrap_or(0);
-                let value = first * 64 + digits(&mut rest, 2, 8)?;
-                out.push(
-                    u8::try_from(value).map_err(|_| "escape sequence is an invalid Unicode code point")?,
-                );
-            }
-            'u' | 'U' => {
-                let value = digits(&mut rest, if escape == 'u' { 4 } else { 8 }, 16)?;
-                let c = char::from_u32(value).ok_or("escape sequence is an invalid Unicode code point")?;
-                out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
-            }
-            c => return Err(format!("unknown escape sequence {}", unicode(c))),
-        }
+        c => return Err(format!("unknown escape sequence {}", unicode(c))),
     }
-    Ok(out)
+    Ok(())
 }
 
 fn digits(rest: &mut &str, count: usize, radix: u32) -> Result<u32, String> {
@@ -118,7 +125,7 @@ fn digits(rest: &mut &str, count: usize, radix: u32) -> Result<u32, String> {
     Ok(value)
 }
 
-/// A character with its code, as in `U+0071 'q'`.
+/// A character with its code, as in `U+0071 'q'`; without the character if it cannot be seen.
 fn unicode(c: char) -> String {
-    format!("U+{:04X} '{c}'", c as u32)
+    if c.is_control() { format!("U+{:04X}", c as u32) } else { format!("U+{:04X} '{c}'", c as u32) }
 }

@@ -6,9 +6,16 @@ use vedette_model::{METRIC_NAME, MatchOp, Matcher};
 use super::{
     lexer::{Keyword, Kind},
     parser::{Parse, Parser, Stop},
-    quote::{quote, quote_bytes},
+    quote::quote_bytes,
 };
-use crate::ast::{At, Edges, Expr, ExprKind, MatrixSelector, Shift, Subquery, VectorSelector};
+use crate::{
+    ast::{At, Edges, Expr, ExprKind, MatrixSelector, Shift, Subquery, VectorSelector},
+    span::Span,
+};
+
+/// What all regular expressions of a query may cost together, about the states of their automata.
+/// Those are built when they are first needed, and nothing stops the building.
+const PATTERN_COST_MAX: usize = 1_500_000;
 
 impl Parser<'_> {
     /// `name`, `name{…}` or `{…}`
@@ -24,11 +31,6 @@ impl Parser<'_> {
         }
         let span = start.to(self.last_span());
         if let Some(name) = &selector.name {
-            if let Some(other) = selector.matchers.iter().find(|m| m.name == METRIC_NAME) {
-                let message =
-                    format!("metric name must not be set twice: {} or {}", quote(name), quote(&other.value));
-                self.note(span, message);
-            }
             selector.matchers.push(Matcher::equal(METRIC_NAME, name.clone()));
         }
         Ok(Expr { kind: ExprKind::Vector(selector), span })
@@ -66,13 +68,8 @@ impl Parser<'_> {
             Kind::RegexMatch => MatchOp::Regex,
             Kind::RegexNotMatch => MatchOp::NotRegex,
             // A quoted name alone is the metric's.
-            Kind::Comma | Kind::RightBrace if quoted => {
-                if let Some(first) = &selector.name {
-                    let message =
-                        format!("metric name must not be set twice: {} or {}", quote(first), quote(&name));
-                    self.note(start, message);
-                }
-                selector.name = Some(name);
+            _ if quoted => {
+                selector.matchers.push(Matcher::equal(METRIC_NAME, name));
                 return Ok(());
             }
             _ => return Err(self.unexpected("label matching", "label matching operator")),
@@ -91,7 +88,14 @@ impl Parser<'_> {
         };
         let end = self.advance();
         match Matcher::new(op, name, value) {
-            Ok(matcher) => selector.matchers.push(matcher),
+            Ok(matcher) => {
+                self.pattern_cost += matcher.cost();
+                if self.pattern_cost > PATTERN_COST_MAX {
+                    self.note(start.to(end), "the regular expressions of the query are too large together");
+                    return Err(Stop);
+                }
+                selector.matchers.push(matcher);
+            }
             Err(e) => self.note(start.to(end), e.to_string()),
         }
         Ok(())
@@ -99,22 +103,22 @@ impl Parser<'_> {
 
     /// `[5m]` or `[1h:1m]` after `operand`.
     pub(super) fn range_or_subquery(&mut self, operand: Expr) -> Parse<Expr> {
-        self.advance();
+        let bracket = self.advance();
         let range = self.duration("subquery or range selector", "number, duration, step(), or range()")?;
-        self.must_be_positive(&range);
+        if matches!(self.peek(), Kind::RightBracket | Kind::Colon) {
+            self.must_be_positive(&range);
+        }
         if self.take(&Kind::RightBracket) {
             let span = operand.span.to(self.last_span());
             let selector_span = operand.span;
             let ExprKind::Vector(selector) = operand.kind else {
-                self.note(selector_span.to(span), "ranges only allowed for vector selectors");
+                self.note(bracket.to(span), "ranges only allowed for vector selectors");
                 return Err(Stop);
             };
             if selector.shift.offset.is_some() {
-                self.note(selector_span, "no offset modifiers allowed before range");
-            } else if selector.shift.at.is_some() {
-                self.note(selector_span, "no @ modifiers allowed before range");
-            } else if selector.edges != Edges::Plain {
-                self.note(selector_span, "no anchored or smoothed modifiers allowed before range");
+                self.note(bracket, "no offset modifiers allowed before range");
+            } else if let Some(At::Time(_)) = selector.shift.at {
+                self.note(bracket, "no @ modifiers allowed before range");
             }
             let matrix = MatrixSelector { selector, selector_span, range };
             return Ok(Expr { kind: ExprKind::Matrix(Box::new(matrix)), span });
@@ -126,12 +130,13 @@ impl Parser<'_> {
         if self.peek() != &Kind::RightBracket {
             let duration =
                 self.duration("subquery selector", "number, duration, step(), range(), or \"]\"")?;
-            self.must_be_positive(&duration);
             step = Some(duration);
         }
-        if !self.take(&Kind::RightBracket) {
+        if self.peek() != &Kind::RightBracket {
             return Err(self.unexpected("subquery selector", "\"]\""));
         }
+        step.iter().for_each(|step| self.must_be_positive(step));
+        self.advance();
         let span = operand.span.to(self.last_span());
         let subquery = Subquery { expr: operand, range, step, shift: Shift::default() };
         Ok(Expr { kind: ExprKind::Subquery(Box::new(subquery)), span })
@@ -165,7 +170,7 @@ impl Parser<'_> {
                 }
                 if keyword == Keyword::Start { At::Start } else { At::End }
             }
-            _ => At::Time(self.timestamp()?),
+            _ => At::Time(self.timestamp(operand.span)?),
         };
         let operand_span = operand.span;
         operand.span = operand_span.to(self.last_span());
@@ -180,8 +185,8 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn timestamp(&mut self) -> Parse<i64> {
-        let start = self.span();
+    /// The time after `@`; `operand` is where a time without sense is told.
+    fn timestamp(&mut self, operand: Span) -> Parse<i64> {
         let negative = self.take(&Kind::Sub);
         if !negative {
             self.take(&Kind::Add);
@@ -191,13 +196,17 @@ impl Parser<'_> {
             Kind::Duration(ms) => *ms as f64 / 1000.0,
             _ => return Err(self.unexpected("@", "timestamp")),
         };
-        let end = self.advance();
+        self.advance();
         let seconds = if negative { -seconds } else { seconds };
         let ms = (seconds * 1000.0).round();
         // The bounds keep every sum of times in a query far from overflow.
         if !seconds.is_finite() || ms.abs() >= (i64::MAX / 8) as f64 {
-            let shown = crate::syntax::number::format_general(seconds);
-            self.note(start.to(end), format!("timestamp out of bounds for @ modifier: {shown}"));
+            let shown = if seconds.is_finite() {
+                format!("{seconds:.6}")
+            } else {
+                crate::syntax::number::format_general(seconds)
+            };
+            self.note(operand, format!("timestamp out of bounds for @ modifier: {shown}"));
             return Ok(0);
         }
         Ok(ms as i64)
@@ -216,15 +225,12 @@ impl Parser<'_> {
                 return Ok(());
             }
             _ => {
-                let message = format!(
-                    "{word} modifier must be preceded by an instant vector selector or range vector selector"
-                );
-                self.note(operand_span, message);
+                self.note(operand_span, format!("{word} modifier not implemented"));
                 return Ok(());
             }
         };
-        if selector.edges != Edges::Plain {
-            self.note(operand_span, "anchored and smoothed modifiers may be set only once, and not together");
+        if ![Edges::Plain, edges].contains(&selector.edges) {
+            self.note(operand_span, "anchored and smoothed modifiers cannot be used together");
         }
         selector.edges = edges;
         Ok(())

@@ -5,6 +5,7 @@
 //! means `../shared/conformance/promql` beside the project. Every `eval` is a case; failures are
 //! named, the last line counts.
 
+mod histogram;
 mod run;
 mod script;
 

@@ -1,12 +1,17 @@
 //! Runs the commands of a script and compares answers.
 
+use std::sync::Arc;
+
 use vedette_model::{Labels, is_stale};
 use vedette_promql::{
-    Annotation, Cancel, Engine, EngineConfig, Expr, ExprKind, Limits, QueryError, QueryOutput, Value,
-    ast::At, memory::MemoryReader, parse,
+    Annotation, Cancel, Engine, EngineConfig, Expr, ExprKind, Limits, QueryError, QueryOutput, Sample,
+    Series, Value, ast::At, memory::MemoryReader, parse,
 };
 
-use crate::script::{Command, CommandKind, Eval, Expect, Point, Text, Time};
+use crate::{
+    histogram,
+    script::{Command, CommandKind, Eval, Expect, Loaded, Point, Text, Time},
+};
 
 /// Values may differ by this share of themselves.
 const TOLERANCE: f64 = 1e-6;
@@ -15,21 +20,21 @@ const TOLERANCE: f64 = 1e-6;
 pub fn run(name: &str, commands: &[Command]) -> (usize, usize) {
     let engine = Engine::new(EngineConfig::default());
     let mut store = MemoryReader::new();
-    let mut native = false;
     let (mut passed, mut failed) = (0, 0);
     for command in commands {
         match &command.kind {
-            CommandKind::Clear => {
-                store.clear();
-                native = false;
-            }
-            CommandKind::Load { step_ms, series, native: has_native } => {
-                native |= has_native;
-                for (labels, points) in series {
+            CommandKind::Clear => store.clear(),
+            CommandKind::Load { step_ms, series } => {
+                for Loaded { labels, points, starts_ms } in series {
                     for (i, point) in points.iter().enumerate() {
-                        if let Point::Value(v) = point {
-                            store.push_labels(labels, step_ms * i as i64, *v);
-                        }
+                        let time = step_ms * i as i64;
+                        let value = match point {
+                            Point::Gap => continue,
+                            Point::Value(v) => Ok(*v),
+                            Point::Histogram(h, _) => Err(Arc::new(h.to_native())),
+                        };
+                        let start = starts_ms.get(i).copied().flatten().map_or(0, |offset| time + offset);
+                        store.push_since(labels, time, start, value);
                     }
                 }
             }
@@ -37,9 +42,7 @@ pub fn run(name: &str, commands: &[Command]) -> (usize, usize) {
                 Ok(()) => passed += 1,
                 Err(e) => {
                     failed += 1;
-                    let needs =
-                        if native { " (data with native histograms or start timestamps)" } else { "" };
-                    println!("FAILED {name}:{}: {}{needs}\n    {e}", command.line, eval.query);
+                    println!("FAILED {name}:{}: {}\n    {e}", command.line, eval.query);
                 }
             },
         }
@@ -120,7 +123,7 @@ impl Case<'_> {
                 expected => Err(format!("expected text {expected:?}, got {value:?}")),
             },
             (Value::Vector(samples), _) => {
-                let got: Vec<(Labels, f64)> = samples.iter().map(|s| (s.labels.clone(), s.value)).collect();
+                let got: Vec<_> = samples.iter().map(of_sample).collect();
                 self.check_vector(&got, eval.ordered)
             }
             (Value::Matrix(series), time) => {
@@ -141,20 +144,20 @@ impl Case<'_> {
                     };
                     let (labels, points) = left.swap_remove(place);
                     let expected: Vec<(i64, Point)> = (points.iter().enumerate())
-                        .map(|(i, p)| (from + step * i as i64, *p))
+                        .map(|(i, p)| (from + step * i as i64, p.clone()))
                         .filter(|(_, p)| *p != Point::Gap)
                         .collect();
-                    if expected.len() != got.points.len() {
-                        return Err(format!("{labels}: expected {expected:?}, got {:?}", got.points));
+                    let got = all_points(got);
+                    if expected.len() != got.len() {
+                        return Err(format!("{labels}: expected {expected:?}, got {got:?}"));
                     }
-                    for ((time, expected), got) in expected.iter().zip(&got.points) {
-                        if *time != got.time_ms {
+                    for ((time, expected), (got_time, got)) in expected.iter().zip(&got) {
+                        if time != got_time {
                             return Err(format!(
-                                "{labels}: expected a point at {time}, got one at {}",
-                                got.time_ms
+                                "{labels}: expected a point at {time}, got one at {got_time}"
                             ));
                         }
-                        same_point(labels, *expected, got.value)?;
+                        same_point(labels, expected, got)?;
                     }
                 }
                 left.retain(|(_, points)| points.iter().any(|p| *p != Point::Gap));
@@ -166,7 +169,7 @@ impl Case<'_> {
         }
     }
 
-    fn check_vector(&self, got: &[(Labels, f64)], ordered: bool) -> Check {
+    fn check_vector(&self, got: &[(Labels, Point)], ordered: bool) -> Check {
         let mut left: Vec<_> = self.eval.series.iter().collect();
         let scalar;
         if let Some(value) = self.eval.scalar {
@@ -175,13 +178,13 @@ impl Case<'_> {
         }
         for (labels, value) in got {
             let Some(place) = left.iter().position(|(l, _)| l == labels) else {
-                return Err(format!("unexpected sample {labels} {value}"));
+                return Err(format!("unexpected sample {labels} {value:?}"));
             };
             if ordered && place != 0 {
                 return Err(format!("{labels} comes too early"));
             }
             let (labels, points) = left.remove(place);
-            same_point(labels, points.first().copied().unwrap_or(Point::Gap), *value)?;
+            same_point(labels, points.first().unwrap_or(&Point::Gap), value)?;
         }
         match left.first() {
             Some((labels, points)) => Err(format!("sample {labels} {points:?} is missing")),
@@ -212,8 +215,11 @@ impl Case<'_> {
         if !series.is_sorted_by(|a, b| a.labels < b.labels) {
             return Err("series are not sorted".to_owned());
         }
-        let got: Vec<(Labels, f64)> = (series.iter())
-            .filter_map(|s| Some((s.labels.clone(), s.points.iter().find(|p| p.time_ms == at)?.value)))
+        let got: Vec<(Labels, Point)> = (series.iter())
+            .filter_map(|s| {
+                let point = all_points(s).into_iter().find(|(time, _)| *time == at)?.1;
+                Some((s.labels.clone(), point))
+            })
             .collect();
         self.check_vector(&got, false).map_err(|e| format!("as a range query: {e}"))
     }
@@ -229,8 +235,8 @@ impl Case<'_> {
         for other in [at - 100_000, at + 1, at + 7_200_000] {
             let output = self.evaluate(&pinned, Time::Instant(other)).map_err(|e| format!("with @: {e}"))?;
             let got = match output.value {
-                Value::Vector(samples) => samples.into_iter().map(|s| (s.labels, s.value)).collect(),
-                Value::Scalar { value, .. } => vec![(Labels::empty(), value)],
+                Value::Vector(samples) => samples.iter().map(of_sample).collect(),
+                Value::Scalar { value, .. } => vec![(Labels::empty(), Point::Value(value))],
                 _ => return Ok(()),
             };
             self.check_vector(&got, false).map_err(|e| format!("as {pinned} at {other}: {e}"))?;
@@ -298,11 +304,33 @@ fn matches(expected: &Text, got: &str) -> bool {
     }
 }
 
-fn same_point(labels: &Labels, expected: Point, got: f64) -> Check {
-    match expected {
-        Point::Value(expected) => same(&labels.to_string(), expected, got),
-        Point::Gap => Err(format!("{labels}: expected nothing, got {got}")),
-        Point::Histogram => Err(format!("{labels}: expected a native histogram, got {got}")),
+fn of_sample(sample: &Sample) -> (Labels, Point) {
+    let point = match &sample.histogram {
+        Some(histogram) => Point::Histogram(Arc::clone(histogram), false),
+        None => Point::Value(sample.value),
+    };
+    (sample.labels.clone(), point)
+}
+
+/// Floats and histograms in order of time.
+fn all_points(series: &Series) -> Vec<(i64, Point)> {
+    let floats = series.points.iter().map(|p| (p.time_ms, Point::Value(p.value)));
+    let histograms = series.histograms.iter().map(|(t, h)| (*t, Point::Histogram(Arc::clone(h), false)));
+    let mut all: Vec<_> = floats.chain(histograms).collect();
+    all.sort_by_key(|(time, _)| *time);
+    all
+}
+
+fn same_point(labels: &Labels, expected: &Point, got: &Point) -> Check {
+    match (expected, got) {
+        (Point::Value(expected), Point::Value(got)) => same(&labels.to_string(), *expected, *got),
+        (Point::Histogram(expected, hint_told), Point::Histogram(got, _)) => {
+            match histogram::differs(expected, *hint_told, got) {
+                Some(why) => Err(format!("{labels}: {why}")),
+                None => Ok(()),
+            }
+        }
+        _ => Err(format!("{labels}: expected {expected:?}, got {got:?}")),
     }
 }
 

@@ -1,6 +1,11 @@
 //! Reads scripts of Prometheus' test language: `load`, `clear`, `eval`.
 
+use std::sync::Arc;
+
 use vedette_model::Labels;
+use vedette_promql::Histogram;
+
+use crate::histogram;
 
 /// Errors are text: scripts are read by developers only.
 pub type Result<T> = std::result::Result<T, String>;
@@ -22,19 +27,27 @@ pub enum CommandKind {
     /// Series with one point for each step.
     Load {
         step_ms: i64,
-        series: Vec<(Labels, Vec<Point>)>,
-        native: bool,
+        series: Vec<Loaded>,
     },
     Eval(Box<Eval>),
 }
 
+/// A series to be loaded.
+#[derive(Debug)]
+pub struct Loaded {
+    pub labels: Labels,
+    pub points: Vec<Point>,
+    /// Since when each point counts, from its own time; not told where `None`.
+    pub starts_ms: Vec<Option<i64>>,
+}
+
 /// A point of a series.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Point {
     Gap,
     Value(f64),
-    /// A native histogram; its text is not looked into.
-    Histogram,
+    /// A native histogram, and whether the text tells its counter reset hint.
+    Histogram(Arc<Histogram>, bool),
 }
 
 #[derive(Debug)]
@@ -105,20 +118,22 @@ fn command(line: &str, block: &[&str]) -> Result<CommandKind> {
         "clear" => Ok(CommandKind::Clear),
         "load" | "load_with_nhcb" => {
             let step_ms = duration(rest.trim())?;
-            let mut series = Vec::new();
-            let mut native = word == "load_with_nhcb";
+            let mut series: Vec<Loaded> = Vec::new();
+            let mut starts_ms = Vec::new();
             for line in block {
                 let (name, points) = split_series(line)?;
                 if name.ends_with("@st") {
-                    // Start timestamps are not stored yet.
-                    native = true;
+                    starts_ms = starts(points)?;
                     continue;
                 }
-                let points = self::points(points)?;
-                native |= points.contains(&Point::Histogram);
-                series.push((labels(name)?, points));
+                let (labels, points) = (labels(name)?, self::points(points)?);
+                series.push(Loaded { labels, points, starts_ms: std::mem::take(&mut starts_ms) });
             }
-            Ok(CommandKind::Load { step_ms, series, native })
+            if word == "load_with_nhcb" {
+                let derived = histogram::from_classic(&series);
+                series.extend(derived);
+            }
+            Ok(CommandKind::Load { step_ms, series })
         }
         "eval" | "eval_fail" | "eval_warn" | "eval_info" | "eval_ordered" => eval(word, rest.trim(), block),
         _ => bail!("unknown command {word}"),
@@ -228,6 +243,7 @@ impl<'t> Words<'t> {
 
 /// `1h30m`, or a number of seconds.
 pub fn duration(text: &str) -> Result<i64> {
+    let text = text.strip_prefix('+').unwrap_or(text);
     let (negative, text) = text.strip_prefix('-').map_or((false, text), |t| (true, t));
     let mut ms = 0.0;
     let mut rest = text;
@@ -251,7 +267,7 @@ pub fn duration(text: &str) -> Result<i64> {
     Ok(if negative { -ms } else { ms } as i64)
 }
 
-fn number(text: &str) -> Result<f64> {
+pub fn number(text: &str) -> Result<f64> {
     match text.to_ascii_lowercase().as_str() {
         "inf" | "+inf" => Ok(f64::INFINITY),
         "-inf" => Ok(f64::NEG_INFINITY),
@@ -352,22 +368,51 @@ fn points(text: &str) -> Result<Vec<Point>> {
 
 /// `{{…}}`, `{{…}}x5`, `{{…}}+{{…}}x5`
 fn take_histograms<'t>(text: &'t str, out: &mut Vec<Point>) -> Result<&'t str> {
-    let mut rest = text;
-    loop {
+    let end = text.find("}}").ok_or("unfinished histogram")?;
+    let (first, told) = histogram::parse(&text[2..end])?;
+    let mut rest = &text[end + 2..];
+    let mut step = None;
+    if rest.starts_with("+{{") || rest.starts_with("-{{") {
         let end = rest.find("}}").ok_or("unfinished histogram")?;
+        step = Some((rest.starts_with('-'), histogram::parse(&rest[3..end])?.0));
         rest = &rest[end + 2..];
-        match rest.get(1..) {
-            Some(next) if next.starts_with("{{") && rest.starts_with(['+', '-']) => rest = next,
-            _ => break,
-        }
     }
     let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
     let times = match rest[..end].strip_prefix('x') {
-        Some(n) => n.parse::<usize>().map_err(|e| e.to_string())? + 1,
-        None => 1,
+        Some(n) => n.parse::<usize>().map_err(|e| e.to_string())?,
+        None => 0,
     };
-    out.extend(std::iter::repeat_n(Point::Histogram, times));
+    let mut current = first;
+    for i in 0..=times {
+        if let Some((negative, step)) = step.as_ref().filter(|_| i > 0) {
+            let merged = if *negative { current.subtract(step) } else { current.add(step) };
+            merged.map_err(|_| "histograms that do not go together")?;
+        }
+        out.push(Point::Histogram(Arc::new(current.clone()), told));
+    }
     Ok(rest[end..].trim_start())
+}
+
+/// `-1mx5`, `-30s-1mx2`, `_`: since when points count, from their own time.
+fn starts(text: &str) -> Result<Vec<Option<i64>>> {
+    let mut out = Vec::new();
+    for word in text.split_whitespace() {
+        let (base, times) = match word.rsplit_once('x') {
+            Some((base, n)) => (base, Some(n.parse::<usize>().map_err(|e| e.to_string())?)),
+            None => (word, None),
+        };
+        if base == "_" {
+            out.extend(std::iter::repeat_n(None, times.unwrap_or(1)));
+            continue;
+        }
+        let split = base[1..].find(['+', '-']).map(|i| i + 1);
+        let (first, step) = match split {
+            Some(i) => (duration(&base[..i])?, duration(&base[i..])?),
+            None => (duration(base)?, 0),
+        };
+        out.extend((0..=times.unwrap_or(0) as i64).map(|i| Some(first + i * step)));
+    }
+    Ok(out)
 }
 
 fn take_points(word: &str, out: &mut Vec<Point>) -> Result<()> {

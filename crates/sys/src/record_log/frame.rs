@@ -62,6 +62,16 @@ pub(super) fn encode(salt: Salt, record: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(record);
 }
 
+/// The length of the record whose frame begins with `bytes`.
+pub(super) fn record_length(bytes: &[u8]) -> usize {
+    u32_at(bytes, 0) as usize
+}
+
+/// Whether the checksum of a whole frame is right.
+pub(super) fn is_sound(salt: Salt, frame: &[u8]) -> bool {
+    checksum(salt, u32_at(frame, 0), &frame[FRAME_HEADER_BYTES..]) == u32_at(frame, 4)
+}
+
 fn checksum(salt: Salt, length: u32, record: &[u8]) -> u32 {
     let mut hasher = Hasher::new();
     hasher.update(&salt.0.to_le_bytes());

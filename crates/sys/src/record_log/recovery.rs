@@ -1,6 +1,7 @@
 //! Reading a log back after a restart, whatever the disk gives.
 
 use std::{
+    ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -19,6 +20,30 @@ pub(super) struct Segment {
     pub bytes: u64,
 }
 
+/// The intact records of a segment, where they stand in the file.
+pub struct SegmentRecords {
+    number: u64,
+    data: Vec<u8>,
+    records: Vec<Range<usize>>,
+}
+
+impl SegmentRecords {
+    /// Number of the segment.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The file as it was read.
+    pub fn data(&self) -> &[u8] {
+        &self.data
+    }
+
+    /// The records in order, each with its place in the file.
+    pub fn iter(&self) -> impl Iterator<Item = (Range<usize>, &[u8])> {
+        self.records.iter().map(|place| (place.clone(), &self.data[place.clone()]))
+    }
+}
+
 pub(super) struct Recovered {
     /// In order of their numbers.
     pub segments: Vec<Segment>,
@@ -31,7 +56,7 @@ pub(super) fn recover(
     fs: &Arc<dyn Fs>,
     folder: &Path,
     record_bytes_max: usize,
-    each: &mut dyn FnMut(u64, &[u8]),
+    each: &mut dyn FnMut(SegmentRecords),
 ) -> Result<Recovered, LogError> {
     let mut numbers = Vec::new();
     let mut number_max = 0;
@@ -89,12 +114,12 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Replays one segment; gives its length afterwards, or `None` if it is no more.
+    /// Reads one segment; gives its length afterwards, or `None` if it is no more.
     fn segment(
         &mut self,
         number: u64,
         last: bool,
-        each: &mut dyn FnMut(u64, &[u8]),
+        each: &mut dyn FnMut(SegmentRecords),
     ) -> Result<Option<u64>, LogError> {
         let path = segment_path(self.folder, number);
         let data = self.fs.read(&path).map_err(LogError::io("read", &path))?;
@@ -119,15 +144,14 @@ impl Run<'_> {
                 return Ok(None);
             }
         };
-        let mut good = Vec::new();
+        let mut records = Vec::new();
         let mut damage = None;
         let mut torn = None;
         for piece in Frames::new(&data, salt, self.record_bytes_max) {
             match piece {
                 Piece::Record { start, record } => {
-                    self.recovery.records += 1;
-                    each(number, record);
-                    good.push(start..start + frame::FRAME_HEADER_BYTES + record.len());
+                    let start = start + frame::FRAME_HEADER_BYTES;
+                    records.push(start..start + record.len());
                 }
                 Piece::Torn { start } if last => torn = Some(start),
                 Piece::Torn { start } => damage = damage.or(Some((start, data.len() - start))),
@@ -137,19 +161,22 @@ impl Run<'_> {
                 }
             }
         }
-        if let Some((first, bytes)) = damage {
-            self.recovery.dropped_bytes += (bytes + torn.map_or(0, |at| data.len() - at)) as u64;
-            let mut repaired = frame::header(salt).to_vec();
-            for range in good {
-                repaired.extend_from_slice(&data[range]);
+        self.recovery.records += records.len() as u64;
+        let length = match (damage, torn) {
+            (Some((first, bytes)), _) => {
+                self.recovery.dropped_bytes += (bytes + torn.map_or(0, |at| data.len() - at)) as u64;
+                let mut repaired = frame::header(salt).to_vec();
+                for place in &records {
+                    repaired.extend_from_slice(&data[place.start - frame::FRAME_HEADER_BYTES..place.end]);
+                }
+                let outcome = self.repair(&path, &data, &repaired);
+                self.report(&path, first, bytes, outcome, &data, &repaired)
             }
-            let outcome = self.repair(&path, &data, &repaired);
-            return Ok(Some(self.report(&path, first, bytes, outcome, &data, &repaired)));
-        }
-        match torn {
-            Some(start) => self.cut(&path, start, data.len()).map(Some),
-            None => Ok(Some(data.len() as u64)),
-        }
+            (None, Some(start)) => self.cut(&path, start, data.len())?,
+            (None, None) => data.len() as u64,
+        };
+        each(SegmentRecords { number, data, records });
+        Ok(Some(length))
     }
 
     fn cut(&mut self, path: &Path, start: usize, length: usize) -> Result<u64, LogError> {

@@ -354,3 +354,49 @@ fn works_on_the_real_file_system() {
     }
     assert_eq!(found, [(1, b"a".to_vec()), (1, vec![]), (2, b"a".to_vec()), (2, vec![])]);
 }
+
+/// Reads what a log holds beside the log itself.
+fn read_beside(fs: &SimFs, log: &RecordLog) -> Vec<Vec<u8>> {
+    let mut records = Vec::new();
+    for (number, end) in log.extents() {
+        let mut reader = SegmentReader::open(fs, Path::new(FOLDER), &config(LAZY), number).unwrap();
+        while let Some(record) = reader.next(end).unwrap() {
+            records.push(record.to_vec());
+        }
+    }
+    records
+}
+
+#[test]
+fn a_reader_follows_the_log_and_sees_whole_records_only() {
+    let fs = SimFs::new(3);
+    let (mut log, ..) = open(&fs, LAZY).unwrap();
+    log.append(&record(0, 20)).unwrap();
+    let number = log.extents().next().unwrap().0;
+    let end = |log: &RecordLog| log.extents().next().unwrap().1;
+    let mut reader = SegmentReader::open(&fs, Path::new(FOLDER), &config(LAZY), number).unwrap();
+    assert_eq!(reader.next(end(&log)).unwrap(), Some(&record(0, 20)[..]));
+    assert_eq!(reader.next(end(&log)).unwrap(), None);
+    // A failed append is nothing that a reader may see.
+    fs.fail_at(fs.operations() + 1);
+    assert!(log.append(&record(1, 20)).is_err());
+    assert_eq!(reader.next(end(&log)).unwrap(), None);
+    log.append(&record(2, 20)).unwrap();
+    fs.fail_read_at(fs.reads() + 1);
+    assert!(reader.next(end(&log)).is_err());
+    assert_eq!(reader.next(end(&log)).unwrap(), Some(&record(2, 20)[..]));
+    log.append_all([&record(3, 0)[..], &record(4, 900)[..]]).unwrap();
+    for n in 5..9 {
+        log.append(&record(n, 70)).unwrap();
+    }
+    assert!(log.segments() > 1);
+    let expected: Vec<_> = [(0, 20), (2, 20), (3, 0), (4, 900), (5, 70), (6, 70), (7, 70), (8, 70)]
+        .map(|(n, s)| record(n, s))
+        .into();
+    assert_eq!(read_beside(&fs, &log), expected);
+    // Damage is told, and nothing behind it is made up.
+    fs.flip_bit(&Path::new(FOLDER).join("0000000001.log"), 32 + 8 + 3, 1).unwrap();
+    let mut reader = SegmentReader::open(&fs, Path::new(FOLDER), &config(LAZY), 1).unwrap();
+    let Err(LogError::Io { source, .. }) = reader.next(end(&log)) else { panic!("damage was read") };
+    assert_eq!(source.kind(), io::ErrorKind::InvalidData);
+}

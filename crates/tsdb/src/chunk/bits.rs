@@ -45,6 +45,16 @@ impl<'a> BitReader<'a> {
         Self { bytes, position: 0 }
     }
 
+    /// How many bits were read.
+    pub fn position(&self) -> usize {
+        self.position
+    }
+
+    /// Goes on behind so many bits.
+    pub fn seek(&mut self, position: usize) {
+        self.position = position;
+    }
+
     /// The next `bits` (at most 64) bits.
     pub fn get(&mut self, bits: u32) -> Option<u64> {
         let end = self.position + bits as usize;

@@ -5,6 +5,8 @@
 //! code. Arithmetic is modulo 2^64, so any column comes back. The reader must know how many
 //! numbers there are; layout: `docs/formats/tsdb-segment.md`.
 
+use std::ops::Range;
+
 use pco::{
     ChunkConfig, DecompressorScratch, DeltaSpec, ModeSpec,
     data_types::Number,
@@ -139,75 +141,109 @@ pub fn decode(
     scratch: &mut Scratch,
     out: &mut Vec<i64>,
 ) -> Option<()> {
+    decode_some(cursor, count, 0..count, scratch, out)
+}
+
+/// As [`decode`] of `count` numbers, but only those of these indexes; where not all are wanted, the cursor
+/// stands anywhere afterwards.
+pub fn decode_some(
+    cursor: &mut Cursor<'_>,
+    count: usize,
+    indexes: Range<usize>,
+    scratch: &mut Scratch,
+    out: &mut Vec<i64>,
+) -> Option<()> {
     out.clear();
+    if indexes.end > count || indexes.start > indexes.end {
+        return None;
+    }
     if count == 0 {
         return Some(());
     }
     let tag = cursor.byte()?;
-    let mut value = cursor.signed()?;
+    let first = cursor.signed()?;
     let encoding = tag & 3;
     if encoding <= LINEAR {
         let step = if encoding == LINEAR { cursor.signed()? } else { 0 };
-        out.reserve(count);
-        for _ in 0..count {
-            out.push(value);
-            value = value.wrapping_add(step);
-        }
+        out.extend(indexes.map(|i| first.wrapping_add(step.wrapping_mul(i as i64))));
         return (tag <= LINEAR).then_some(());
     }
-    let order = usize::from(tag >> ORDER_SHIFT & 3);
-    let mut step = if order == 2 { cursor.signed()? } else { 0 };
+    let order = tag >> ORDER_SHIFT & 3;
+    let step = if order == 2 { cursor.signed()? } else { 0 };
     let divisor = if tag & DIVIDED == 0 { 1 } else { cursor.varint()? as i64 };
     // The first number, and for second differences the second too, are there already.
-    let rest = count.checked_sub(order.max(1))?;
-    out.reserve(count);
-    out.push(value);
-    if order == 2 {
-        value = value.wrapping_add(step);
-        out.push(value);
+    let known = if order == 2 { 2 } else { 1 };
+    let packed = count.checked_sub(known)?;
+    if encoding == PACKED && order < 2 {
+        if indexes.start == 0 && indexes.end > 0 {
+            out.push(first);
+        }
+        let start = out.len();
+        let skipped = indexes.start.saturating_sub(known);
+        let wanted = indexes.end.saturating_sub(known + skipped);
+        let sum = unpack(cursor, skipped, wanted, out)?;
+        let before = if order == 1 { first.wrapping_add(sum.wrapping_mul(divisor)) } else { first };
+        restore(order, before, step, divisor, &mut out[start..]);
+        return Some(());
     }
-    let start = out.len();
+    // All before the last one wanted have to be known.
+    out.push(first);
+    let mut before = first;
+    if order == 2 {
+        before = first.wrapping_add(step);
+        out.push(before);
+    }
     if encoding == PACKED {
-        unpack(cursor, rest, |v| out.push(v))?;
+        unpack(cursor, 0, packed.min(indexes.end.saturating_sub(known)), out)?;
     } else {
         let least = cursor.signed()?;
         let length = usize::try_from(cursor.varint()?).ok()?;
         let bytes = cursor.take(length)?;
         let Scratch { narrow, decompressor, .. } = scratch;
         match tag >> WIDTH_SHIFT {
-            0 => decompress(bytes, rest, least, &mut narrow.bytes, decompressor, out)?,
-            1 => decompress(bytes, rest, least, &mut narrow.halves, decompressor, out)?,
-            2 => decompress(bytes, rest, least, &mut narrow.words, decompressor, out)?,
-            3 => decompress(bytes, rest, least, &mut narrow.longs, decompressor, out)?,
+            0 => decompress(bytes, packed, least, &mut narrow.bytes, decompressor, out)?,
+            1 => decompress(bytes, packed, least, &mut narrow.halves, decompressor, out)?,
+            2 => decompress(bytes, packed, least, &mut narrow.words, decompressor, out)?,
+            3 => decompress(bytes, packed, least, &mut narrow.longs, decompressor, out)?,
             _ => return None,
         }
     }
-    let tail = &mut out[start..];
+    if order > 2 {
+        return None;
+    }
+    out.truncate(indexes.end.max(known));
+    restore(order, before, step, divisor, &mut out[known..]);
+    out.truncate(indexes.end);
+    out.drain(..indexes.start);
+    Some(())
+}
+
+/// Makes numbers of their offsets from the first (order 0), or of their differences or second differences,
+/// `value` and `step` being those before them.
+fn restore(order: u8, mut value: i64, mut step: i64, divisor: i64, numbers: &mut [i64]) {
     match (order, divisor) {
-        (0, 1) => tail.iter_mut().for_each(|v| *v = value.wrapping_add(*v)),
-        (0, d) => tail.iter_mut().for_each(|v| *v = value.wrapping_add(v.wrapping_mul(d))),
+        (0, 1) => numbers.iter_mut().for_each(|v| *v = value.wrapping_add(*v)),
+        (0, d) => numbers.iter_mut().for_each(|v| *v = value.wrapping_add(v.wrapping_mul(d))),
         (1, 1) => {
-            for v in tail {
+            for v in numbers {
                 value = value.wrapping_add(*v);
                 *v = value;
             }
         }
         (1, d) => {
-            for v in tail {
+            for v in numbers {
                 value = value.wrapping_add(v.wrapping_mul(d));
                 *v = value;
             }
         }
-        (2, d) => {
-            for v in tail {
+        (_, d) => {
+            for v in numbers {
                 step = step.wrapping_add(v.wrapping_mul(d));
                 value = value.wrapping_add(step);
                 *v = value;
             }
         }
-        _ => return None,
     }
-    Some(())
 }
 
 fn fill(out: &mut Vec<i64>, values: impl Iterator<Item = i64>) {
@@ -359,6 +395,21 @@ mod tests {
             prop_assert_eq!(decode(&mut cursor, values.len(), &mut scratch, &mut back), Some(()));
             prop_assert_eq!(cursor.remaining(), 1);
             prop_assert_eq!(back, values);
+        }
+
+        #[test]
+        fn any_part_of_a_column_comes_back(
+            values in column(), small in any::<bool>(),
+            from in any::<prop::sample::Index>(), until in any::<prop::sample::Index>(),
+        ) {
+            let effort = if small { Effort::Small } else { Effort::Fast };
+            let (mut out, mut back, mut scratch) = (Vec::new(), Vec::new(), Scratch::default());
+            encode(&values, effort, &mut scratch, &mut out);
+            let until = until.index(values.len() + 1);
+            let from = from.index(until + 1);
+            let mut cursor = Cursor::new(&out);
+            prop_assert_eq!(decode_some(&mut cursor, values.len(), from..until, &mut scratch, &mut back), Some(()));
+            prop_assert_eq!(&back, &values[from..until]);
         }
 
         #[test]

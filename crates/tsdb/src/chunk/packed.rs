@@ -1,6 +1,8 @@
 //! Integers packed by frame of reference: blocks of 128, each with its own smallest value,
 //! common shift and bit width, so that one outlier makes one block wide and not all.
 
+use std::ops::Range;
+
 use super::bits::{BitReader, BitWriter};
 use crate::bytes::{Cursor, put_signed};
 
@@ -49,9 +51,11 @@ pub fn pack(values: &[i64], out: &mut Vec<u8>) {
     }
 }
 
-/// Reads `count` values and hands each on.
-pub fn unpack(cursor: &mut Cursor<'_>, count: usize, mut each: impl FnMut(i64)) -> Option<()> {
-    let mut left = count;
+/// Goes over `skipped` values and appends the `count` behind them to `out`. Gives the sum of those skipped,
+/// modulo 2^64, for which none of them is written down.
+pub fn unpack(cursor: &mut Cursor<'_>, skipped: usize, count: usize, out: &mut Vec<i64>) -> Option<i64> {
+    let (mut to_skip, mut left) = (skipped, skipped.checked_add(count)?);
+    let mut sum = 0i64;
     while left > 0 {
         let n = left.min(BLOCK);
         let (width, shift) = (u32::from(cursor.byte()?), u32::from(cursor.byte()?));
@@ -59,34 +63,78 @@ pub fn unpack(cursor: &mut Cursor<'_>, count: usize, mut each: impl FnMut(i64)) 
         if width + shift > 64 || shift > 63 {
             return None;
         }
-        let bytes = cursor.take((width as usize * n).div_ceil(8))?;
-        if width == 0 {
-            (0..n).for_each(|_| each(least));
-        } else if width <= 56 {
-            unpack_block(bytes, n, width, |v| each(least.wrapping_add((v << shift) as i64)));
-        } else {
-            let mut bits = BitReader::new(bytes);
-            for _ in 0..n {
-                each(least.wrapping_add((bits.get(width)? << shift) as i64));
-            }
-        }
+        let numbers = Numbers::take(cursor, width, n)?;
+        let before = to_skip.min(n);
+        let offsets = numbers.sum(before) << shift;
+        sum = sum.wrapping_add(least.wrapping_mul(before as i64)).wrapping_add(offsets as i64);
+        numbers.unpack(before..n, out, |v| least.wrapping_add((v << shift) as i64));
+        to_skip -= before;
         left -= n;
     }
-    Some(())
+    Some(sum)
 }
 
-/// Unpacks numbers of at most 56 bits, each of which lies within eight bytes from its first. The
-/// bytes are copied, so that the last ones can be read like the others.
-fn unpack_block(bytes: &[u8], count: usize, width: u32, mut each: impl FnMut(u64)) {
-    let mut padded = [0u8; BLOCK * 7 + 8];
-    padded[..bytes.len()].copy_from_slice(bytes);
-    let mask = (1u64 << width) - 1;
-    let mut position = 0;
-    for _ in 0..count {
-        let byte = position / 8;
-        let window = u64::from_le_bytes(padded[byte..byte + 8].try_into().unwrap_or_default());
-        each(window >> (position % 8) & mask);
-        position += width as usize;
+/// Numbers of at most so many bits lie within eight bytes from the first that they touch.
+const NARROW_BITS_MAX: usize = 56;
+
+/// Numbers of one width, at most [`BLOCK`].
+struct Numbers<'a> {
+    /// The numbers, and whatever stands behind them.
+    bytes: &'a [u8],
+    width: usize,
+    /// How many can be read by eight bytes at once.
+    narrow: usize,
+}
+
+impl<'a> Numbers<'a> {
+    #[inline]
+    fn take(cursor: &mut Cursor<'a>, width: u32, count: usize) -> Option<Self> {
+        let (bytes, width) = (cursor.rest(), width as usize);
+        cursor.take((width * count).div_ceil(8))?;
+        let narrow = match bytes.len().checked_sub(8) {
+            Some(last) if (1..=NARROW_BITS_MAX).contains(&width) => ((last * 8 + 7) / width + 1).min(count),
+            _ => 0,
+        };
+        Some(Self { bytes, width, narrow })
+    }
+
+    /// The sum of the first ones, modulo 2^64.
+    fn sum(&self, count: usize) -> u64 {
+        let mut sum = 0u64;
+        self.each(0..count, |v| sum = sum.wrapping_add(v));
+        sum
+    }
+
+    /// Appends what `value` makes of each.
+    #[inline]
+    fn unpack(&self, range: Range<usize>, out: &mut Vec<i64>, value: impl Fn(u64) -> i64 + Copy) {
+        let start = out.len();
+        // How many there are is known before, so that none is asked whether there is room.
+        out.resize(start + range.len(), value(0));
+        let mut places = out[start..].iter_mut();
+        if self.width > 0 {
+            self.each(range, |v| {
+                if let Some(place) = places.next() {
+                    *place = value(v);
+                }
+            });
+        }
+    }
+
+    #[inline]
+    fn each(&self, range: Range<usize>, mut take: impl FnMut(u64)) {
+        let Self { bytes, width, narrow } = *self;
+        let mask = 1u64.checked_shl(width as u32).unwrap_or(0).wrapping_sub(1);
+        let narrow = narrow.min(range.end);
+        for i in range.start..narrow {
+            let position = i * width;
+            let window = bytes[position / 8..][..8].try_into().unwrap_or_default();
+            take(u64::from_le_bytes(window) >> (position % 8) & mask);
+        }
+        let rest = range.start.max(narrow);
+        let mut bits = BitReader::new(bytes);
+        bits.seek(rest * width);
+        (rest..range.end).for_each(|_| take(bits.get(width as u32).expect("BUG: the numbers were taken")));
     }
 }
 
@@ -105,9 +153,28 @@ mod tests {
             pack(&values, &mut out);
             let mut back = Vec::new();
             let mut cursor = Cursor::new(&out);
-            prop_assert_eq!(unpack(&mut cursor, values.len(), |v| back.push(v)), Some(()));
+            prop_assert_eq!(unpack(&mut cursor, 0, values.len(), &mut back), Some(0));
             prop_assert_eq!(cursor.remaining(), 0);
             prop_assert_eq!(back, values);
+        }
+
+        #[test]
+        fn those_skipped_are_summed_up(
+            values in proptest::collection::vec(
+                prop_oneof![any::<i64>(), -300i64..300, (0i64..50).prop_map(|v| v * 4096)], 0..400),
+            from in any::<prop::sample::Index>(),
+            until in any::<prop::sample::Index>(),
+            behind in 0usize..12,
+        ) {
+            let mut out = Vec::new();
+            pack(&values, &mut out);
+            out.resize(out.len() + behind, 0xff);
+            let until = until.index(values.len() + 1);
+            let from = from.index(until + 1);
+            let mut back = vec![7];
+            let sum = unpack(&mut Cursor::new(&out), from, until - from, &mut back);
+            prop_assert_eq!(sum, Some(values[..from].iter().fold(0, |sum: i64, v| sum.wrapping_add(*v))));
+            prop_assert_eq!(&back[1..], &values[from..until]);
         }
     }
 

@@ -214,6 +214,36 @@ proptest! {
     }
 
     #[test]
+    fn a_part_of_the_values_is_what_all_of_them_have_there(
+        values in any_values(),
+        small in any::<bool>(),
+        ends in any::<[prop::sample::Index; 2]>(),
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+    ) {
+        let effort = if small { Effort::Small } else { Effort::Fast };
+        let (mut encoded, mut scratch) = (Vec::new(), values::Scratch::default());
+        values::encode(&values, effort, &mut scratch, &mut encoded);
+        let [a, b] = ends.map(|end| end.index(values.len() + 1));
+        let part = a.min(b)..a.max(b);
+        let some = |encoded: &[u8], scratch: &mut values::Scratch| {
+            let mut out = vec![-1.0];
+            let mut cursor = crate::bytes::Cursor::new(encoded);
+            let done = values::decode_some(&mut cursor, values.len(), part.clone(), scratch, &mut out);
+            done.map(|()| out)
+        };
+        let out = some(&encoded, &mut scratch).expect("it is sound");
+        prop_assert_eq!(out[0], -1.0);
+        prop_assert_eq!(bits(&out[1..]), bits(&values[part.clone()]));
+        for (place, byte) in changes {
+            let i = place.index(encoded.len());
+            encoded[i] = byte;
+        }
+        if let Some(out) = some(&encoded, &mut scratch) {
+            prop_assert_eq!(out.len(), part.len() + 1);
+        }
+    }
+
+    #[test]
     fn any_growing_times_come_back(times in proptest::collection::btree_set(any::<i64>(), 1..200)) {
         let times: Vec<i64> = times.into_iter().collect();
         let values = vec![1.5; times.len()];

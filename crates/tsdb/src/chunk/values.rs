@@ -7,6 +7,8 @@
 //! decimal in an otherwise decimal chunk (a staleness marker, NaN, ±Inf, -0.0) is kept aside as
 //! an exception, index and bits.
 
+use std::ops::Range;
+
 use super::{Effort, ints, xor};
 use crate::bytes::{Cursor, put_varint};
 
@@ -72,19 +74,38 @@ pub fn decode(
     scratch: &mut Scratch,
     out: &mut Vec<f64>,
 ) -> Option<()> {
+    decode_some(cursor, count, 0..count, scratch, out)
+}
+
+/// Appends those of `count` values that have these indexes. What is behind them need not be read.
+pub fn decode_some(
+    cursor: &mut Cursor<'_>,
+    count: usize,
+    indexes: Range<usize>,
+    scratch: &mut Scratch,
+    out: &mut Vec<f64>,
+) -> Option<()> {
+    if indexes.end > count || indexes.start > indexes.end {
+        return None;
+    }
     match cursor.byte()? {
         CONSTANT => {
             let value = f64::from_bits(cursor.u64()?);
-            out.resize(out.len() + count, value);
+            out.resize(out.len() + indexes.len(), value);
             Some(())
         }
-        DECIMALS => decode_decimals(cursor, count, scratch, out),
+        DECIMALS => decode_decimals(cursor, count, indexes, scratch, out),
         XOR => {
             let length = usize::try_from(cursor.varint()?).ok()?;
-            xor::decode(cursor.take(length)?, count, out)
+            let start = out.len();
+            xor::decode(cursor.take(length)?, count, out)?;
+            out.truncate(start + indexes.end);
+            out.drain(start..start + indexes.start);
+            Some(())
         }
         RAW => {
             let bytes = cursor.take(count.checked_mul(8)?)?;
+            let bytes = bytes.get(indexes.start * 8..indexes.end * 8)?;
             let values = bytes.chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap_or_default()));
             out.extend(values);
             Some(())
@@ -94,7 +115,7 @@ pub fn decode(
             let bytes = cursor.take(length)?;
             let Scratch { ints, bits, .. } = scratch;
             ints::decompress_as(bytes, count, ints.decompressor(), bits)?;
-            out.extend(bits.iter().map(|&b| from_ordered(b)));
+            out.extend(bits.get(indexes)?.iter().map(|&b| from_ordered(b)));
             Some(())
         }
         _ => None,
@@ -190,6 +211,7 @@ fn to_decimals(values: &[f64], scratch: &mut Scratch) -> Option<u8> {
 fn decode_decimals(
     cursor: &mut Cursor<'_>,
     count: usize,
+    indexes: Range<usize>,
     scratch: &mut Scratch,
     out: &mut Vec<f64>,
 ) -> Option<()> {
@@ -202,17 +224,24 @@ fn decode_decimals(
         cursor.u64()?;
     }
     let start = out.len();
-    ints::decode(cursor, count, &mut scratch.ints, &mut scratch.mantissas)?;
+    ints::decode_some(cursor, count, indexes.clone(), &mut scratch.ints, &mut scratch.mantissas)?;
+    let mantissas = &scratch.mantissas;
     if exponent == 0 {
-        out.extend(scratch.mantissas.iter().map(|&m| m as f64));
+        out.extend(mantissas.iter().map(|&m| m as f64));
     } else {
-        out.extend(scratch.mantissas.iter().map(|&m| from_mantissa(m, power)));
+        out.extend(mantissas.iter().map(|&m| from_mantissa(m, power)));
     }
-    let values = out.get_mut(start..start + count)?;
+    let values = &mut out[start..];
     let mut next = 0usize;
     for _ in 0..exceptions {
         let index = next.checked_add(usize::try_from(patches.varint()?).ok()?)?;
-        *values.get_mut(index)? = f64::from_bits(patches.u64()?);
+        let bits = patches.u64()?;
+        if index >= count {
+            return None;
+        }
+        if indexes.contains(&index) {
+            values[index - indexes.start] = f64::from_bits(bits);
+        }
         next = index + 1;
     }
     Some(())

@@ -47,15 +47,53 @@ pub fn encode(values: &[f64], out: &mut Vec<u8>) {
     writer.finish();
 }
 
+/// Bytes that have to be there for a value to be read without asking for each of its parts: what
+/// stands before its meaningful bits, and these, from any bit of a byte on.
+const VALUE_BYTES_MAX: usize = 16;
+/// Bits of a word that are there from any bit of a byte on.
+const WORD_BITS: usize = 57;
+
 /// Appends `count` values to `out`.
 pub fn decode(bytes: &[u8], count: usize, out: &mut Vec<f64>) -> Option<()> {
+    let end = out.len().checked_add(count)?;
+    // What is damaged has no more values than bits.
+    out.reserve(count.min(bytes.len() * 8));
     let mut reader = BitReader::new(bytes);
     let mut bits = 0u64;
     let mut window = (0, 0);
-    for i in 0..count {
-        if i == 0 {
-            bits = reader.get(64)?;
-        } else if reader.get(1)? == 1 {
+    if count > 0 {
+        bits = reader.get(64)?;
+        out.push(f64::from_bits(bits));
+    }
+    let mut at = reader.position();
+    while out.len() < end && at / 8 + VALUE_BYTES_MAX <= bytes.len() {
+        let head = word(bytes, at);
+        if head & 1 == 0 {
+            let same = (head.trailing_zeros() as usize).min(WORD_BITS).min(end - out.len());
+            out.extend(std::iter::repeat_n(f64::from_bits(bits), same));
+            at += same;
+            continue;
+        }
+        if head & 2 == 0 {
+            at += 2;
+        } else {
+            let (leading, length) = (head >> 2 & 31, (head >> 7 & 63) + 1);
+            window = (leading as u32, 64u32.checked_sub((leading + length) as u32)?);
+            at += 13;
+        }
+        let (leading, trailing) = window;
+        let length = 64 - leading - trailing;
+        let mut meaningful = word(bytes, at);
+        if at % 8 + length as usize > 64 {
+            meaningful |= u64::from(bytes[at / 8 + 8]) << (64 - at % 8);
+        }
+        bits ^= (meaningful & (u64::MAX >> (64 - length))) << trailing;
+        at += length as usize;
+        out.push(f64::from_bits(bits));
+    }
+    reader.seek(at);
+    while out.len() < end {
+        if reader.get(1)? == 1 {
             if reader.get(1)? == 1 {
                 let leading = reader.get(5)? as u32;
                 let length = reader.get(6)? as u32 + 1;
@@ -67,4 +105,45 @@ pub fn decode(bytes: &[u8], count: usize, out: &mut Vec<f64>) -> Option<()> {
         out.push(f64::from_bits(bits));
     }
     Some(())
+}
+
+/// The bits from `at` on, of which the last few may be missing; there are eight bytes.
+fn word(bytes: &[u8], at: usize) -> u64 {
+    let bytes = bytes[at / 8..].first_chunk().copied().unwrap_or_default();
+    u64::from_le_bytes(bytes) >> (at % 8)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn column() -> impl Strategy<Value = Vec<f64>> {
+        let value = prop_oneof![
+            any::<u64>().prop_map(f64::from_bits),
+            Just(1.5),
+            (0u32..50).prop_map(|n| 100.0 + f64::from(n) / 3.0),
+        ];
+        proptest::collection::vec((value, 1usize..100), 0..40).prop_map(|runs| {
+            runs.into_iter().flat_map(|(value, times)| std::iter::repeat_n(value, times)).collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn values_come_back(values in column(), before in 0usize..3) {
+            let mut bytes = Vec::new();
+            encode(&values, &mut bytes);
+            let mut back = vec![7.0; before];
+            prop_assert_eq!(decode(&bytes, values.len(), &mut back), Some(()));
+            let bits = |values: &[f64]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+            prop_assert_eq!(bits(&back[before..]), bits(&values));
+        }
+
+        #[test]
+        fn damage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200), count in 0usize..2000) {
+            let _ = decode(&bytes, count, &mut Vec::new());
+        }
+    }
 }

@@ -22,7 +22,7 @@ pub struct Stream {
 /// Blocks of all streams of a shard.
 #[derive(Debug)]
 pub struct Blocks {
-    pages: Vec<Box<Page>>,
+    pages: Vec<Page>,
     /// Chained by `next`.
     free: u32,
     /// Blocks in streams.
@@ -33,8 +33,17 @@ pub struct Blocks {
 
 #[derive(Debug)]
 struct Page {
-    next: [u32; PAGE_BLOCKS],
-    blocks: [[u8; BLOCK_BYTES]; PAGE_BLOCKS],
+    next: Box<[u32; PAGE_BLOCKS]>,
+    blocks: Box<[[u8; BLOCK_BYTES]; PAGE_BLOCKS]>,
+}
+
+impl Page {
+    fn new() -> Self {
+        // Made where they stay, and not copied there.
+        let (next, blocks) = (vec![NONE; PAGE_BLOCKS], vec![[0; BLOCK_BYTES]; PAGE_BLOCKS]);
+        let (next, blocks) = (next.into_boxed_slice().try_into(), blocks.into_boxed_slice().try_into());
+        Self { next: next.expect("BUG: made of this length"), blocks: blocks.expect("BUG: and this") }
+    }
 }
 
 impl Stream {
@@ -105,6 +114,11 @@ impl Blocks {
         Some(&mut self.block_mut(stream.last)[at])
     }
 
+    /// A byte of the last block of a stream, for what reading it brings near.
+    pub fn peek_last(&self, stream: Stream) -> u8 {
+        if stream.is_empty() { 0 } else { self.block(stream.last)[0] }
+    }
+
     /// The first block of a stream.
     pub fn first_block(&self, stream: Stream) -> Option<&[u8; BLOCK_BYTES]> {
         (!stream.is_empty()).then(|| self.block(stream.first))
@@ -112,14 +126,15 @@ impl Blocks {
 
     /// Appends the first bytes of a stream, at most `bytes`, to `out`.
     pub fn copy(&self, stream: Stream, bytes: usize, out: &mut Vec<u8>) {
-        let mut rest = stream.len().min(bytes);
+        let end = out.len() + stream.len().min(bytes);
+        out.reserve(end - out.len() + BLOCK_BYTES);
         let mut block = stream.first;
-        while rest > 0 {
-            let taken = rest.min(BLOCK_BYTES);
-            out.extend_from_slice(&self.block(block)[..taken]);
-            rest -= taken;
+        // Whole blocks are cheaper than as much as there is; what is too much goes at the end.
+        while out.len() < end {
+            out.extend_from_slice(self.block(block));
             block = self.next(block);
         }
+        out.truncate(end);
     }
 
     /// Gives the memory of a stream back, and leaves it empty.
@@ -135,7 +150,7 @@ impl Blocks {
 
     /// Memory got from the allocator.
     pub fn heap_bytes(&self) -> usize {
-        self.pages.len() * size_of::<Page>()
+        self.pages.len() * (size_of::<Page>() + PAGE_BLOCKS * (BLOCK_BYTES + size_of::<u32>()))
     }
 
     /// Memory of streams.
@@ -163,8 +178,7 @@ impl Blocks {
         let block = self.begun;
         self.begun += 1;
         if block as usize >> PAGE_BITS == self.pages.len() {
-            let blocks = [[0; BLOCK_BYTES]; PAGE_BLOCKS];
-            self.pages.push(Box::new(Page { next: [NONE; PAGE_BLOCKS], blocks }));
+            self.pages.push(Page::new());
         }
         block
     }

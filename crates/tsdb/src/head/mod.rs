@@ -19,16 +19,17 @@ mod snapshot;
 mod starts;
 mod stream;
 
-use parking_lot::{RwLock, RwLockReadGuard};
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use roaring::RoaringBitmap;
 use vedette_model::{Exemplar, Labels, TimeRange};
 
 pub use exemplars::{Judgement, compare as compare_exemplars};
 pub use late::{LateSample, LateValue};
 pub use order::Ordered;
-pub use pairs::{PairId, PairKey};
+use pairs::PairId;
+pub use pairs::PairKey;
 use registry::Registry;
-pub use samples::{Claims, Rules, Samples};
+pub use samples::{Claims, Rules, Samples, Times};
 pub use snapshot::Snapshot;
 
 use crate::{SeriesRef, postings::Postings, wal::Defined};
@@ -56,6 +57,30 @@ pub struct ShardIndex<'a> {
     shard: &'a Shard,
     registry: RwLockReadGuard<'a, Registry>,
 }
+
+/// A shard, for as long as it is locked for series that a log defines.
+pub struct ShardDefining<'a> {
+    number: usize,
+    registry: RwLockWriteGuard<'a, Registry>,
+    samples: RwLockWriteGuard<'a, Samples>,
+    /// Series and labels that may come.
+    expected: Option<(usize, usize)>,
+}
+
+/// Growing little by little is good enough for fewer.
+const MANY_SERIES: usize = 1024;
+
+/// What a reader of a log knows of a shard.
+#[derive(Debug, Default)]
+pub struct KnownPairs {
+    /// Pairs of the shard by the number of their text in the log, or [`NO_PAIR`].
+    ids: Vec<PairId>,
+    of_series: Vec<PairId>,
+    /// The slot that the next series probably has.
+    guess: u32,
+}
+
+const NO_PAIR: PairId = PairId::MAX;
 
 impl Head {
     pub fn new(shards: usize) -> Self {
@@ -157,39 +182,19 @@ impl Shard {
         SeriesRef::new(self.number(), slot, generation)
     }
 
-    /// The series that a log defines, made if there is none. `known` keeps the pairs of this shard
-    /// by the number of their text, for the next series.
-    pub fn find_or_create(&self, defined: &Defined<'_>, known: &mut Vec<Option<PairId>>) -> SeriesRef {
-        let mut registry = self.registry.write();
-        if known.len() < defined.list.len() {
-            known.resize(defined.list.len(), None);
+    /// Locks the shard for series that a log defines.
+    pub fn define(&self) -> ShardDefining<'_> {
+        ShardDefining {
+            number: self.number(),
+            registry: self.registry.write(),
+            samples: self.samples.write(),
+            expected: None,
         }
-        for &text in defined.pairs {
-            let id = &mut known[text as usize];
-            if id.is_none() {
-                let (name, value) = defined.list.text(text as usize);
-                *id = registry.pairs.find(name, value);
-            }
-        }
-        let ids = || defined.pairs.iter().map(|&text| known[text as usize]);
-        if let Some(slot) = registry.find_pairs(defined.hash, ids) {
-            let generation = self.samples.read().generation(slot).unwrap_or(0);
-            return SeriesRef::new(self.number(), slot, generation);
-        }
-        let count = defined.pairs.len();
-        let slot = registry.create_with(defined.hash, count, defined.pairs.iter(), |pairs, &text, slot| {
-            let known = &mut known[text as usize];
-            if let Some(id) = *known {
-                pairs.add_to(id, slot);
-                return id;
-            }
-            let (name, value) = defined.list.text(text as usize);
-            let id = pairs.add(name, value, slot);
-            *known = Some(id);
-            id
-        });
-        let generation = self.samples.write().begin_series(slot);
-        SeriesRef::new(self.number(), slot, generation)
+    }
+
+    /// Lets the series that logs defined be found by their labels.
+    pub fn fill_sets(&self) {
+        self.registry.write().fill_sets();
     }
 
     /// Removes the samples before `boundary_ms`, except late ones. No claim is open.
@@ -216,9 +221,60 @@ impl Shard {
         done.len()
     }
 
+    /// Lets the slots of series that were retired be used again. In a segment of the log that defines
+    /// the old series a damaged definition would give the samples of the new one to the old.
+    pub fn reuse_slots(&self) {
+        self.registry.write().reuse_slots();
+    }
+
     /// Locks the index for reading.
     pub fn index(&self) -> ShardIndex<'_> {
         ShardIndex { shard: self, registry: self.registry.read() }
+    }
+}
+
+impl ShardDefining<'_> {
+    /// Tells how many series with how many labels come now. If they are many, and the first of them
+    /// that is new shows that the others may be, room is made for all at once.
+    pub fn expect(&mut self, series: usize, labels: usize) {
+        self.expected = (series >= MANY_SERIES).then_some((series, labels));
+    }
+
+    /// The series that a log defines, made if there is none. Those made are not found by their
+    /// labels until [`Shard::fill_sets`].
+    pub fn find_or_create(&mut self, defined: &Defined<'_>, known: &mut KnownPairs) -> SeriesRef {
+        let KnownPairs { ids, of_series, guess } = known;
+        of_series.clear();
+        for &text in defined.pairs {
+            let id = &mut ids[text as usize];
+            if *id == NO_PAIR {
+                let (name, value) = defined.list.text(text as usize);
+                *id = self.registry.pairs.obtain(name, value);
+            }
+            of_series.push(*id);
+        }
+        let (slot, is_new) = self.registry.define(defined.hash, of_series, *guess);
+        // Logs define series in the order of their slots.
+        *guess = slot + 1;
+        let generation = if is_new {
+            if let Some((series, labels)) = self.expected.take() {
+                self.registry.reserve(series, labels);
+                self.samples.reserve(series);
+            }
+            self.samples.begin_series(slot)
+        } else {
+            self.samples.generation(slot).unwrap_or(0)
+        };
+        SeriesRef::new(self.number, slot, generation)
+    }
+}
+
+impl KnownPairs {
+    /// Makes room for texts with numbers below `end`.
+    pub fn reserve(&mut self, end: usize) {
+        if self.ids.len() < end {
+            self.ids.resize(end, NO_PAIR);
+        }
     }
 }
 
@@ -227,6 +283,11 @@ impl ShardIndex<'_> {
     pub fn reference(&self, slot: u32) -> SeriesRef {
         let generation = self.shard.samples.read().generation(slot).unwrap_or(0);
         SeriesRef::new(self.shard.number(), slot, generation)
+    }
+
+    /// Grows with every series that is made or removed.
+    pub fn changes(&self) -> u64 {
+        self.registry.changes()
     }
 
     /// All slots in use.

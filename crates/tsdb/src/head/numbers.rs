@@ -41,6 +41,22 @@ impl Numbers {
         }
     }
 
+    /// Adds numbers that are in order.
+    pub fn insert_sorted(&mut self, numbers: &[u32]) {
+        if !self.is_empty() {
+            return numbers.iter().for_each(|&number| self.insert(number));
+        }
+        *self = match numbers {
+            &[one] => Self::One(one),
+            few if few.len() <= FEW_MAX => Self::Few(few.to_vec()),
+            many => {
+                let mut set = RoaringBitmap::new();
+                let _ = set.append(many.iter().copied());
+                Self::Many(Box::new(set))
+            }
+        };
+    }
+
     pub fn remove(&mut self, number: u32) {
         match self {
             Self::One(one) => {

@@ -66,10 +66,23 @@ impl Pairs {
         id
     }
 
+    /// The pair of a name and a value, which is made if it is not in use: a series has it, and is
+    /// added later.
+    pub fn obtain(&mut self, name: &str, value: &str) -> PairId {
+        let hash = self.hash(name, value);
+        self.find_hashed(hash, name, value).unwrap_or_else(|| self.create(hash, name, value))
+    }
+
     /// Adds a series to a pair in use.
-    pub fn add_to(&mut self, id: PairId, series: u32) {
+    fn add_to(&mut self, id: PairId, series: u32) {
         let pair = self.pairs[id as usize].as_mut().expect("BUG: a pair found that is free");
         pair.series.insert(series);
+    }
+
+    /// Adds series in order to a pair in use.
+    pub fn add_sorted(&mut self, id: PairId, series: &[u32]) {
+        let pair = self.pairs[id as usize].as_mut().expect("BUG: a pair found that is free");
+        pair.series.insert_sorted(series);
     }
 
     /// What names a pair in use in the log.

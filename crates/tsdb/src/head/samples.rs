@@ -9,8 +9,10 @@
 //! Histograms, start timestamps and exemplars stand in tables of their own, so that series which
 //! have none pay for none.
 
+mod columns;
 mod delete;
 
+pub use columns::Times;
 use vedette_model::{Exemplar, STALE_NAN_BITS, TimeRange};
 
 use super::{
@@ -89,6 +91,11 @@ pub struct Samples {
 }
 
 impl Samples {
+    /// Makes room for so many series more.
+    pub fn reserve(&mut self, series: usize) {
+        self.series.reserve_exact(series);
+    }
+
     /// Makes room for the series in a slot, and gives its generation.
     pub fn begin_series(&mut self, slot: u32) -> u32 {
         let slot = slot as usize;
@@ -435,9 +442,11 @@ impl Samples {
         if running_from.is_some_and(|first| range.end_ms >= first) {
             self.blocks.copy(series.running, usize::MAX, &mut out.running);
         }
-        self.late.copy(slot, range, &mut out.late);
-        self.sealing.copy(slot, range, &mut out.late);
-        out.late.sort_unstable_by_key(|sample| sample.time_ms);
+        if series.flags & LATE != 0 {
+            self.late.copy(slot, range, &mut out.late);
+            self.sealing.copy(slot, range, &mut out.late);
+            out.late.sort_unstable_by_key(|sample| sample.time_ms);
+        }
         if series.flags & HISTOGRAMS != 0 {
             self.histograms.copy(slot, range, &self.blocks, &mut out.histograms);
         }
@@ -532,14 +541,13 @@ impl Samples {
         self.exemplars.begin_sealing(until_ms);
     }
 
-    /// Ends what [`Samples::begin_sealing`] began; samples and exemplars that were not sealed are
-    /// kept.
-    pub fn end_sealing(&mut self, samples_sealed: bool, exemplars_sealed: bool) {
+    /// Ends what [`Samples::begin_sealing`] began; what was not sealed is kept.
+    pub fn end_sealing(&mut self, sealed: bool) {
         let sealing = std::mem::take(&mut self.sealing);
-        if !samples_sealed {
+        if !sealed {
             self.late.absorb(sealing);
         }
-        self.exemplars.end_sealing(exemplars_sealed);
+        self.exemplars.end_sealing(sealed);
     }
 
     /// Late samples, where those with histograms count by their size.

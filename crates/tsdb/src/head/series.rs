@@ -97,11 +97,17 @@ impl Series {
         let (item, rotates) = self.claim(time_ms, told.bits, rules.span_start_ms, |before| {
             if before == told.base { told.coded } else { values::encode(before, told.bits) }
         });
+        self.put(&item, rotates, blocks);
+    }
+
+    /// Stores a sample that was claimed; if it `rotates`, the running stream is the older one first.
+    #[inline]
+    pub fn put(&mut self, item: &Item, rotates: bool, blocks: &mut Blocks) {
         if rotates {
             self.older = std::mem::take(&mut self.running);
             self.flags &= !(RUN | ROTATING);
         }
-        self.push(&item, blocks);
+        self.push(item, blocks);
     }
 
     /// Notes a sample that is sealed, if it is the last one. Says whether it is.
@@ -123,6 +129,21 @@ impl Series {
             self.flags |= STARTS;
         }
         before
+    }
+
+    /// Stores `count` samples more with the value and the distance in time of the last one, which
+    /// ends a run. The last of them has the time `last_ms`.
+    pub fn lengthen_run(&mut self, mut count: usize, last_ms: i64, blocks: &mut Blocks) {
+        self.last_ms = last_ms;
+        while count > 0 {
+            let Some(length) = blocks.last_byte(self.running) else { return };
+            let added = count.min(usize::from(u8::MAX - *length));
+            *length += added as u8;
+            count -= added;
+            if count > 0 {
+                blocks.push(&mut self.running, &[0, 0]);
+            }
+        }
     }
 
     #[inline]

@@ -92,6 +92,7 @@ impl Item {
 
 /// Hands on the samples of a stream, as time and bits, until `each` says no. Gives the state
 /// after the last one handed on, `None` when there was none.
+#[inline]
 pub fn decode(bytes: &[u8], mut each: impl FnMut(i64, u64) -> bool) -> Option<State> {
     let mut state = None;
     let mut at = 0;
@@ -145,6 +146,7 @@ pub fn first_ms(bytes: &[u8]) -> i64 {
 }
 
 /// An unsigned number of up to eight bytes.
+#[inline]
 fn read(bytes: &[u8], at: usize, n: usize) -> u64 {
     if let Some(eight) = bytes.get(at..at + 8) {
         let value = u64::from_le_bytes(std::array::from_fn(|i| eight[i]));

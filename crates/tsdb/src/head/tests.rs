@@ -16,7 +16,11 @@ fn find_or_create(shard: &Shard, labels: &Labels) -> SeriesRef {
     let mut list = PairList::default();
     let pairs: Vec<u32> = labels.iter().map(|(name, value)| list.push(name, value)).collect();
     let defined = Defined { hash: labels.stable_hash(), pairs: &pairs, list: &list };
-    shard.find_or_create(&defined, &mut Vec::new())
+    let mut known = KnownPairs::default();
+    known.reserve(list.len());
+    let reference = shard.define().find_or_create(&defined, &mut known);
+    shard.fill_sets();
+    reference
 }
 
 const NAMES: [&str; 3] = ["up", "down", "left_right"];
@@ -121,6 +125,8 @@ fn labels_of_retired_series_are_forgotten_and_their_slots_used_again() {
     assert!(texts(&shard).len() > before.len());
     retire_all_but(&shard, 2, std::slice::from_ref(&first));
     assert_eq!(texts(&shard), before);
+    assert_ne!(add(&labels("up", "x", "z")).slot(), reference.slot(), "a segment of the log has it");
+    shard.reuse_slots();
     let again = add(&second);
     assert_eq!(again.slot(), reference.slot());
     assert_ne!(again, reference);

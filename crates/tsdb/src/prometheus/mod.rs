@@ -11,6 +11,7 @@
 pub(crate) mod block;
 mod block_writer;
 mod chunk_files;
+pub mod chunks;
 pub(crate) mod crc32c;
 pub(crate) mod encoding;
 mod error;

@@ -9,15 +9,15 @@ use vedette_model::{
 
 use super::{Found, IndexSource, Selected, Selection, add_sealed, segments_in};
 use crate::{
-    Tsdb,
+    Store,
     rollup::{codec, rows::end_of},
-    segment::Segment,
+    segment::{Block, Segment},
 };
 
 /// How often selecting begins anew because samples were sealed meanwhile.
 const ATTEMPTS_MAX: usize = 8;
 
-impl Tsdb {
+impl Store {
     pub(super) fn select_rollups(
         &self,
         select: &Select,
@@ -42,7 +42,7 @@ impl Tsdb {
             retention.hide_rollups(file, select.range, &mut numbers);
             add_sealed(&mut rolled, file.index(), position, &numbers);
         }
-        let joined = join(stored, unsealed_ms, rolled);
+        let joined = join(stored.to_vec(), unsealed_ms, rolled);
         let final_ms = files.iter().map(|f| final_until(f).saturating_add(1)).max().unwrap_or(i64::MIN);
         // Older ones in the head come from a replay of the log, and are in rows already.
         let unsealed_ms = joined
@@ -67,7 +67,8 @@ impl Tsdb {
                 listed,
                 range: select.range,
                 segments,
-                series: joined.stored,
+                series: joined.stored.into(),
+                shown: None,
             },
             scratch: Mutex::default(),
         })))
@@ -97,8 +98,8 @@ impl Tsdb {
 struct Joined {
     stored: Vec<Selected>,
     unsealed_ms: Vec<Option<i64>>,
-    /// File of rollups and number of the series there.
-    parts: Vec<Vec<(u32, u32)>>,
+    /// File of rollups and the rows there.
+    parts: Vec<Vec<(u32, Block)>>,
 }
 
 /// Joins two lists in order of labels.
@@ -194,7 +195,7 @@ struct Rolled {
     /// See [`told`].
     told: Vec<TimeRange>,
     files: Vec<Arc<Segment>>,
-    parts: Vec<Vec<(u32, u32)>>,
+    parts: Vec<Vec<(u32, Block)>>,
     unsealed_ms: Vec<Option<i64>>,
     selection: Selection,
     scratch: Mutex<Vec<(codec::Scratch, Vec<RollupRow>)>>,
@@ -262,9 +263,8 @@ impl Rolled {
         rows: &mut Vec<RollupRow>,
     ) -> Result<(), ReadError> {
         let start = rows.len();
-        for &(position, number) in &self.parts[series] {
+        for &(position, block) in &self.parts[series] {
             let file = &self.files[position as usize];
-            let Some(block) = file.index().block(number) else { continue };
             found.clear();
             let bytes = file.block_bytes(block)?;
             codec::decode(bytes, self.step_ms, scratch, found)

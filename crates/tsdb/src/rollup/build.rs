@@ -16,7 +16,7 @@ use vedette_sys::Fs;
 
 use super::{codec, rows};
 use crate::{
-    Config, Error, Rollup, Tsdb,
+    Config, Error, Rollup, Store,
     compact::{LeftOut, Merge, SERIES_PER_RELEASE, SOURCES_MAX, is_worth_merging},
     maintain::{Maintenance, StepError},
     mask, overlay,
@@ -158,7 +158,7 @@ impl Window {
     }
 }
 
-impl Tsdb {
+impl Store {
     /// Makes the rollups of the first window that is over, merged, and not rolled up yet.
     pub(crate) fn roll_up(&self, maintenance: &mut Maintenance) -> Result<(), StepError> {
         let sealed_until = self.sealed_until_ms.load(Ordering::Acquire);

@@ -110,7 +110,7 @@ impl Segment {
         }
         self.audit_index(&pairs, &mut audit);
         // With a part missing these must differ.
-        if audit.is_sound() && (audit.samples != self.footer.samples || seen != Some(self.footer.range)) {
+        if audit.is_sound() && (audit.samples != self.footer.samples || seen != self.footer.samples_range()) {
             audit.problem(|| "the footer tells other samples than there are".to_owned());
         }
         audit

@@ -57,6 +57,11 @@ pub struct Chunk<'a> {
 }
 
 impl<'a> Chunk<'a> {
+    /// Whether it holds nothing but floats of which it is not known since when they count.
+    pub fn is_plain(&self) -> bool {
+        self.starts.is_none() && !matches!(self.body, Body::Histograms(_))
+    }
+
     /// The chunk as it is written once more.
     pub fn copied(&self) -> NewChunk<'a> {
         NewChunk {

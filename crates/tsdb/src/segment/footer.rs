@@ -61,7 +61,7 @@ pub struct Footer {
     pub from_ms: i64,
     /// Its end, not included.
     pub until_ms: i64,
-    /// Times of the first and last sample.
+    /// Times of the first and last sample; of exemplars alone the stretch of time.
     pub range: TimeRange,
     /// Number of samples.
     pub samples: u64,
@@ -134,6 +134,11 @@ impl Footer {
         out.extend_from_slice(&crc.to_le_bytes());
         out.extend_from_slice(&END_MAGIC);
         out
+    }
+
+    /// Times of the first and last sample, if there is one.
+    pub fn samples_range(&self) -> Option<TimeRange> {
+        (self.samples > 0).then_some(self.range)
     }
 
     /// Reads the end of a file.

@@ -24,7 +24,7 @@ use std::{
     },
 };
 
-use vedette_model::{ChunkSummary, Exemplar, ReadError, SampleBuffer, TimeRange};
+use vedette_model::{ChunkSummary, Exemplar, ReadError, SampleBuffer, Thinning, TimeRange};
 use vedette_sys::{Fs, Map};
 
 use crate::{
@@ -118,6 +118,23 @@ pub fn file_id_of(path: &Path, kind: Kind) -> Option<u64> {
     (hex.len() == 16).then(|| u64::from_str_radix(hex, 16).ok()).flatten()
 }
 
+/// How chunks are thinned out.
+#[derive(Debug, Clone, Copy)]
+pub struct Thin {
+    pub thinning: Thinning,
+    /// From here on there are samples elsewhere that may count instead, so that all are needed.
+    pub before_ms: i64,
+}
+
+impl Thin {
+    fn of(self, chunk: &Chunk<'_>, range: TimeRange, out: &mut SampleBuffer) -> Option<u64> {
+        let own = chunk.summary.range;
+        let is_whole = range.start_ms <= own.start_ms && own.end_ms <= range.end_ms;
+        let is_alone = own.end_ms < self.before_ms;
+        (is_whole && is_alone && chunk.is_plain()).then(|| self.thinning.of(&chunk.summary, out)).flatten()
+    }
+}
+
 impl Segment {
     /// Opens a file and checks its header, footer and index.
     pub fn open(fs: &dyn Fs, path: PathBuf, id: u64) -> Result<Self, OpenError> {
@@ -200,8 +217,21 @@ impl Segment {
 
     /// Appends the samples of a series in `range` to `out`, in order of time.
     pub fn read(&self, block: Block, range: TimeRange, out: &mut SampleBuffer) -> Result<(), ReadError> {
+        self.read_thinned(block, range, None, out).map(|_| ())
+    }
+
+    /// The same, of chunks that lie in `range` as a whole and end before a time those samples only that stand
+    /// for all. Gives how many were left out.
+    pub fn read_thinned(
+        &self,
+        block: Block,
+        range: TimeRange,
+        thin: Option<Thin>,
+        out: &mut SampleBuffer,
+    ) -> Result<u64, ReadError> {
+        let mut left_out = 0;
         if !block.range.overlaps(range) {
-            return Ok(());
+            return Ok(0);
         }
         let start = out.len();
         let read = with_decoder(|decoder| {
@@ -210,17 +240,22 @@ impl Segment {
                 if chunk.summary.range.start_ms > range.end_ms {
                     break;
                 }
-                if chunk.summary.range.overlaps(range) {
-                    self.decode(&chunk, range, decoder, out)
-                        .ok_or_else(|| self.damaged(&format!("series at {}", block.offset)))?;
+                if !chunk.summary.range.overlaps(range) {
+                    continue;
                 }
+                if let Some(left) = thin.and_then(|thin| thin.of(&chunk, range, out)) {
+                    left_out += left;
+                    continue;
+                }
+                self.decode(&chunk, range, decoder, out)
+                    .ok_or_else(|| self.damaged(&format!("series at {}", block.offset)))?;
             }
             Ok(())
         });
         if read.is_err() {
             out.truncate(start);
         }
-        read
+        read.map(|()| left_out)
     }
 
     /// Appends the summaries of the chunks of a series that overlap `range`.
@@ -234,7 +269,8 @@ impl Segment {
             let mut chunks = self.chunks(block)?;
             while let Some(chunk) = self.next_chunk(&mut chunks, block)? {
                 if chunk.summary.range.overlaps(range) {
-                    out.push(chunk.summary);
+                    let special = chunk.summary.special || !chunk.is_plain();
+                    out.push(ChunkSummary { special, ..chunk.summary });
                 }
             }
         }
@@ -337,6 +373,28 @@ impl Segment {
     ) -> Option<()> {
         let start = out.len();
         let Decoder { times, values, histograms } = decoder;
+        if let (Times::Regular { first_ms, step_ms }, Body::Constant(_) | Body::Floats(_), None) =
+            (chunk.times, chunk.body, chunk.starts)
+        {
+            // What is asked for is known before it is decoded.
+            let Some((first_ms, indexes)) = times::cut_regular(first_ms, step_ms, chunk.count, range) else {
+                return Some(());
+            };
+            let end = start + indexes.len();
+            times::regular(first_ms, step_ms, indexes.len(), &mut out.times_ms)?;
+            match chunk.body {
+                Body::Floats(bytes) => {
+                    let mut cursor = Cursor::new(bytes);
+                    values::decode_some(&mut cursor, chunk.count, indexes, values, &mut out.values)?;
+                }
+                Body::Constant(value) => out.values.resize(end, value),
+                Body::Histograms(_) => unreachable!("BUG: they were left out"),
+            }
+            if !out.starts_ms.is_empty() {
+                out.starts_ms.resize(end, 0);
+            }
+            return Some(());
+        }
         match chunk.times {
             Times::Regular { first_ms, step_ms } => {
                 times::regular(first_ms, step_ms, chunk.count, &mut out.times_ms)?;

@@ -194,14 +194,13 @@ impl<'a> SegmentWriter<'a> {
         self.flush_full()
     }
 
-    /// Number of series added so far; 0 as long as none has a sample. A segment of no sample
-    /// cannot be finished.
+    /// Number of series added so far. A segment of none cannot be finished.
     pub fn series(&self) -> usize {
-        if self.samples == 0 { 0 } else { self.index.len() }
+        self.index.len()
     }
 
     /// Writes index and footer, syncs, and gives the file its final name, which is returned. At
-    /// least one sample was added, and none outside of `from_ms..until_ms`.
+    /// least one series was added, and no sample outside of `from_ms..until_ms`.
     pub fn finish(mut self, from_ms: i64, until_ms: i64, sources: Vec<u64>) -> io::Result<PathBuf> {
         let result = self.finish_parts(from_ms, until_ms, sources);
         if result.is_err() {
@@ -219,6 +218,10 @@ impl<'a> SegmentWriter<'a> {
     }
 
     fn finish_parts(&mut self, from_ms: i64, until_ms: i64, sources: Vec<u64>) -> io::Result<PathBuf> {
+        if self.samples == 0 {
+            // Exemplars alone.
+            self.range = TimeRange { start_ms: from_ms, end_ms: until_ms - 1 };
+        }
         assert!(
             from_ms <= self.range.start_ms && self.range.end_ms < until_ms,
             "BUG: a segment from {from_ms} until {until_ms} with samples of {:?}",

@@ -5,10 +5,12 @@
 //! has to read beside samples. Invariant: a series is made only of pairs whose text was read in the
 //! same segment; when a record of them is lost, so are the series that need it, and no others.
 
+use hashbrown::HashMap;
 use vedette_model::MetricMetadata;
 
-use super::record::{KINDS, METADATA, PAIRS, SERIES, compress};
+use super::record::{KINDS, METADATA, PAIRS, Replay, SERIES, compress};
 use crate::{
+    SeriesRef,
     bytes::{Cursor, put_text, put_varint},
     head::PairKey,
 };
@@ -151,10 +153,23 @@ impl Definitions {
 #[derive(Debug, Default)]
 pub struct PairList {
     texts: String,
-    /// Where each pair begins in `texts`, and the length of its name.
-    places: Vec<(usize, u32)>,
+    places: Vec<Place>,
     /// The text of each pair of the segment that is being read.
     numbers: Vec<u32>,
+    /// Number of the first pair of the record that was read last.
+    first_read: usize,
+    /// The names, by their texts.
+    names: HashMap<Box<str>, u32>,
+}
+
+/// Where a pair is.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    /// In `texts`.
+    start: usize,
+    name_bytes: u32,
+    /// Number of its name.
+    name: u32,
 }
 
 impl PairList {
@@ -170,14 +185,27 @@ impl PairList {
 
     /// Name and value of a pair, by the number of its text.
     pub fn text(&self, number: usize) -> (&str, &str) {
-        let (start, name) = self.places[number];
-        let end = self.places.get(number + 1).map_or(self.texts.len(), |next| next.0);
-        self.texts[start..end].split_at(name as usize)
+        let place = self.places[number];
+        let end = self.places.get(number + 1).map_or(self.texts.len(), |next| next.start);
+        self.texts[place.start..end].split_at(place.name_bytes as usize)
     }
 
     /// The number of the text of a pair of this segment.
     pub fn number(&self, pair: u32) -> Option<u32> {
         self.numbers.get(pair as usize).copied().filter(|&n| n != UNKNOWN)
+    }
+
+    /// The pairs of the record that was read last: the number of the first of them in the segment,
+    /// and those of the texts of all.
+    pub fn last_read(&self) -> (usize, &[u32]) {
+        (self.first_read, self.numbers.get(self.first_read..).unwrap_or_default())
+    }
+
+    /// Takes pairs of an earlier segment for those from `first` on of this one, by the numbers of
+    /// their texts.
+    pub fn repeat(&mut self, first: usize, texts: &[u32]) {
+        self.numbers.resize(first, UNKNOWN);
+        self.numbers.extend_from_slice(texts);
     }
 
     /// Reads a record of pairs; `None` when it is damaged.
@@ -186,6 +214,7 @@ impl PairList {
         if first > self.numbers.len() + GAP_MAX {
             return None;
         }
+        self.first_read = first;
         // What is told again replaces what was told, and what is missing was lost.
         self.numbers.resize(first, UNKNOWN);
         while cursor.remaining() > 0 {
@@ -205,11 +234,137 @@ impl PairList {
     /// Adds the next pair, and gives the number of its text.
     pub fn push(&mut self, name: &str, value: &str) -> u32 {
         let number = self.places.len() as u32;
-        self.places.push((self.texts.len(), name.len() as u32));
+        let name_number = match self.names.get(name) {
+            Some(&known) => known,
+            None => {
+                let next = self.names.len() as u32;
+                self.names.insert(name.into(), next);
+                next
+            }
+        };
+        self.places.push(Place { start: self.texts.len(), name_bytes: name.len() as u32, name: name_number });
         self.texts.push_str(name);
         self.texts.push_str(value);
         self.numbers.push(number);
         number
+    }
+
+    /// Whether no name comes twice or before one that it should follow. `known` keeps the names of
+    /// pairs for which that was so, as the next series mostly has the same.
+    fn is_sorted(&self, pairs: &[u32], known: &mut Vec<u32>) -> bool {
+        let names = pairs.iter().map(|&number| self.places[number as usize].name);
+        if names.clone().eq(known.iter().copied()) {
+            return true;
+        }
+        let is_sorted = pairs.iter().map(|&number| self.text(number as usize).0).is_sorted_by(|a, b| a < b);
+        if is_sorted {
+            known.clear();
+            known.extend(names);
+        }
+        is_sorted
+    }
+}
+
+/// Series of one record, as they are read.
+#[derive(Debug, Default)]
+pub struct Defining {
+    series: Vec<DefinedOne>,
+    pairs: Vec<u32>,
+    /// Names of the pairs of the series before.
+    names: Vec<u32>,
+    references: Vec<SeriesRef>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct DefinedOne {
+    /// In the segment.
+    number: u32,
+    hash: u64,
+    /// Whether the texts of all pairs are known.
+    is_whole: bool,
+    /// End of its pairs; they begin where those of the one before end.
+    end: usize,
+}
+
+impl Defining {
+    /// Number of series.
+    pub fn len(&self) -> usize {
+        self.series.len()
+    }
+
+    /// The numbers of the series in the segment.
+    pub fn numbers(&self) -> impl Iterator<Item = u32> {
+        self.series.iter().map(|one| one.number)
+    }
+
+    /// Reads a record of series. `None` when it is damaged; the series before the damage are there
+    /// all the same.
+    pub fn read(&mut self, cursor: &mut Cursor<'_>, list: &PairList) -> Option<()> {
+        self.series.clear();
+        self.pairs.clear();
+        while cursor.remaining() > 0 {
+            let number = cursor.varint_u32()?;
+            let hash = cursor.u64()?;
+            let mut is_whole = true;
+            let start = self.pairs.len();
+            for _ in 0..cursor.count(1)? {
+                let text = list.number(cursor.varint_u32()?);
+                is_whole &= text.is_some();
+                self.pairs.extend(text);
+            }
+            if !is_whole {
+                self.pairs.truncate(start);
+            } else if !list.is_sorted(&self.pairs[start..], &mut self.names) {
+                return None;
+            }
+            self.series.push(DefinedOne { number, hash, is_whole, end: self.pairs.len() });
+        }
+        Some(())
+    }
+
+    /// Hands the series on. Gives the number of each, and what it is to be known by if it was whole.
+    pub fn define(
+        &mut self,
+        list: &PairList,
+        replay: &mut dyn Replay,
+    ) -> impl Iterator<Item = (u32, Option<SeriesRef>)> {
+        self.references.clear();
+        let defined = DefinedSeries { series: &self.series, pairs: &self.pairs, list };
+        replay.series(&defined, &mut self.references);
+        let mut references = self.references.iter();
+        self.series
+            .iter()
+            .map(move |one| (one.number, if one.is_whole { references.next().copied() } else { None }))
+    }
+}
+
+/// Series as the log defines them.
+#[derive(Debug, Clone, Copy)]
+pub struct DefinedSeries<'a> {
+    series: &'a [DefinedOne],
+    pairs: &'a [u32],
+    /// Where the texts of the pairs are.
+    pub list: &'a PairList,
+}
+
+impl<'a> DefinedSeries<'a> {
+    /// About how many there are.
+    pub fn len(self) -> usize {
+        self.series.len()
+    }
+
+    /// How many labels they have in all.
+    pub fn labels(self) -> usize {
+        self.pairs.len()
+    }
+
+    /// The series.
+    pub fn iter(self) -> impl Iterator<Item = Defined<'a>> {
+        let mut start = 0;
+        self.series.iter().filter(|one| one.is_whole).map(move |one| {
+            let pairs = &self.pairs[std::mem::replace(&mut start, one.end)..one.end];
+            Defined { hash: one.hash, pairs, list: self.list }
+        })
     }
 }
 
@@ -228,10 +383,5 @@ impl<'a> Defined<'a> {
     /// Names and values.
     pub fn texts(self) -> impl Iterator<Item = (&'a str, &'a str)> + Clone {
         self.pairs.iter().map(move |&number| self.list.text(number as usize))
-    }
-
-    /// Whether no name comes twice or before one that it should follow.
-    pub fn is_sorted(self) -> bool {
-        self.texts().is_sorted_by(|a, b| a.0 < b.0)
     }
 }

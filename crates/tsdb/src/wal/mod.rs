@@ -1,10 +1,13 @@
 //! The write-ahead log of one shard: what is acknowledged stands here before it stands in the
 //! head.
 //!
-//! Invariant: each segment of the log begins with the definitions of all series in use and the
-//! metadata, so that a segment can go as soon as all of its samples are sealed.
+//! Invariants: each segment of the log begins with the definitions of all series in use and the
+//! metadata, so that a segment can go as soon as all of its samples are sealed; in a segment a number
+//! names one series only, so that a lost definition never gives samples to another series.
 
+mod beginning;
 mod definitions;
+mod gather;
 pub mod histograms;
 mod record;
 mod rows;
@@ -14,16 +17,17 @@ mod whole;
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use vedette_model::{Exemplar, MetricMetadata};
-use vedette_sys::{Flush, Fs, LogConfig, LogError, RecordLog, Recovery};
+use vedette_sys::{Flush, Fs, LogConfig, LogError, RecordLog, Recovery, SegmentRecords};
 
 use crate::{
     SeriesRef,
     head::{LateSample, PairKey},
 };
-pub use definitions::Defined;
 use definitions::Definitions;
 #[cfg(test)]
 pub use definitions::PairList;
+pub use definitions::{Defined, DefinedSeries};
+pub use gather::{Column, Columns};
 use record::Decoder;
 pub use record::{Replay, Told};
 pub use rows::RowBuffer;
@@ -43,6 +47,8 @@ pub struct Wal {
     /// Definitions and metadata not written yet. A series without sample need not survive.
     pending: Definitions,
     segment: Segment,
+    /// Start of the span in which the segment was begun.
+    span_start_ms: i64,
     /// The last segment to which this run has written the definitions and metadata. Those of an
     /// earlier run may be torn.
     checkpoint: Option<u64>,
@@ -62,37 +68,30 @@ enum Segment {
     Ready,
 }
 
-/// What replaying gave beside the samples.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Replayed {
+/// What an earlier run wrote to a log, read from the disk and not understood yet.
+pub struct Unread {
+    segments: Vec<SegmentRecords>,
     /// What the log found.
     pub log: Recovery,
-    /// Records that could not be understood, or that build on a record that was lost.
-    pub dropped_records: u64,
+}
+
+impl Unread {
+    /// Size of the files.
+    pub fn bytes(&self) -> usize {
+        self.segments.iter().map(|segment| segment.data().len()).sum()
+    }
 }
 
 impl Wal {
-    /// Opens the log and replays it.
-    pub fn open(
-        fs: Arc<dyn Fs>,
-        folder: &Path,
-        flush: Flush,
-        replay: &mut dyn Replay,
-    ) -> Result<(Self, Replayed), LogError> {
+    /// Opens the log and reads what is there. What is read comes to [`Wal::replay`] before anything
+    /// else is done with the log.
+    pub fn open(fs: Arc<dyn Fs>, folder: &Path, flush: Flush) -> Result<(Self, Unread), LogError> {
         // Segments end when the owner says so, as each must begin with the definitions.
         let config = LogConfig { segment_bytes_max: u64::MAX, record_bytes_max: RECORD_BYTES_MAX, flush };
-        let mut decoder = Decoder::default();
-        let mut dropped_records = 0;
-        let mut last_ms = BTreeMap::new();
         let number = folder.file_name().and_then(|n| n.to_str()?.parse().ok()).unwrap_or(u32::MAX);
-        let (log, recovery) = RecordLog::open(fs, folder, config, &mut |segment, bytes| {
-            replay.begin_segment(segment);
-            let last = last_ms.entry(segment).or_insert(i64::MIN);
-            let mut watch = LastTime { last, inner: replay };
-            if decoder.read(segment, bytes, &mut watch).is_none() {
-                dropped_records += 1;
-            }
-        })?;
+        let mut segments = Vec::new();
+        let (log, recovery) =
+            RecordLog::open_segments(fs, folder, config, &mut |segment| segments.push(segment))?;
         let wal = Self {
             number,
             log,
@@ -101,13 +100,35 @@ impl Wal {
             ends: Vec::new(),
             pending: Definitions::default(),
             segment: Segment::Wanted,
+            span_start_ms: i64::MIN,
             checkpoint: None,
-            last_ms,
+            last_ms: BTreeMap::new(),
             records_last_ms: i64::MIN,
             // The process before this one may have been killed before it synced what it wrote.
             unsynced: true,
         };
-        Ok((wal, Replayed { log: recovery, dropped_records }))
+        Ok((wal, Unread { segments, log: recovery }))
+    }
+
+    /// Replays what was read when the log was opened. Needs no file. Gives how many records could not
+    /// be understood, or build on a record that was lost.
+    pub fn replay(&mut self, unread: Unread, replay: &mut dyn Replay) -> u64 {
+        let mut decoder = Decoder::default();
+        let mut dropped_records = 0;
+        let mut watch = LastTime { segment: None, last_ms: i64::MIN, inner: replay };
+        for segment in unread.segments {
+            for (_, record) in segment.iter() {
+                if watch.segment != Some(segment.number()) {
+                    self.last_ms.extend(watch.begin(segment.number()));
+                }
+                if decoder.read(segment.number(), record, &mut watch).is_none() {
+                    dropped_records += 1;
+                }
+            }
+            decoder.replay_rows(&mut watch);
+        }
+        self.last_ms.extend(watch.end());
+        dropped_records + decoder.lost_rows()
     }
 
     /// Defines a series by the hash of its labels and the labels, with the next write.
@@ -128,6 +149,11 @@ impl Wal {
     /// Whether definitions or metadata wait for a write.
     pub fn has_pending(&self) -> bool {
         !self.pending.is_empty()
+    }
+
+    /// Whether the next write goes to a segment that there is not yet.
+    pub fn wants_segment(&self) -> bool {
+        self.segment == Segment::Wanted
     }
 
     /// Sees to it that rows can be appended; `checkpoint` tells all series and metadata, and asks
@@ -222,6 +248,28 @@ impl Wal {
         Ok(())
     }
 
+    /// Tells the span of samples that come next. The first of a later span go to a new segment:
+    /// once a span is sealed, the log holds nothing of it any more.
+    pub fn enter_span(&mut self, span_start_ms: i64) {
+        if span_start_ms > self.span_start_ms {
+            self.span_start_ms = span_start_ms;
+            self.segment = Segment::Wanted;
+        }
+    }
+
+    /// Lets the next write begin a new segment, unless this one was begun for samples from
+    /// `until_ms` on and has some. Gives the number of the last one so far.
+    pub fn end_span(&mut self, until_ms: i64) -> u64 {
+        let last = self.last_ms.last_key_value();
+        if self.span_start_ms >= until_ms
+            && let Some((&number, &last_ms)) = last
+            && last_ms >= until_ms
+        {
+            return number;
+        }
+        self.end_segment()
+    }
+
     /// Lets the next write begin a new segment. Gives the number of the last one so far.
     pub fn end_segment(&mut self) -> u64 {
         self.segment = Segment::Wanted;
@@ -309,33 +357,60 @@ impl Checkpoint<'_> {
     }
 }
 
+/// Watches for the time of the last sample in each segment.
 struct LastTime<'a> {
-    last: &'a mut i64,
+    segment: Option<u64>,
+    last_ms: i64,
     inner: &'a mut dyn Replay,
 }
 
+impl LastTime<'_> {
+    /// Begins a segment. Gives the one before, and the time of its last sample.
+    fn begin(&mut self, segment: u64) -> Option<(u64, i64)> {
+        let before = self.end();
+        self.segment = Some(segment);
+        self.inner.begin_segment(segment);
+        before
+    }
+
+    /// Gives the segment, and the time of its last sample.
+    fn end(&mut self) -> Option<(u64, i64)> {
+        let last_ms = std::mem::replace(&mut self.last_ms, i64::MIN);
+        self.segment.take().map(|segment| (segment, last_ms))
+    }
+
+    fn note(&mut self, time_ms: i64) {
+        self.last_ms = self.last_ms.max(time_ms);
+    }
+}
+
 impl Replay for LastTime<'_> {
-    fn series(&mut self, defined: &Defined<'_>) -> Option<SeriesRef> {
-        self.inner.series(defined)
+    fn series(&mut self, defined: &DefinedSeries<'_>, references: &mut Vec<SeriesRef>) {
+        self.inner.series(defined, references);
+    }
+
+    fn columns(&mut self, columns: &Columns<'_>) {
+        columns.times_ms().iter().for_each(|&time_ms| self.note(time_ms));
+        self.inner.columns(columns);
     }
 
     fn row(&mut self, time_ms: i64, samples: &[Told]) {
-        *self.last = (*self.last).max(time_ms);
+        self.note(time_ms);
         self.inner.row(time_ms, samples);
     }
 
     fn late(&mut self, series: SeriesRef, time_ms: i64, bits: u64) {
-        *self.last = (*self.last).max(time_ms);
+        self.note(time_ms);
         self.inner.late(series, time_ms, bits);
     }
 
     fn whole(&mut self, series: SeriesRef, sample: WholeSample) {
-        *self.last = (*self.last).max(sample.time_ms);
+        self.note(sample.time_ms);
         self.inner.whole(series, sample);
     }
 
     fn exemplar(&mut self, series: SeriesRef, exemplar: Exemplar) {
-        *self.last = (*self.last).max(exemplar.time_ms);
+        self.note(exemplar.time_ms);
         self.inner.exemplar(series, exemplar);
     }
 

@@ -6,10 +6,13 @@
 
 use hashbrown::HashMap;
 use vedette_model::{Exemplar, MetricKind, MetricMetadata};
+use zstd::bulk::Decompressor;
 
 use super::{
-    definitions::{Defined, PairList},
-    rows::{self, Check, LAYOUTS_MAX},
+    beginning::{Beginning, Meaning},
+    definitions::{DefinedSeries, Defining, PairList},
+    gather::{Columns, Gathered},
+    rows::LAYOUTS_MAX,
     values::Coded,
     whole::{self, WholeSample},
 };
@@ -39,7 +42,7 @@ const COMPRESSED_BYTES_MIN: usize = 8 << 10;
 /// What a compressed record may become.
 const INFLATED_BYTES_MAX: usize = 64 << 20;
 
-pub const KINDS: [MetricKind; 7] = [
+pub const KINDS: [MetricKind; 8] = [
     MetricKind::Unknown,
     MetricKind::Counter,
     MetricKind::Gauge,
@@ -47,6 +50,7 @@ pub const KINDS: [MetricKind; 7] = [
     MetricKind::Summary,
     MetricKind::Info,
     MetricKind::StateSet,
+    MetricKind::GaugeHistogram,
 ];
 
 /// Appends a record of late samples, of which there is at least one; they have nothing beside
@@ -79,14 +83,18 @@ pub fn compress(record: &mut Vec<u8>) {
 
 /// What a record tells its reader.
 pub trait Replay {
-    /// What comes now stands in this segment; told before each record.
+    /// What comes now stands in this segment; told before the first record of each.
     fn begin_segment(&mut self, number: u64) {
         let _ = number;
     }
-    /// A series; gives what it is to be known by.
-    fn series(&mut self, defined: &Defined<'_>) -> Option<SeriesRef>;
+    /// Series; appends to `references` what each is to be known by.
+    fn series(&mut self, defined: &DefinedSeries<'_>, references: &mut Vec<SeriesRef>);
     /// Samples of one time.
     fn row(&mut self, time_ms: i64, samples: &[Told]);
+    /// Samples that several series have at the same times; none of the series is told twice.
+    fn columns(&mut self, columns: &Columns<'_>) {
+        columns.each_row(&mut |time_ms, row| self.row(time_ms, row));
+    }
     /// A sample that came late.
     fn late(&mut self, series: SeriesRef, time_ms: i64, bits: u64);
     /// A sample that is told whole.
@@ -122,29 +130,33 @@ impl Told {
 #[derive(Debug, Default)]
 pub struct Decoder {
     segment: u64,
+    beginning: Beginning,
     pairs: PairList,
-    /// Pairs of the series that is read.
-    labels: Vec<u32>,
+    defining: Defining,
     /// Index in `series` by number.
     numbers: Numbers,
     series: Vec<Known>,
-    layouts: Vec<Option<Box<[u32]>>>,
-    loose: Vec<u32>,
-    row: Vec<Told>,
+    /// The list of gathered rows that each layout has.
+    layouts: Vec<Option<u32>>,
+    /// Rows that are not replayed yet.
+    gathered: Gathered,
+    inflated: Vec<u8>,
+    /// Gathered rows that could not be read.
+    lost_rows: u64,
 }
 
 /// A series of the segment.
 #[derive(Debug, Clone, Copy)]
-struct Known {
+pub struct Known {
     /// [`LOST`] where the definition is.
-    reference: SeriesRef,
+    pub reference: SeriesRef,
     /// What its next value is told by.
-    bits: u64,
+    pub bits: u64,
     /// Start timestamp of its next samples, 0 where that is not known.
-    start_ms: i64,
+    pub start_ms: i64,
 }
 
-const LOST: SeriesRef = SeriesRef(u64::MAX);
+pub const LOST: SeriesRef = SeriesRef(u64::MAX);
 
 /// Numbers from here on are rare, or damage that must not cost memory.
 const LOW_NUMBERS: u32 = 1 << 22;
@@ -158,6 +170,12 @@ struct Numbers {
 }
 
 impl Numbers {
+    /// Forgets all, and keeps the memory.
+    fn clear(&mut self) {
+        self.low.clear();
+        self.high.clear();
+    }
+
     fn get(&self, number: u32) -> Option<u32> {
         if number < LOW_NUMBERS {
             return self.low.get(number as usize)?.checked_sub(1);
@@ -179,55 +197,120 @@ impl Numbers {
 }
 
 impl Decoder {
-    /// Reads one record; `None` when it is damaged or builds on one that is missing.
+    /// Reads one record; `None` when it is damaged or builds on one that is missing. Rows wait
+    /// for [`Decoder::replay_rows`], which comes before the first record of another segment too.
     pub fn read(&mut self, segment: u64, record: &[u8], replay: &mut dyn Replay) -> Option<()> {
         if segment != self.segment {
-            let mut pairs = std::mem::take(&mut self.pairs);
-            pairs.begin_segment();
-            *self = Self { segment, pairs, ..Self::default() };
+            self.begin_segment(segment, replay);
         }
+        if let Some(meaning) = self.beginning.find(record) {
+            match meaning {
+                Meaning::Pairs { first, texts } => self.pairs.repeat(*first, texts),
+                Meaning::Series(defined) => {
+                    self.series.reserve(defined.len());
+                    for &(number, reference) in defined {
+                        self.numbers.insert(number, self.series.len() as u32);
+                        self.series.push(Known { reference, bits: 0, start_ms: 0 });
+                    }
+                }
+            }
+            return Some(());
+        }
+        let series = self.series.len();
+        let defined = self.read_new(record, replay);
+        if self.beginning.goes_on() {
+            match defined {
+                Some(PAIRS) => {
+                    let texts = self.pairs.last_read();
+                    let meaning = Meaning::Pairs { first: texts.0, texts: texts.1.into() };
+                    self.beginning.keep(record, meaning);
+                }
+                Some(SERIES) => {
+                    let read = self.defining.numbers().zip(&self.series[series..]);
+                    let meaning = Meaning::Series(read.map(|(n, known)| (n, known.reference)).collect());
+                    self.beginning.keep(record, meaning);
+                }
+                _ => self.beginning.end(),
+            }
+        }
+        defined.map(drop)
+    }
+
+    fn begin_segment(&mut self, segment: u64, replay: &mut dyn Replay) {
+        self.replay_rows(replay);
+        self.segment = segment;
+        self.beginning.begin_segment();
+        self.pairs.begin_segment();
+        self.numbers.clear();
+        self.series.clear();
+        self.let_go_layouts();
+    }
+
+    /// Reads a record that is not known; gives its kind if it can be read.
+    fn read_new(&mut self, record: &[u8], replay: &mut dyn Replay) -> Option<u8> {
         let (&kind, rest) = record.split_first()?;
         if kind != COMPRESSED {
-            return self.read_kind(kind, rest, replay);
+            return self.read_kind(kind, rest, replay).map(|()| kind);
         }
         let mut cursor = Cursor::new(rest);
         let length = usize::try_from(cursor.varint()?).ok().filter(|&n| n <= INFLATED_BYTES_MAX)?;
-        let inner = zstd::bulk::decompress(cursor.take(cursor.remaining())?, length).ok()?;
-        let (&kind, rest) = inner.split_first()?;
-        self.read_kind(kind, rest, replay)
+        let mut inner = std::mem::take(&mut self.inflated);
+        inner.clear();
+        inner.reserve_exact(length);
+        let frame = cursor.take(cursor.remaining())?;
+        let inflated = Decompressor::new().and_then(|mut d| d.decompress_to_buffer(frame, &mut inner));
+        let read = match inner.split_first() {
+            Some((&kind, rest)) if inflated.is_ok() => self.read_kind(kind, rest, replay).map(|()| kind),
+            _ => None,
+        };
+        self.inflated = inner;
+        read
+    }
+
+    /// Replays the rows that wait.
+    pub fn replay_rows(&mut self, replay: &mut dyn Replay) {
+        self.lost_rows += self.gathered.replay(&mut self.series, replay);
+    }
+
+    /// Rows among those replayed that could not be read, or build on one that is missing.
+    pub fn lost_rows(&self) -> u64 {
+        self.lost_rows
     }
 
     fn read_kind(&mut self, kind: u8, record: &[u8], replay: &mut dyn Replay) -> Option<()> {
         let mut cursor = Cursor::new(record);
+        if matches!(kind, LATE | STARTS | HISTOGRAMS | LATE_WHOLE | REBASE) || self.gathered.is_full() {
+            // What changes what rows are told by, or has samples itself, must not overtake them.
+            self.replay_rows(replay);
+        }
         match kind {
             PAIRS => self.pairs.read(&mut cursor),
             SERIES => self.read_series(&mut cursor, replay),
             LAYOUT => {
                 let number = usize::try_from(cursor.varint()?).ok().filter(|&n| n < LAYOUTS_MAX)?;
-                let mut slots = Vec::new();
-                self.read_slots(&mut cursor, &mut slots)?;
+                let series = self.read_slots(&mut cursor)?;
                 if self.layouts.len() <= number {
                     self.layouts.resize(number + 1, None);
                 }
-                let whole = cursor.remaining() == 0;
-                self.layouts[number] = whole.then(|| slots.into());
-                whole.then_some(())
+                let before = self.layouts[number].take();
+                before.into_iter().for_each(|list| self.gathered.let_go_list(list));
+                if cursor.remaining() > 0 {
+                    return None;
+                }
+                let list = self.gathered.list(series);
+                self.gathered.keep_list(list);
+                self.layouts[number] = Some(list);
+                Some(())
             }
             ROW => {
                 let number = usize::try_from(cursor.varint()?).ok()?;
-                let layout = self.layouts.get_mut(number)?.take()?;
-                let read = self.read_row(&mut cursor, &layout, replay);
-                self.layouts[number] = Some(layout);
-                read
+                let list = (*self.layouts.get(number)?)?;
+                self.read_row(&mut cursor, list)
             }
             LOOSE_ROW => {
-                let mut series = std::mem::take(&mut self.loose);
-                series.clear();
-                let read = self
-                    .read_slots(&mut cursor, &mut series)
-                    .and_then(|()| self.read_row(&mut cursor, &series, replay));
-                self.loose = series;
-                read
+                let series = self.read_slots(&mut cursor)?;
+                let list = self.gathered.list(series);
+                self.read_row(&mut cursor, list)
             }
             LATE => {
                 let mut before = 0i64;
@@ -277,7 +360,7 @@ impl Decoder {
             }
             REBASE => {
                 self.series.iter_mut().for_each(|s| (s.bits, s.start_ms) = (0, 0));
-                self.layouts.clear();
+                self.let_go_layouts();
                 (cursor.remaining() == 0).then_some(())
             }
             METADATA => {
@@ -295,6 +378,10 @@ impl Decoder {
         }
     }
 
+    fn let_go_layouts(&mut self) {
+        self.layouts.drain(..).flatten().for_each(|list| self.gathered.let_go_list(list));
+    }
+
     fn known(&mut self, number: u32) -> Option<&mut Known> {
         self.numbers.get(number).map(|index| &mut self.series[index as usize])
     }
@@ -304,35 +391,21 @@ impl Decoder {
     }
 
     fn read_series(&mut self, cursor: &mut Cursor<'_>, replay: &mut dyn Replay) -> Option<()> {
-        while cursor.remaining() > 0 {
-            let number = cursor.varint_u32()?;
-            let hash = cursor.u64()?;
-            let mut whole = true;
-            self.labels.clear();
-            for _ in 0..cursor.count(1)? {
-                let text = self.pairs.number(cursor.varint_u32()?);
-                whole &= text.is_some();
-                self.labels.extend(text);
-            }
-            let defined = Defined { hash, pairs: &self.labels, list: &self.pairs };
-            let reference = if whole {
-                if !defined.is_sorted() {
-                    return None;
-                }
-                replay.series(&defined).unwrap_or(LOST)
-            } else {
-                LOST
-            };
-            self.numbers.insert(number, self.series.len() as u32);
-            self.series.push(Known { reference, bits: 0, start_ms: 0 });
+        let read = self.defining.read(cursor, &self.pairs);
+        // Those before a place that cannot be read are good.
+        let Self { defining, pairs, numbers, series, .. } = self;
+        series.reserve(defining.len());
+        for (number, reference) in defining.define(pairs, replay) {
+            numbers.insert(number, series.len() as u32);
+            series.push(Known { reference: reference.unwrap_or(LOST), bits: 0, start_ms: 0 });
         }
-        Some(())
+        read
     }
 
     /// Reads a list of series, as indexes in `series`.
-    fn read_slots(&mut self, cursor: &mut Cursor<'_>, out: &mut Vec<u32>) -> Option<()> {
+    fn read_slots(&mut self, cursor: &mut Cursor<'_>) -> Option<Box<[u32]>> {
         let count = cursor.count(1)?;
-        out.reserve(count);
+        let mut list = Vec::with_capacity(count);
         let mut before = 0i64;
         for _ in 0..count {
             before = before.wrapping_add(cursor.signed()?);
@@ -344,37 +417,14 @@ impl Decoder {
                 self.numbers.insert(number, index);
                 index
             });
-            out.push(index);
+            list.push(index);
         }
-        Some(())
+        Some(list.into())
     }
 
-    fn read_row(&mut self, cursor: &mut Cursor<'_>, series: &[u32], replay: &mut dyn Replay) -> Option<()> {
-        let told = cursor.u32()?;
-        let time_ms = cursor.signed()?;
-        let mut check = Check::default();
-        self.row.clear();
-        for &index in series {
-            let Known { reference, bits, start_ms } = self.series[index as usize];
-            check.add(bits);
-            if start_ms != 0 {
-                check.add(start_ms as u64);
-            }
-            self.row.push(Told { series: reference, bits, base: bits, coded: Coded::SAME, start_ms });
-        }
-        if check.finish() != told {
-            return None;
-        }
-        rows::decode_values(cursor.take(cursor.remaining())?, &mut self.row)?;
-        let mut lost = 0;
-        for (&index, told) in series.iter().zip(&self.row) {
-            self.series[index as usize].bits = told.bits;
-            lost += usize::from(told.series == LOST);
-        }
-        if lost > 0 {
-            self.row.retain(|told| told.series != LOST);
-        }
-        replay.row(time_ms, &self.row);
+    fn read_row(&mut self, cursor: &mut Cursor<'_>, list: u32) -> Option<()> {
+        let (check, time_ms) = (cursor.u32()?, cursor.signed()?);
+        self.gathered.add_row(list, check, time_ms, cursor.take(cursor.remaining())?);
         Some(())
     }
 }

@@ -47,8 +47,18 @@ pub struct RowBuffer {
 pub struct Check(u64);
 
 impl Check {
+    #[inline]
     pub fn add(&mut self, bits: u64) {
         self.0 = mix(self.0, bits);
+    }
+
+    /// Adds a value and the start timestamp of its series, 0 where that is not known.
+    #[inline]
+    pub fn add_known(&mut self, bits: u64, start_ms: i64) {
+        self.add(bits);
+        if start_ms != 0 {
+            self.add(start_ms as u64);
+        }
     }
 
     pub fn finish(self) -> u32 {

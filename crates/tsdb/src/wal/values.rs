@@ -30,6 +30,17 @@ const STALE: u8 = 15;
 /// Bytes that follow each code.
 const BYTES: [u8; 16] = [0, 1, 2, 4, 1, 2, 4, 8, 2, 3, 4, 5, 6, 7, 3, 0];
 
+/// The bits of the payload of each code.
+const MASKS: [u64; 16] = {
+    let mut masks = [0; 16];
+    let mut code = 0;
+    while code < 16 {
+        masks[code] = if BYTES[code] == 8 { u64::MAX } else { (1 << (8 * BYTES[code])) - 1 };
+        code += 1;
+    }
+    masks
+};
+
 /// Scaled values from here on are not counted in units.
 const UNITS_MAX: f64 = (1u64 << 51) as f64;
 
@@ -55,8 +66,16 @@ impl Coded {
 }
 
 /// Bytes that follow a code, of which the low four bits count.
+#[inline]
 pub fn payload_bytes(code: u8) -> usize {
     usize::from(BYTES[usize::from(code & 15)])
+}
+
+/// The payload of a code, which begins at a place of bytes that go on for eight at least.
+#[inline]
+pub fn payload_at(bytes: &[u8], at: usize, code: u8) -> Option<u64> {
+    let eight = bytes.get(at..)?.first_chunk::<8>()?;
+    Some(u64::from_le_bytes(*eight) & MASKS[usize::from(code & 15)])
 }
 
 /// Tells the value with these bits by the one before.
@@ -110,7 +129,7 @@ fn encode_changed(before: u64, bits: u64) -> Coded {
 }
 
 /// The bits of the value that is told so. The payload has no bits beyond its bytes.
-#[inline]
+#[inline(always)]
 pub fn decode(before: u64, coded: Coded) -> u64 {
     let Coded { code, payload } = coded;
     match code {

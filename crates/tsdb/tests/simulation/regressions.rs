@@ -244,3 +244,9 @@ fn a_sample_in_order_does_not_pass_a_late_one_that_only_the_log_brought() {
 fn a_rollup_that_was_missed_is_no_lasting_trouble() {
     run(Case { seed: 700_205, fault: Fault::Error, place: 143 }).unwrap();
 }
+
+#[test]
+fn a_part_of_a_cut_that_could_not_be_removed_does_not_pass_for_all_of_it() {
+    // The second of two segments failed and stayed, the first was removed, the store opened again.
+    run(Case { seed: 60, fault: Fault::Error, place: 46 }).unwrap();
+}

@@ -16,13 +16,23 @@ fn an_empty_file_means_the_defaults() {
         defaults.rollups.iter().map(|r| (r.step.as_secs(), r.retention.as_secs() / 86_400)).collect();
     assert_eq!(rollups, [(300, 90), (3600, 730)]);
     assert_eq!(settings("metrics: {rollups: []}\n").expect("none").rollups, []);
-    assert_eq!(settings("# only a comment\n").expect("defaults"), defaults);
+    assert_eq!((defaults.query.concurrency, defaults.query.concurrency_per_client), (20, 15));
+    assert_eq!((defaults.query.cache, defaults.query.log_file), (64 << 20, None));
+    assert_eq!(defaults.otlp_delta, vedette_ingest::DeltaHandling::Refused);
+    let delta = |word: &str| settings(&format!("receive: {{otlp: {{delta: {word}}}}}\n"));
+    assert_eq!(delta("convert").expect("valid").otlp_delta, vedette_ingest::DeltaHandling::Converted);
+    assert!(delta("add").expect_err("refused").to_string().contains("receive.otlp.delta"));
+    assert_eq!(defaults.graphite, None);
+    let graphite = settings("receive: {graphite: {listen: ':2003'}}\n").expect("valid").graphite;
+    assert_eq!(graphite, Some(std::net::SocketAddr::from(([127, 0, 0, 1], 2003))));
+    assert_eq!(settings("# only a comment\n").expect("defaults"), settings("").expect("defaults"));
 }
 
 #[test]
 fn a_full_file_is_read() {
     let s = settings(
         "listen: localhost:9999\ncollect: {interval: 500ms, figures: off, sensor: off}\nmetrics: {retention: 1d12h, flush_interval: always, admin_api: true,\n  retention_rules: [{selector: '{job=\"x\"}', keep: 90d}],\n  limits: {memory: 2GiB, series: 0, series_per_metric: 5, tenant_label: org}}\n\
+         query: {timeout: 30s, max_concurrency: 4, memory: 1GiB, total_memory: 10%, cache: off, slow: 1s, log_file: q.log}\n\
          rules: {builtin: false, files: [a.yml]}\nnotify:\n  receivers:\n  - name: ops\n    severity: warning\n    webhook: {url: 'http://127.0.0.1:1/x'}\n  - name: log\n    file: {path: n.jsonl}\n",
     )
     .expect("valid");
@@ -34,6 +44,8 @@ fn a_full_file_is_read() {
     assert_eq!((s.limits.memory, s.limits.series), (MemoryLimit::Bytes(2 << 30), 1 << 30));
     assert_eq!((s.limits.series_per_metric, s.limits.series_per_target), (5, 0));
     assert_eq!(s.limits.tenant_label, "org");
+    assert_eq!((s.query.timeout.as_secs(), s.query.concurrency_per_client, s.query.cache), (30, 3, 0));
+    assert_eq!((s.query.memory, s.query.total_memory), (1 << 30, MemoryLimit::Percent(10)));
     assert_eq!(s.metrics.flush_interval, None);
     assert_eq!(s.metrics.retention, Duration::from_secs(129_600));
     assert_eq!(s.rule_files, [PathBuf::from("/etc/vedette/a.yml")]);
@@ -42,11 +54,38 @@ fn a_full_file_is_read() {
 }
 
 #[test]
+fn a_server_gathers_nothing_of_its_machine() {
+    let text = "prometheus_config: p.yml\nscrape: {start_timestamps: zero, type_and_unit_labels: true}\n";
+    let with = |text: &str, role, prometheus_config| {
+        let file = parse("v.yml", text).expect("valid");
+        let overrides = Overrides { role, prometheus_config, ..Overrides::default() };
+        resolve("v.yml", Path::new("/etc/vedette"), file, overrides).expect("valid")
+    };
+    let up = with(text, Role::Up, None);
+    assert!(up.figures && up.sensor && up.builtin_rules);
+    assert_eq!(up.prometheus_config, Some("/etc/vedette/p.yml".into()));
+    assert_eq!(up.scrape.start_times, vedette_collector::scrape::StartTimes::ZeroSamples);
+    assert!(up.scrape.type_and_unit_labels);
+    let server = with(text, Role::Server, Some("other.yml".into()));
+    assert!(!server.figures && !server.sensor && !server.builtin_rules);
+    assert_eq!(server.prometheus_config, Some("other.yml".into()), "relative to where one is");
+    assert!(with("rules: {builtin: true}\n", Role::Server, None).builtin_rules);
+}
+
+#[test]
 fn errors_name_place_and_remedy() {
     for (text, expected) in [
         ("listn: x\n", vec!["v.yml:1:1", "listn", "listen"]),
         ("collect:\n  intervall: 1s\n", vec!["v.yml:2:3", "intervall", "interval"]),
         ("listen: [\n", vec!["v.yml:"]),
+        ("query: {max_concurrency: 0}\n", vec!["query.max_concurrency", "at least 1"]),
+        ("query: {cache: much}\n", vec!["query.cache", "512MiB"]),
+        ("query: {total_memory: 99%}\n", vec!["query.total_memory", "1% to 90%"]),
+        ("rules: {query_timeout: soon}\n", vec!["rules.query_timeout", "15s"]),
+        (
+            "receive: {graphite: {listen: '0.0.0.0:2003'}}\n",
+            vec!["receive.graphite.listen", "127.0.0.1:2003"],
+        ),
         ("listen: nowhere\n", vec!["v.yml: listen", "127.0.0.1:9090"]),
         ("collect: {interval: fast}\n", vec!["collect.interval", "\"fast\" is no duration", "15s"]),
         ("collect: {interval: 1ms}\n", vec!["collect.interval", "100ms"]),
@@ -74,6 +113,7 @@ fn errors_name_place_and_remedy() {
         ("metrics: {rollups: [{step: 5m, retention: 1m}]}\n", vec!["shorter"]),
         ("metrics: {rollups: [{step: 5m, retention: 1d}, {step: 300s, retention: 2d}]}\n", vec!["twice"]),
         ("metrics: {rollups: [{step: 5m}]}\n", vec!["retention"]),
+        ("scrape: {start_timestamps: maybe}\n", vec!["scrape.start_timestamps", "ignore, zero and store"]),
         ("notify: {receivers: [{name: a}]}\n", vec!["notify.receivers[\"a\"]", "exactly one"]),
         ("notify: {receivers: [{name: 'a b', file: {path: x}}]}\n", vec!["letters"]),
         ("notify: {receivers: [{name: a, webhook: {url: 'ftp://x'}}]}\n", vec!["http://"]),
@@ -104,6 +144,6 @@ fn durations_and_sizes_follow_prometheus() {
         ("1XB", None),
         ("99999999999TiB", None),
     ] {
-        assert_eq!(parse_bytes(text), bytes, "{text}");
+        assert_eq!(units::parse_bytes(text), bytes, "{text}");
     }
 }

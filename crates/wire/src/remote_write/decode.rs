@@ -196,6 +196,11 @@ impl<'a> LabelPairs<'a> {
         Self { rest: Cursor::new(bytes) }
     }
 
+    /// The labels among the fields of a message.
+    pub(crate) fn at(message: Cursor<'a>) -> Self {
+        Self { rest: message }
+    }
+
     fn pair(&mut self) -> Result<Option<(&'a str, &'a str)>, DecodeError> {
         while !self.rest.is_at_end() {
             if let (1, Value::Bytes(label)) = self.rest.field()? {
@@ -230,7 +235,7 @@ impl<'a> Points<'a> {
                     return decode_exemplar(exemplar).map(|e| Some(Point::Exemplar(e)));
                 }
                 (4, Value::Bytes(histogram)) => {
-                    return Ok(Some(Point::Histogram(HistogramMessage(histogram))));
+                    return Ok(Some(Point::Histogram(HistogramMessage::new(histogram))));
                 }
                 _ => {}
             }
@@ -347,12 +352,12 @@ fn decode_metadata(message: Cursor<'_>) -> Result<MetricMetadata, DecodeError> {
     Ok(metadata)
 }
 
-/// Gauge histograms have no type of their own here; as an ordinary one their rates would be taken.
-fn decode_kind(kind: u64) -> MetricKind {
+pub(crate) fn decode_kind(kind: u64) -> MetricKind {
     match kind {
         1 => MetricKind::Counter,
         2 => MetricKind::Gauge,
         3 => MetricKind::Histogram,
+        4 => MetricKind::GaugeHistogram,
         5 => MetricKind::Summary,
         6 => MetricKind::Info,
         7 => MetricKind::StateSet,

@@ -39,6 +39,17 @@ impl<'a> Cursor<'a> {
         Self { message, at: 0, end: message.len() }
     }
 
+    /// The part of a message that stands in `range`, which must lie in it.
+    pub fn within(message: &'a [u8], range: std::ops::Range<usize>) -> Self {
+        assert!(range.start <= range.end && range.end <= message.len(), "BUG: a range beyond its message");
+        Self { message, at: range.start, end: range.end }
+    }
+
+    /// What stands behind the tag that comes next.
+    pub fn after_tag(mut self) -> Result<Self, DecodeError> {
+        self.varint().map(|_| self)
+    }
+
     pub fn is_at_end(self) -> bool {
         self.at == self.end
     }
@@ -140,9 +151,16 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// What follows its own length.
     #[inline]
-    fn take_block(&mut self) -> Result<Self, DecodeError> {
+    pub fn take_block(&mut self) -> Result<Self, DecodeError> {
         let length = self.varint()?;
+        self.take(length)
+    }
+
+    /// The next `length` bytes.
+    #[inline]
+    pub fn take(&mut self, length: u64) -> Result<Self, DecodeError> {
         if length > (self.end - self.at) as u64 {
             return Err(self.error("a field is longer than what holds it"));
         }

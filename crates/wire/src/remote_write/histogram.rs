@@ -12,27 +12,53 @@ const BUCKETS_MAX: usize = vedette_model::HISTOGRAM_BUCKETS_MAX;
 
 /// A native histogram, not read yet.
 #[derive(Debug, Clone, Copy)]
-pub struct HistogramMessage<'a>(pub(super) Cursor<'a>);
+pub struct HistogramMessage<'a>(Cursor<'a>);
 
 /// What is read before it is known whether the counts are whole numbers.
 #[derive(Default)]
-struct Parts {
-    count_integer: Option<u64>,
-    count_float: Option<f64>,
-    zero_integer: Option<u64>,
-    zero_float: Option<f64>,
-    positive_deltas: Vec<i64>,
-    negative_deltas: Vec<i64>,
-    positive_counts: Vec<f64>,
-    negative_counts: Vec<f64>,
+pub(crate) struct Parts {
+    pub(crate) count_integer: Option<u64>,
+    pub(crate) count_float: Option<f64>,
+    pub(crate) zero_integer: Option<u64>,
+    pub(crate) zero_float: Option<f64>,
+    pub(crate) positive_deltas: Vec<i64>,
+    pub(crate) negative_deltas: Vec<i64>,
+    pub(crate) positive_counts: Vec<f64>,
+    pub(crate) negative_counts: Vec<f64>,
 }
 
-impl HistogramMessage<'_> {
+/// A native histogram as it was sent: whether it contradicts itself is told by
+/// [`NativeHistogram::validate`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct DecodedHistogram {
+    /// Milliseconds since the Unix epoch.
+    pub time_ms: i64,
+    /// Since when it counts, 0 where that is not told, as 1.0 never does.
+    pub start_ms: i64,
+    /// The histogram; an error here leaves the rest of the request as it is.
+    pub histogram: Result<NativeHistogram, HistogramError>,
+}
+
+impl<'a> HistogramMessage<'a> {
+    /// The message of these bytes.
+    pub fn in_bytes(bytes: &'a [u8]) -> Self {
+        Self(Cursor::new(bytes))
+    }
+
+    pub(super) fn new(message: Cursor<'a>) -> Self {
+        Self(message)
+    }
+
     /// The time in milliseconds since the Unix epoch, and the histogram as it was sent: whether it
     /// contradicts itself is told by [`NativeHistogram::validate`]. The inner error is about the
     /// histogram and leaves the rest of the request as it is.
     pub fn decode(self) -> Result<(i64, Result<NativeHistogram, HistogramError>), DecodeError> {
-        let mut time_ms = 0;
+        self.decode_with_start().map(|decoded| (decoded.time_ms, decoded.histogram))
+    }
+
+    /// All that it tells.
+    pub fn decode_with_start(self) -> Result<DecodedHistogram, DecodeError> {
+        let (mut time_ms, mut start_ms) = (0, 0);
         let mut schema = 0_i64;
         let mut parts = Parts::default();
         let mut histogram = NativeHistogram { sum: 0.0, ..NativeHistogram::stale() };
@@ -69,27 +95,26 @@ impl HistogramMessage<'_> {
                 }
                 (15, Value::Varint(time)) => time_ms = time as i64,
                 (16, value) => floats(&mut histogram.custom_bounds, value, begin)?,
+                (17, Value::Varint(time)) => start_ms = time as i64,
                 (1..=16, _) => return Err(begin.error("a field of a histogram has the wrong kind")),
                 _ => {}
             }
         }
         let Ok(known) = i8::try_from(schema) else {
             let cut = schema.clamp(i64::from(i8::MIN), i64::from(i8::MAX)) as i8;
-            return Ok((time_ms, Err(HistogramError::Schema(cut))));
+            return Ok(DecodedHistogram { time_ms, start_ms, histogram: Err(HistogramError::Schema(cut)) });
         };
         histogram.schema = known;
-        Ok((
-            time_ms,
-            parts.counts().map(|counts| {
-                histogram.counts = counts;
-                histogram
-            }),
-        ))
+        let histogram = parts.counts().map(|counts| {
+            histogram.counts = counts;
+            histogram
+        });
+        Ok(DecodedHistogram { time_ms, start_ms, histogram })
     }
 }
 
 impl Parts {
-    fn counts(self) -> Result<HistogramCounts, HistogramError> {
+    pub(crate) fn counts(self) -> Result<HistogramCounts, HistogramError> {
         let is_float = self.count_float.is_some()
             || (self.count_integer.is_none()
                 && (self.zero_float.is_some()
@@ -125,7 +150,7 @@ fn sum_up(deltas: &[i64]) -> Result<Vec<u64>, HistogramError> {
         .collect()
 }
 
-fn decode_span(message: Cursor<'_>) -> Result<Span, DecodeError> {
+pub(crate) fn decode_span(message: Cursor<'_>) -> Result<Span, DecodeError> {
     let mut span = Span { offset: 0, length: 0 };
     let mut rest = message;
     while !rest.is_at_end() {
@@ -147,7 +172,7 @@ fn decode_span(message: Cursor<'_>) -> Result<Span, DecodeError> {
 }
 
 /// Repeated numbers come packed, or one by one.
-fn deltas(out: &mut Vec<i64>, value: Value<'_>, begin: Cursor<'_>) -> Result<(), DecodeError> {
+pub(crate) fn deltas(out: &mut Vec<i64>, value: Value<'_>, begin: Cursor<'_>) -> Result<(), DecodeError> {
     match value {
         Value::Varint(number) => push(out, unzigzag(number), begin),
         Value::Bytes(mut packed) => {
@@ -161,7 +186,7 @@ fn deltas(out: &mut Vec<i64>, value: Value<'_>, begin: Cursor<'_>) -> Result<(),
     }
 }
 
-fn floats(out: &mut Vec<f64>, value: Value<'_>, begin: Cursor<'_>) -> Result<(), DecodeError> {
+pub(crate) fn floats(out: &mut Vec<f64>, value: Value<'_>, begin: Cursor<'_>) -> Result<(), DecodeError> {
     match value {
         Value::Bytes(mut packed) => {
             while !packed.is_at_end() {
@@ -177,7 +202,7 @@ fn floats(out: &mut Vec<f64>, value: Value<'_>, begin: Cursor<'_>) -> Result<(),
     }
 }
 
-fn push<T>(out: &mut Vec<T>, item: T, begin: Cursor<'_>) -> Result<(), DecodeError> {
+pub(crate) fn push<T>(out: &mut Vec<T>, item: T, begin: Cursor<'_>) -> Result<(), DecodeError> {
     if out.len() >= BUCKETS_MAX {
         return Err(begin.error("a histogram has too many buckets"));
     }

@@ -4,8 +4,9 @@ use ts_rs::{Config, TS};
 use vedette_model::EventKind;
 
 use super::{
-    Ancestor, Container, ContainersAnswer, ErrorAnswer, Event, EventsAnswer, Exited, Fact, Finding,
-    FindingsAnswer, HostInfo, Loss, Part, ProcessRef, StatusAnswer, TreeAnswer, TreeNode,
+    ActiveQuery, Ancestor, AskedQuery, CacheFigures, Container, ContainersAnswer, ErrorAnswer, Event,
+    EventsAnswer, Exited, ExplainAnswer, ExplainNode, Fact, Finding, FindingsAnswer, FinishedQuery, HostInfo,
+    Loss, Part, ProcessRef, QueriesAnswer, StatusAnswer, TreeAnswer, TreeNode,
 };
 
 /// The whole file.
@@ -42,6 +43,13 @@ pub fn file() -> String {
         Part::decl(&config),
         HostInfo::decl(&config),
         StatusAnswer::decl(&config),
+        AskedQuery::decl(&config),
+        ActiveQuery::decl(&config),
+        FinishedQuery::decl(&config),
+        CacheFigures::decl(&config),
+        QueriesAnswer::decl(&config),
+        ExplainNode::decl(&config),
+        ExplainAnswer::decl(&config),
         ErrorAnswer::decl(&config),
     ] {
         out.push_str(&interface(&declaration));

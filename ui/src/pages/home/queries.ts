@@ -3,22 +3,13 @@
 
 import type { MatrixSeries, VectorSample } from '../../api/prometheus';
 import { number } from '../../chart/grid';
+import { disks, figures, kept, nets } from '../workload/figures';
 
 const node = 'job="node-exporter"';
 const cadvisor = 'job="kubelet",metrics_path="/metrics/cadvisor"';
-const disks = 'device!~"(dm-|loop|ram|zram|sr|md|fd).*"';
-const nets = 'device!~"lo|(veth|docker|br-|cni|cali|flannel|cilium|lxc|virbr|tunl|kube).*"';
-const pseudo =
-  'fstype!~"tmpfs|ramfs|devtmpfs|squashfs|overlay|nsfs|proc|sysfs|cgroup.*|autofs|fuse.*|iso9660"';
 
 /** Window of live rates: long enough for a 5 s interval, short enough to follow. */
 export const liveWindow = '15s';
-
-function figures(of: Record<string, string>): string {
-  return Object.entries(of)
-    .map(([name, expression]) => `label_replace(${expression}, "figure", "${name}", "", "")`)
-    .join(' or ');
-}
 
 function hostRates(window: string): Record<string, string> {
   const rate = (metric: string, matchers = node): string => `rate(${metric}{${matchers}}[${window}])`;
@@ -44,8 +35,8 @@ const hostLevels: Record<string, string> = {
 export const hostNow = figures({
   ...hostRates(liveWindow),
   ...hostLevels,
-  fs_size: `max by (device, mountpoint) (node_filesystem_size_bytes{${node},${pseudo}})`,
-  fs_avail: `max by (device, mountpoint) (node_filesystem_avail_bytes{${node},${pseudo}})`,
+  fs_size: `max by (device, mountpoint) (node_filesystem_size_bytes{${node},${kept}})`,
+  fs_avail: `max by (device, mountpoint) (node_filesystem_avail_bytes{${node},${kept}})`,
   cpus: `count(node_cpu_seconds_total{${node},mode="idle"})`,
   boot: `max(node_boot_time_seconds{${node}})`,
 });
@@ -139,6 +130,12 @@ export interface ContainerFigures {
   pids?: number;
   oom?: number;
   start?: number;
+  /** Share of the periods in which its quota held it. */
+  throttled?: number;
+  read?: number;
+  written?: number;
+  /** What it wrote into its own layer. */
+  fs?: number;
 }
 
 /** By cgroup path. */

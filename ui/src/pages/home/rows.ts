@@ -16,6 +16,9 @@ export interface ContainerRow extends ContainerFigures {
   image: string;
   runtime: string;
   restarts?: number;
+  /** The machine it runs on, where that is known. */
+  host?: string;
+  cgroup: string;
   /** Share of the memory limit. */
   share?: number;
   history: (number | null)[];
@@ -45,6 +48,7 @@ export function containerRows(
       short: container['container.name'] || id.slice(0, 12),
       pod: [container['k8s.namespace.name'], container['k8s.pod.name']].filter(Boolean).join('/'),
       id,
+      cgroup: container.cgroup,
       image: container['container.image.name'] ?? '',
       runtime: container['container.runtime'] ?? '',
       ...(restarted !== undefined ? { restarts: restarted } : {}),

@@ -141,3 +141,52 @@ fn lives_under_one_path_are_told_apart_and_bounded() {
     assert!(maps.by_cgroup_id.len() <= GONE_MAX + 1 && maps.by_path.len() <= GONE_MAX + 1);
     assert_eq!((maps.ids.len(), maps.gone.len()), (1, GONE_MAX));
 }
+
+#[test]
+fn of_two_runtimes_that_tell_of_one_container_the_one_that_knows_more_names_it() {
+    let mut registry = Registry::default();
+    let path = format!("/docker/{ID}");
+    registry.tree_changes(vec![added(&path, 3)]);
+    let bare = RuntimeContainer { image: String::new(), ..told(ID, &path) };
+    let named = RuntimeContainer { name: "web".into(), ..told(ID, &path) };
+    // The socket of the one below comes first in order.
+    for _ in 0..2 {
+        registry.runtime_update("/a/containerd.sock".into(), update(vec![bare.clone()], &["moby"]));
+        registry.runtime_update("/b/docker.sock".into(), update(vec![named.clone()], &[]));
+    }
+    assert_eq!(
+        changes(&mut registry),
+        [format!("started {ID} "), format!("identified {ID} "), "identified web bb".into()],
+        "and keeps its name"
+    );
+}
+
+/// Processor time that this thread takes for answers of a runtime with so many containers.
+fn answers_ns(containers: usize) -> i64 {
+    let now = || {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        time.tv_sec * 1_000_000_000 + time.tv_nsec
+    };
+    let mut registry = Registry::default();
+    let path = |i: usize| format!("/kubepods/pod{i}/{i:064x}");
+    registry.tree_changes((0..containers).map(|i| added(&path(i), i as u64 + 1)).collect());
+    // Half are named after their ids, half are found by their processes only.
+    let plain = |i: usize| format!("/default/c{i}");
+    registry.tree_changes((0..containers).map(|i| added(&plain(i), (containers + i) as u64 + 1)).collect());
+    let all = |i: usize| [told(&format!("{i:064x}"), &path(i)), told(&format!("c{i}"), &plain(i))];
+    let update = update((0..containers).flat_map(all).collect(), &[]);
+    let start = now();
+    registry.runtime_update("/s".into(), update.clone());
+    registry.runtime_update("/s".into(), update);
+    let took = now() - start;
+    assert_eq!(registry.containers(), 2 * containers);
+    took
+}
+
+#[test]
+fn the_cost_of_an_answer_grows_with_the_containers_and_not_with_their_square() {
+    let best = |containers| (0..3).map(|_| answers_ns(containers)).min().unwrap();
+    let (few, many) = (best(250), best(4_000));
+    // 16 times as many: a square would be 256 times.
+    assert!(many < few * 64, "{few} ns for 250 containers, {many} ns for 4,000");
+}

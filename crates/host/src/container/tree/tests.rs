@@ -18,7 +18,7 @@ fn apply(known: &mut BTreeSet<String>, changes: &mut Vec<TreeChange>) {
                 known.insert(path);
             }
             TreeChange::Removed { path } => assert!(known.remove(&path), "{path} was not known"),
-            TreeChange::MemoryEvent { .. } => {}
+            TreeChange::MemoryEvent { .. } | TreeChange::Populated { .. } => {}
         }
     }
 }

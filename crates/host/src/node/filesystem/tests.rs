@@ -29,28 +29,31 @@ fn mountinfo_is_read_with_its_escapes_and_optional_fields() {
     assert_eq!(mounts[0].major_minor, ("259".into(), "2".into()));
 }
 
-fn probe(path: &str) -> Arc<Probe> {
+/// Lets the mount that hangs go when it is dropped.
+static HOLD: Mutex<Option<mpsc::Receiver<()>>> = Mutex::new(None);
+
+fn probe(path: &str, ask: Ask) -> Arc<Probe> {
     let state = Mutex::new(ProbeState { running_since: None, last: None });
-    Arc::new(Probe { path: CString::new(path).unwrap(), state })
+    Arc::new(Probe { path: CString::new(path).unwrap(), ask, state })
 }
 
 #[test]
 fn a_mount_that_hangs_holds_up_neither_the_pass_nor_the_others() {
     let (let_go, held) = mpsc::channel::<()>();
-    let held = Mutex::new(held);
-    let workers = Workers::start(move |path| {
-        if path.as_bytes() == b"/hangs" {
-            let _ = held.lock().recv();
-        }
+    *HOLD.lock() = Some(held);
+    let hangs: Ask = |_| {
+        let hold = HOLD.lock().take();
+        let _ = hold.map(|hold| hold.recv());
         Ok([1.0; 5])
-    })
-    .unwrap();
-    let probes = [probe("/hangs"), probe("/works")];
+    };
+    let workers = Workers::start("statvfs").unwrap();
+    let probes = [probe("/hangs", hangs), probe("/works", |_| Ok([1.0; 5]))];
     workers.set(probes.to_vec());
     let works = || probes[1].state.lock().last.is_some();
     // The first thread hangs; with no time to wait, a pass comes back at once and makes another.
     for _ in 0..10_000 {
-        workers.run(Duration::from_millis(5), Duration::ZERO);
+        workers.ask(Duration::ZERO);
+        workers.wait(Duration::from_millis(5));
         if works() {
             break;
         }
@@ -62,7 +65,8 @@ fn a_mount_that_hangs_holds_up_neither_the_pass_nor_the_others() {
     drop(let_go);
     for _ in 0..10_000_000 {
         std::thread::yield_now();
-        workers.run(Duration::from_millis(5), Duration::from_secs(3600));
+        workers.ask(Duration::from_secs(3600));
+        workers.wait(Duration::from_millis(5));
         if probes[0].state.lock().last.is_some() {
             return;
         }

@@ -145,7 +145,7 @@ proptest! {
                     }
                     sealed = until;
                     samples.begin_sealing(until);
-                    samples.end_sealing(true, true);
+                    samples.end_sealing(true);
                     for slot in 0..4u32 {
                         let kept = &mut model[slot as usize];
                         last[slot as usize] = kept.keys().next_back().copied().or(last[slot as usize]);

@@ -28,11 +28,14 @@ struct Seen {
 }
 
 impl Replay for Seen {
-    fn series(&mut self, defined: &Defined<'_>) -> Option<SeriesRef> {
-        let labels = Labels::from_sorted(defined.texts());
-        self.series.push(labels.clone());
-        // Another number than the writer's, as after a restart.
-        Some(SeriesRef(labels.get("n")?.parse::<u64>().ok()? + 1000))
+    fn series(&mut self, defined: &DefinedSeries<'_>, references: &mut Vec<SeriesRef>) {
+        for series in defined.iter() {
+            let labels = Labels::from_sorted(series.texts());
+            // Another number than the writer's, as after a restart.
+            let number = labels.get("n").and_then(|n| n.parse::<u64>().ok());
+            references.push(number.map_or(LOST, |n| SeriesRef(n + 1000)));
+            self.series.push(labels);
+        }
     }
 
     fn row(&mut self, time_ms: i64, samples: &[Told]) {
@@ -57,6 +60,12 @@ impl Replay for Seen {
     fn metadata(&mut self, metadata: MetricMetadata) {
         self.metadata.push(metadata);
     }
+}
+
+/// Samples of each series, in the order in which they came.
+fn by_series(mut samples: Vec<(i64, u64, u64)>) -> Vec<(i64, u64, u64)> {
+    samples.sort_by_key(|sample| sample.1);
+    samples
 }
 
 fn late(slot: u32, time_ms: i64, value: LateValue) -> LateSample {
@@ -142,7 +151,9 @@ proptest! {
         for record in writer.records() {
             prop_assert_eq!(decoder.read(1, record, &mut seen), Some(()));
         }
-        prop_assert_eq!(seen.samples, expected);
+        decoder.replay_rows(&mut seen);
+        prop_assert_eq!(decoder.lost_rows(), 0);
+        prop_assert_eq!(by_series(seen.samples), by_series(expected));
     }
 
     #[test]
@@ -167,6 +178,7 @@ proptest! {
                 let _ = decoder.read(1, record, &mut seen);
             }
         }
+        decoder.replay_rows(&mut seen);
         let place = |sample| expected.iter().position(|e| e == sample);
         for (sample, start_ms) in seen.samples.iter().zip(&seen.starts) {
             prop_assert_eq!(place(sample).map(|place| starts[place]), Some(*start_ms));
@@ -175,6 +187,106 @@ proptest! {
         let after = |samples: &[(i64, u64, u64)]| samples.iter().filter(|s| s.0 >= 200).count();
         if lost < 100 {
             prop_assert_eq!(after(&seen.samples), after(&expected));
+        }
+    }
+
+    #[test]
+    fn rows_that_wait_give_the_same_as_rows_replayed_at_once(
+        rows in proptest::collection::vec(
+            (0usize..6, 1i64..4, proptest::collection::vec(0u8..6, 5), 0i64..40, 0u8..40), 1..200),
+        lost in proptest::option::of(0usize..300),
+        damaged in proptest::option::of((0usize..300, any::<prop::sample::Index>(), any::<u8>())),
+    ) {
+        // Targets that are cut at changing places, and one that shares nothing.
+        let lists: [&[u32]; 6] = [&[0, 1, 2, 3, 4], &[0, 1], &[2, 3, 4], &[5, 6, 7], &[4, 3], &[8]];
+        let (mut writer, mut time) = (Writer::default(), 0);
+        for (list, step, values, start, forget) in &rows {
+            time += step;
+            let value = |v: u8| f64::from(v.saturating_sub(3)) * 0.37;
+            let started = |n: u32| if *start == 0 && n.is_multiple_of(2) { time } else { 0 };
+            let series = lists[*list].iter().zip(values);
+            let samples: Vec<_> = series.map(|(&n, &v)| (n, value(v), started(n))).collect();
+            if *forget == 0 {
+                writer.encoder.forget();
+            }
+            writer.put_started(time, &samples);
+        }
+        let mut records: Vec<Vec<u8>> = writer.records().into_iter().map(<[u8]>::to_vec).collect();
+        if let Some((record, place, byte)) = damaged
+            && let Some(record) = records.get_mut(record)
+        {
+            let place = place.index(record.len());
+            record[place] ^= byte;
+        }
+        let [one_by_one, gathered] = [true, false].map(|at_once| {
+            // The last series is not defined.
+            let (mut decoder, mut seen) = reader(0..8);
+            let mut dropped = 0;
+            for record in records.iter().enumerate().filter(|(i, _)| Some(*i) != lost).map(|(_, r)| r) {
+                dropped += u64::from(decoder.read(1, record, &mut seen).is_none());
+                if at_once {
+                    decoder.replay_rows(&mut seen);
+                }
+            }
+            decoder.replay_rows(&mut seen);
+            let starts = seen.samples.iter().zip(&seen.starts);
+            let mut started: Vec<_> = starts.map(|(sample, start)| (*sample, *start)).collect();
+            started.sort_by_key(|(sample, _)| sample.1);
+            (started, dropped + decoder.lost_rows())
+        });
+        prop_assert_eq!(one_by_one, gathered);
+    }
+
+    #[test]
+    fn segments_that_begin_alike_are_read_as_if_alone(
+        segments in proptest::collection::vec(
+            (proptest::collection::vec((0u8..3, 0u8..8), 1..5), proptest::option::of(0usize..12), 0usize..2),
+            1..5),
+    ) {
+        // Batches of definitions, most of which say the same in each segment; some numbers name other
+        // series in some, records are lost, and rows come early in some.
+        let segments: Vec<Vec<Vec<u8>>> = segments.iter().map(|(batches, lost, rows)| {
+            let (mut definitions, mut records) = (Definitions::default(), Vec::new());
+            let mut writer = Writer::default();
+            for (batch, (first, rare)) in batches.iter().enumerate() {
+                for at in 0..6u32 {
+                    let number = batch as u32 * 6 + at;
+                    let named = number + 100 * u32::from(*first) * u32::from(*rare == 0);
+                    let text = named.to_string();
+                    let name = (PairKey { id: 0, serial: 1 }, ("__name__", "m"));
+                    let own = (PairKey { id: named + 1, serial: named + 2 }, ("n", text.as_str()));
+                    definitions.define(number, u64::from(named), [name, own].into_iter());
+                }
+                records.extend(definitions.records().map(<[u8]>::to_vec));
+                definitions.clear();
+                if *rows == 1 && *rare == 1 {
+                    writer.put(batch as i64, &[(batch as u32 * 6, 0.5), (0, 1.5)]);
+                    records.extend(writer.records().into_iter().map(<[u8]>::to_vec));
+                    writer.bytes.clear();
+                    writer.ends.clear();
+                }
+            }
+            let all: Vec<_> = (0..batches.len() as u32 * 6).map(|number| (number, f64::from(number))).collect();
+            writer.put(1000, &all);
+            records.extend(writer.records().into_iter().map(<[u8]>::to_vec));
+            if let Some(lost) = *lost && lost < records.len() {
+                records.remove(lost);
+            }
+            records
+        }).collect();
+        let (mut all, mut together) = (Decoder::default(), Seen::default());
+        for (number, records) in (1..).zip(&segments) {
+            let (mut alone, mut seen) = (Decoder::default(), Seen::default());
+            let read = |decoder: &mut Decoder, seen: &mut Seen| {
+                let lost = decoder.lost_rows();
+                let understood: Vec<_> = records.iter().map(|r| decoder.read(number, r, seen)).collect();
+                decoder.replay_rows(seen);
+                (understood, decoder.lost_rows() - lost)
+            };
+            let expected = read(&mut alone, &mut seen);
+            together.samples.clear();
+            prop_assert_eq!(read(&mut all, &mut together), expected);
+            prop_assert_eq!(by_series(together.samples.clone()), by_series(seen.samples));
         }
     }
 
@@ -254,6 +366,7 @@ proptest! {
         let (mut decoder, mut seen) = reader(0..5);
         let _ = decoder.read(1, &bytes, &mut seen);
         let _ = decoder.read(1, &bytes, &mut seen);
+        decoder.replay_rows(&mut seen);
     }
 
     #[test]
@@ -273,6 +386,7 @@ proptest! {
             record[place] ^= byte;
             let _ = decoder.read(1, &record, &mut seen);
         }
+        decoder.replay_rows(&mut seen);
     }
 }
 
@@ -296,6 +410,7 @@ fn metadata_comes_back_and_another_segment_forgets_series() {
     for record in writer.records() {
         let _ = decoder.read(2, record, &mut seen);
     }
+    decoder.replay_rows(&mut seen);
     assert_eq!(seen.samples, []);
 }
 
@@ -370,5 +485,21 @@ fn lists_that_do_not_come_again_get_no_layout() {
     for record in writer.records() {
         assert_eq!(decoder.read(1, record, &mut seen), Some(()));
     }
+    decoder.replay_rows(&mut seen);
     assert_eq!(seen.samples.len(), 80_000);
+}
+
+#[test]
+fn definitions_that_are_told_again_are_not_read_again() {
+    let records = definitions(0..20_000);
+    let (mut decoder, mut seen) = reader(0..20_000);
+    let mut writer = Writer::default();
+    writer.put(1, &[(1, 1.0), (19_999, 2.0)]);
+    for segment in 2..5 {
+        for record in records.iter().map(Vec::as_slice).chain(writer.records()) {
+            assert_eq!(decoder.read(segment, record, &mut seen), Some(()));
+        }
+    }
+    decoder.replay_rows(&mut seen);
+    assert_eq!((seen.series.len(), seen.samples.len()), (20_000, 6));
 }

@@ -20,6 +20,8 @@ pub struct Machine {
     pub fs: SimFs,
     pub clock: ManualClock,
     pub config: Config,
+    /// Whether somebody asks for everything while the store is being opened.
+    pub asks_early: bool,
 }
 
 impl Machine {
@@ -44,17 +46,31 @@ impl Machine {
             shards: pick(&[1, 2, 3]) as usize,
             ..Config::new("data")
         };
-        Self { fs: SimFs::new(seed), clock: ManualClock::at(START_MS * 1_000_000), config }
+        let asks_early = pick(&[0, 1]) == 1;
+        Self { fs: SimFs::new(seed), clock: ManualClock::at(START_MS * 1_000_000), config, asks_early }
     }
 
     /// Another machine of the same content and time, which goes its own way.
     pub fn fork(&self, seed: u64) -> Self {
         let clock = ManualClock::at(self.clock.unix_ns());
-        Self { fs: self.fs.fork(seed), clock, config: self.config.clone() }
+        Self { fs: self.fs.fork(seed), clock, config: self.config.clone(), asks_early: self.asks_early }
     }
 
     pub fn open(&self) -> Result<(Tsdb, Recovery), Error> {
-        Tsdb::open(self.config.clone(), Arc::new(self.fs.clone()), Arc::new(self.clock.clone()))
+        let (fs, clock) = (Arc::new(self.fs.clone()), Arc::new(self.clock.clone()));
+        let (store, opening) = Tsdb::begin(self.config.clone(), fs, clock)?;
+        if !self.asks_early {
+            let recovery = opening.finish();
+            return Ok((store, recovery));
+        }
+        let (early, recovery) = std::thread::scope(|scope| {
+            let early = scope.spawn(|| read(&store));
+            let recovery = opening.finish();
+            (early.join().expect("a reader that had to wait"), recovery)
+        });
+        let found = |answer: Result<Answer, String>| answer.map(|answer| answer.found);
+        assert_eq!(found(early), found(read(&store)), "what is seen while the store is being opened");
+        Ok((store, recovery))
     }
 
     pub fn now_ms(&self) -> i64 {

@@ -1,0 +1,565 @@
+//! The parts of Kubernetes' objects that decide where pods may run, and how they are read from JSON.
+//!
+//! What the scheduler does not look at is not kept. Lists may be `null`, as Go writes empty ones.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, de};
+use serde_json::value::RawValue;
+
+use crate::Error;
+
+/// Labels, annotations and node selectors.
+pub type Labels = BTreeMap<String, String>;
+
+/// An amount as it is written.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Quantity(pub String);
+
+/// Amounts by the name of the resource.
+pub type Amounts = BTreeMap<String, Quantity>;
+
+impl<'de> Deserialize<'de> for Quantity {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = Quantity;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a quantity")
+            }
+            fn visit_str<E: de::Error>(self, v: &str) -> Result<Quantity, E> {
+                Ok(Quantity(v.to_owned()))
+            }
+            fn visit_u64<E: de::Error>(self, v: u64) -> Result<Quantity, E> {
+                Ok(Quantity(v.to_string()))
+            }
+            fn visit_i64<E: de::Error>(self, v: i64) -> Result<Quantity, E> {
+                Ok(Quantity(v.to_string()))
+            }
+            fn visit_f64<E: de::Error>(self, v: f64) -> Result<Quantity, E> {
+                Ok(Quantity(v.to_string()))
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+fn nullable<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// Structs of which every field may be missing or `null`.
+macro_rules! objects {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $kind:ty,)* })*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+        #[serde(rename_all = "camelCase", default)]
+        pub struct $name {
+            $($(#[$field_doc])* #[serde(deserialize_with = "nullable")] pub $field: $kind,)*
+        }
+    )*};
+}
+
+objects! {
+    /// Who and what an object is.
+    Metadata {
+        /// Its name.
+        name: String,
+        /// Its namespace; empty for kinds without.
+        namespace: String,
+        /// Its labels.
+        labels: Labels,
+        /// Its annotations.
+        annotations: Labels,
+        /// What made it.
+        owner_references: Vec<OwnerReference>,
+        /// Since when it is being deleted.
+        deletion_timestamp: Option<String>,
+    }
+    /// What made an object.
+    OwnerReference {
+        /// Its kind.
+        kind: String,
+        /// Its name.
+        name: String,
+        /// Its identity.
+        uid: String,
+        /// Whether it looks after the object.
+        controller: bool,
+    }
+    /// A node.
+    Node {
+        /// Name and labels.
+        metadata: Metadata,
+        /// Taints.
+        spec: NodeSpec,
+        /// What it has to give.
+        status: NodeStatus,
+    }
+    /// What is wanted of a node.
+    NodeSpec {
+        /// Whether new pods are kept away.
+        unschedulable: bool,
+        /// What keeps pods away.
+        taints: Vec<Taint>,
+    }
+    /// What is known of a node.
+    NodeStatus {
+        /// What pods can have of it.
+        allocatable: Amounts,
+        /// How it is.
+        conditions: Vec<Condition>,
+    }
+    /// One thing that is known of a node.
+    Condition {
+        /// Which.
+        r#type: String,
+        /// `True`, `False` or `Unknown`.
+        status: String,
+    }
+    /// What keeps pods away from a node.
+    Taint {
+        /// Its key.
+        key: String,
+        /// Its value.
+        value: String,
+        /// `NoSchedule`, `PreferNoSchedule` or `NoExecute`.
+        effect: String,
+    }
+    /// A pod.
+    Pod {
+        /// Name, labels and owner.
+        metadata: Metadata,
+        /// What it needs.
+        spec: PodSpec,
+        /// What it has.
+        status: PodStatus,
+    }
+    /// What a pod needs.
+    PodSpec {
+        /// Where it runs.
+        node_name: String,
+        /// Labels that its node must have.
+        node_selector: Labels,
+        /// What it wants near and far.
+        affinity: Affinity,
+        /// The taints that it bears.
+        tolerations: Vec<Toleration>,
+        /// How it is spread.
+        topology_spread_constraints: Vec<Spread>,
+        /// Its containers.
+        containers: Vec<Container>,
+        /// What runs before them, and beside them.
+        init_containers: Vec<Container>,
+        /// What all its containers may have together.
+        resources: Resources,
+        /// What its sandbox takes.
+        overhead: Amounts,
+        /// Its rank.
+        priority: Option<i64>,
+        /// The name of its rank.
+        priority_class_name: String,
+        /// What holds it back.
+        scheduling_gates: Vec<Gate>,
+        /// What it keeps its data in.
+        volumes: Vec<Volume>,
+        /// Whether it uses the node's network.
+        host_network: bool,
+    }
+    /// What a pod has.
+    PodStatus {
+        /// `Pending`, `Running`, `Succeeded`, `Failed`.
+        phase: String,
+        /// What its containers have.
+        container_statuses: Vec<ContainerStatus>,
+        /// What its init containers have.
+        init_container_statuses: Vec<ContainerStatus>,
+    }
+    /// What a container has.
+    ContainerStatus {
+        /// Its name.
+        name: String,
+        /// What the node has granted.
+        allocated_resources: Amounts,
+        /// What is set up.
+        resources: Resources,
+    }
+    /// A container.
+    Container {
+        /// Its name.
+        name: String,
+        /// What it needs.
+        resources: Resources,
+        /// Its ports.
+        ports: Vec<Port>,
+        /// `Always` for a sidecar.
+        restart_policy: String,
+    }
+    /// Amounts needed and allowed.
+    Resources {
+        /// Amounts needed.
+        requests: Amounts,
+        /// Amounts allowed.
+        limits: Amounts,
+    }
+    /// A port of a container.
+    Port {
+        /// The port inside.
+        container_port: i64,
+        /// The port of the node.
+        host_port: i64,
+        /// The address of the node.
+        #[serde(rename = "hostIP")]
+        host_ip: String,
+        /// `TCP`, `UDP` or `SCTP`.
+        protocol: String,
+    }
+    /// What a pod bears.
+    Toleration {
+        /// Of which key; all when empty.
+        key: String,
+        /// `Equal`, `Exists`, `Lt` or `Gt`.
+        operator: String,
+        /// The value.
+        value: String,
+        /// Of which effect; all when empty.
+        effect: String,
+        /// For how long it bears `NoExecute`.
+        toleration_seconds: Option<i64>,
+    }
+    /// What holds a pod back from scheduling.
+    Gate {
+        /// Its name.
+        name: String,
+    }
+    /// What a pod wants near and far.
+    Affinity {
+        /// Nodes.
+        node_affinity: NodeAffinity,
+        /// Pods that it wants near.
+        pod_affinity: PodAffinity,
+        /// Pods that it wants far.
+        pod_anti_affinity: PodAffinity,
+    }
+    /// Wanted nodes.
+    NodeAffinity {
+        /// Must.
+        #[serde(rename = "requiredDuringSchedulingIgnoredDuringExecution")]
+        required: Option<NodeSelector>,
+        /// Should.
+        #[serde(rename = "preferredDuringSchedulingIgnoredDuringExecution")]
+        preferred: Vec<PreferredNodes>,
+    }
+    /// Any of these terms.
+    NodeSelector {
+        /// The terms.
+        node_selector_terms: Vec<NodeTerm>,
+    }
+    /// All of these.
+    NodeTerm {
+        /// On labels.
+        match_expressions: Vec<Expression>,
+        /// On the name.
+        match_fields: Vec<Expression>,
+    }
+    /// Nodes that are better.
+    PreferredNodes {
+        /// How much better, 1 to 100.
+        weight: i64,
+        /// Which.
+        preference: NodeTerm,
+    }
+    /// One condition on labels.
+    Expression {
+        /// The label.
+        key: String,
+        /// `In`, `NotIn`, `Exists`, `DoesNotExist`, `Gt`, `Lt`.
+        operator: String,
+        /// The values.
+        values: Vec<String>,
+    }
+    /// Pods near or far.
+    PodAffinity {
+        /// Must.
+        #[serde(rename = "requiredDuringSchedulingIgnoredDuringExecution")]
+        required: Vec<PodTerm>,
+        /// Should.
+        #[serde(rename = "preferredDuringSchedulingIgnoredDuringExecution")]
+        preferred: Vec<PreferredPods>,
+    }
+    /// Which pods, and what near means.
+    PodTerm {
+        /// Which.
+        label_selector: Option<LabelSelector>,
+        /// Of which namespaces, by name.
+        namespaces: Vec<String>,
+        /// Of which namespaces, by label.
+        namespace_selector: Option<LabelSelector>,
+        /// The label of nodes that says what is near.
+        topology_key: String,
+        /// Labels that must be equal to the pod's own.
+        match_label_keys: Vec<String>,
+        /// Labels that must differ from the pod's own.
+        mismatch_label_keys: Vec<String>,
+    }
+    /// Pods that are better near or far.
+    PreferredPods {
+        /// How much, 1 to 100.
+        weight: i64,
+        /// Which.
+        pod_affinity_term: PodTerm,
+    }
+    /// A selector of labels; empty: all.
+    LabelSelector {
+        /// Labels and their values.
+        match_labels: Labels,
+        /// More conditions.
+        match_expressions: Vec<Expression>,
+    }
+    /// How pods are spread.
+    Spread {
+        /// By how many pods places may differ.
+        max_skew: i64,
+        /// Among how many places at least.
+        min_domains: Option<i64>,
+        /// The label that says what a place is.
+        topology_key: String,
+        /// `DoNotSchedule` or `ScheduleAnyway`.
+        when_unsatisfiable: String,
+        /// Which pods count.
+        label_selector: Option<LabelSelector>,
+        /// `Honor` or `Ignore`.
+        node_affinity_policy: Option<String>,
+        /// `Honor` or `Ignore`.
+        node_taints_policy: Option<String>,
+        /// Labels that must be equal to the pod's own.
+        match_label_keys: Vec<String>,
+    }
+    /// A volume of a pod.
+    Volume {
+        /// The claim that it is bound by.
+        persistent_volume_claim: Option<ClaimName>,
+    }
+    /// The name of a claim.
+    ClaimName {
+        /// The name.
+        claim_name: String,
+    }
+    /// A claim.
+    Claim {
+        /// Name and namespace.
+        metadata: Metadata,
+        /// What is claimed.
+        spec: ClaimSpec,
+    }
+    /// What is claimed.
+    ClaimSpec {
+        /// The volume that it has got.
+        volume_name: String,
+        /// The class that a volume is made of.
+        storage_class_name: String,
+        /// Who may use it.
+        access_modes: Vec<String>,
+    }
+    /// A volume of the cluster.
+    PersistentVolume {
+        /// Name and labels.
+        metadata: Metadata,
+        /// Where it is.
+        spec: VolumeSpec,
+    }
+    /// Where a volume is.
+    VolumeSpec {
+        /// The nodes that reach it.
+        node_affinity: VolumeAffinity,
+        /// The driver that attaches it.
+        csi: Option<CsiSource>,
+    }
+    /// The nodes that reach a volume.
+    VolumeAffinity {
+        /// Must.
+        required: Option<NodeSelector>,
+    }
+    /// A volume that a driver attaches.
+    CsiSource {
+        /// The driver.
+        driver: String,
+        /// Its name for the volume.
+        volume_handle: String,
+    }
+    /// The drivers of a node.
+    CsiNode {
+        /// Its name.
+        metadata: Metadata,
+        /// The drivers.
+        spec: CsiNodeSpec,
+    }
+    /// The drivers of a node.
+    CsiNodeSpec {
+        /// The drivers.
+        drivers: Vec<CsiDriver>,
+    }
+    /// A driver on a node.
+    CsiDriver {
+        /// Its name.
+        name: String,
+        /// How many volumes it attaches.
+        allocatable: Option<CsiCount>,
+    }
+    /// How many volumes a driver attaches.
+    CsiCount {
+        /// How many; without a limit when absent.
+        count: Option<i64>,
+    }
+    /// A class of volumes.
+    StorageClass {
+        /// Its name.
+        metadata: Metadata,
+        /// The driver that makes them.
+        provisioner: String,
+        /// `Immediate` or `WaitForFirstConsumer`.
+        volume_binding_mode: String,
+        /// Where they can be made.
+        allowed_topologies: Vec<AllowedTopology>,
+    }
+    /// Where volumes can be made.
+    AllowedTopology {
+        /// All of these.
+        match_label_expressions: Vec<TopologyValues>,
+    }
+    /// A label of nodes and its values.
+    TopologyValues {
+        /// The label.
+        key: String,
+        /// The values.
+        values: Vec<String>,
+    }
+    /// A namespace.
+    Namespace {
+        /// Name and labels.
+        metadata: Metadata,
+    }
+    /// A rank.
+    PriorityClass {
+        /// Its name.
+        metadata: Metadata,
+        /// The rank.
+        value: i64,
+        /// Whether pods without a class have it.
+        global_default: bool,
+    }
+    /// How many pods of a kind may be away at once.
+    DisruptionBudget {
+        /// Name and namespace.
+        metadata: Metadata,
+        /// Which pods.
+        spec: BudgetSpec,
+        /// How many now.
+        status: BudgetStatus,
+    }
+    /// Which pods a budget is for.
+    BudgetSpec {
+        /// Which.
+        selector: Option<LabelSelector>,
+    }
+    /// How many pods may be away now.
+    BudgetStatus {
+        /// How many.
+        disruptions_allowed: i64,
+    }
+}
+
+/// The objects of a cluster at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// Nodes.
+    pub nodes: Vec<Node>,
+    /// Pods.
+    pub pods: Vec<Pod>,
+    /// Disruption budgets.
+    pub budgets: Vec<DisruptionBudget>,
+    /// Claims.
+    pub claims: Vec<Claim>,
+    /// Volumes.
+    pub volumes: Vec<PersistentVolume>,
+    /// Drivers of nodes.
+    pub csi_nodes: Vec<CsiNode>,
+    /// Classes of volumes.
+    pub storage_classes: Vec<StorageClass>,
+    /// Namespaces.
+    pub namespaces: Vec<Namespace>,
+    /// Ranks.
+    pub priority_classes: Vec<PriorityClass>,
+    /// Objects of other kinds, which were left out.
+    pub ignored: usize,
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(default)]
+    kind: String,
+    #[serde(borrow)]
+    items: Option<Vec<&'a RawValue>>,
+}
+
+#[derive(Deserialize)]
+struct Kind {
+    #[serde(default)]
+    kind: Option<String>,
+}
+
+impl Snapshot {
+    /// Adds what is in `json`: a list of objects, or one object. `source_name` is for messages.
+    pub fn read(&mut self, json: &[u8], source_name: &str) -> Result<(), Error> {
+        let failed = |source| Error::Json { source_name: source_name.to_owned(), source };
+        let list: Envelope<'_> = serde_json::from_slice(json).map_err(failed)?;
+        let Some(items) = list.items else {
+            // `null` is how an empty list is written.
+            if list.kind.ends_with("List") {
+                return Ok(());
+            }
+            let object: &RawValue = serde_json::from_slice(json).map_err(failed)?;
+            return self.add(&list.kind, object, 0, source_name);
+        };
+        // Items of a typed list need not say their kind.
+        let of_list = list.kind.strip_suffix("List").unwrap_or_default().to_owned();
+        for (index, item) in items.into_iter().enumerate() {
+            let kind: Kind = serde_json::from_str(item.get()).map_err(failed)?;
+            self.add(kind.kind.as_ref().unwrap_or(&of_list), item, index, source_name)?;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, kind: &str, item: &RawValue, index: usize, source_name: &str) -> Result<(), Error> {
+        fn push<'a, T: Deserialize<'a>>(
+            list: &mut Vec<T>,
+            item: &'a RawValue,
+        ) -> Result<(), serde_json::Error> {
+            list.push(serde_json::from_str(item.get())?);
+            Ok(())
+        }
+        match kind {
+            "Node" => push(&mut self.nodes, item),
+            "Pod" => push(&mut self.pods, item),
+            "PodDisruptionBudget" => push(&mut self.budgets, item),
+            "PersistentVolumeClaim" => push(&mut self.claims, item),
+            "PersistentVolume" => push(&mut self.volumes, item),
+            "CSINode" => push(&mut self.csi_nodes, item),
+            "StorageClass" => push(&mut self.storage_classes, item),
+            "Namespace" => push(&mut self.namespaces, item),
+            "PriorityClass" => push(&mut self.priority_classes, item),
+            _ => {
+                self.ignored += 1;
+                Ok(())
+            }
+        }
+        .map_err(|source| Error::Object {
+            source_name: source_name.to_owned(),
+            index,
+            kind: kind.to_owned(),
+            source,
+        })
+    }
+}

@@ -1,0 +1,405 @@
+//! What single features of nodes, pods and volumes mean when nodes fail, each in a cluster as small as it goes.
+
+use serde_json::{Value, json};
+use vedette_capacity::{
+    Budget, Cluster, Exact, FailureMode, Judge, Options, Shortage, Snapshot, advise, survey,
+};
+
+fn node(name: &str, zone: &str, cpu: &str) -> Value {
+    json!({"kind": "Node", "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name, "topology.kubernetes.io/zone": zone}},
+        "status": {"allocatable": {"cpu": cpu, "memory": "16Gi", "pods": "20"}}})
+}
+
+/// A pod of a replica set of the name of its label.
+fn pod(name: &str, app: &str, node: &str, cpu: &str, spec: Value) -> Value {
+    let mut all =
+        json!({"nodeName": node, "containers": [{"name": "c", "resources": {"requests": {"cpu": cpu}}}]});
+    if let Value::Object(more) = spec {
+        for (key, value) in more {
+            all[key] = value;
+        }
+    }
+    json!({"kind": "Pod", "metadata": {"name": name, "namespace": "shop", "labels": {"app": app},
+        "ownerReferences": [{"kind": "ReplicaSet", "name": app, "uid": app, "controller": true}]}, "spec": all})
+}
+
+fn snapshot(objects: &[Value]) -> Snapshot {
+    let mut snapshot = Snapshot::default();
+    let list = json!({"kind": "List", "items": objects});
+    snapshot.read(list.to_string().as_bytes(), "test").expect("objects");
+    snapshot
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Told {
+    placed: Vec<(String, String)>,
+    pending: Vec<String>,
+    stuck: Vec<String>,
+    lost: Vec<String>,
+    bound: Vec<String>,
+}
+
+fn fail_with(objects: &[Value], failed: &[&str], options: &Options) -> Told {
+    let cluster = Cluster::new(&snapshot(objects), options).expect("a cluster");
+    let nodes: Vec<u32> = failed.iter().map(|n| cluster.node(n).expect("a node")).collect();
+    let replay = Judge::new(&cluster).replay(&nodes);
+    let short = |p: &u32| cluster.pod_name(*p).trim_start_matches("shop/").to_owned();
+    let named = |pods: &[u32]| pods.iter().map(short).collect::<Vec<_>>();
+    Told {
+        placed: replay
+            .placed
+            .iter()
+            .map(|(p, n)| (short(p), cluster.node_names()[*n as usize].clone()))
+            .collect(),
+        pending: named(&replay.pending),
+        stuck: named(&replay.stuck),
+        lost: named(&replay.losses.lost),
+        bound: named(&replay.losses.bound),
+    }
+}
+
+fn fail(objects: &[Value], failed: &[&str]) -> Told {
+    fail_with(objects, failed, &Options::default())
+}
+
+fn three() -> Vec<Value> {
+    vec![node("a", "x", "4"), node("b", "y", "4"), node("c", "z", "4")]
+}
+
+fn with(more: &[Value]) -> Vec<Value> {
+    three().into_iter().chain(more.iter().cloned()).collect()
+}
+
+#[test]
+fn who_belongs_to_the_node_who_is_lost_and_who_stays_bound_is_told_apart() {
+    let owned = |kind: &str, name: &str| {
+        let mut pod = pod(name, name, "a", "100m", Value::Null);
+        pod["metadata"]["ownerReferences"][0]["kind"] = kind.into();
+        pod
+    };
+    let mut bare = pod("bare", "bare", "a", "100m", Value::Null);
+    bare["metadata"]["ownerReferences"] = Value::Null;
+    let mut mirror = bare.clone();
+    mirror["metadata"]["name"] = "mirror".into();
+    mirror["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "x"});
+    let mut done = pod("done", "done", "a", "100m", Value::Null);
+    done["status"] = json!({"phase": "Succeeded"});
+    let bears = json!({"tolerations": [{"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute"}]});
+    let objects = with(&[
+        owned("DaemonSet", "daemon"),
+        owned("Node", "static"),
+        owned("Job", "job"),
+        owned("StatefulSet", "db"),
+        bare,
+        mirror,
+        done,
+        pod("stays", "stays", "a", "100m", bears),
+    ]);
+    let told = fail(&objects, &["a"]);
+    let placed: Vec<&str> = told.placed.iter().map(|(p, _)| p.as_str()).collect();
+    assert_eq!(placed, ["job", "db"]);
+    assert_eq!((told.lost, told.bound), (vec!["bare".to_owned()], vec!["stays".to_owned()]));
+    let options = Options { bare_pods_return: true, mode: FailureMode::Deleted, ..Options::default() };
+    assert_eq!(fail_with(&objects, &["a"], &options).placed.len(), 4, "all but the node's own come back");
+}
+
+#[test]
+fn a_dead_zone_counts_when_pods_are_spread_unless_its_node_is_gone_or_its_taint_is_honoured() {
+    let spread = |policy: Value| {
+        json!({"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone", "nodeTaintsPolicy": policy,
+            "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {"matchLabels": {"app": "web"}}}]})
+    };
+    let objects = |policy: Value| {
+        let pods: Vec<Value> = ["a", "b", "c"]
+            .iter()
+            .map(|n| pod(&format!("web-{n}"), "web", n, "1", spread(policy.clone())))
+            .collect();
+        with(&pods)
+    };
+    assert_eq!(fail(&objects(Value::Null), &["a"]).pending, ["web-a"]);
+    assert_eq!(fail(&objects("Honor".into()), &["a"]).pending, [""; 0]);
+    let deleted = Options { mode: FailureMode::Deleted, ..Options::default() };
+    assert_eq!(fail_with(&objects(Value::Null), &["a"], &deleted).pending, [""; 0]);
+}
+
+#[test]
+fn terms_look_at_their_namespaces_and_at_the_labels_that_they_match_or_mismatch() {
+    let term = |more: Value| {
+        let mut term =
+            json!({"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "db"}}});
+        for (key, value) in more.as_object().into_iter().flatten() {
+            term[key] = value.clone();
+        }
+        json!({"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}})
+    };
+    let other = |name: &str, node: &str, namespace: &str, hash: &str| {
+        let mut pod = pod(name, "db", node, "100m", Value::Null);
+        pod["metadata"]["namespace"] = namespace.into();
+        pod["metadata"]["labels"]["hash"] = hash.into();
+        pod
+    };
+    let namespaces = [
+        json!({"kind": "Namespace", "metadata": {"name": "east", "labels": {"side": "e"}}}),
+        json!({"kind": "Namespace", "metadata": {"name": "west", "labels": {"side": "w"}}}),
+    ];
+    for (more, node_of_new) in [
+        (json!({}), "c"),
+        (json!({"namespaces": ["east"]}), "b"),
+        (json!({"namespaces": ["east", "shop"]}), ""),
+        (json!({"namespaceSelector": {}}), ""),
+        (json!({"namespaceSelector": {"matchLabels": {"side": "e"}}}), "b"),
+        (json!({"namespaceSelector": {"matchLabels": {"side": "w"}}}), "b|c"),
+        (json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "east"}}}), "b"),
+        (json!({"matchLabelKeys": ["hash"]}), "b|c"),
+        (json!({"mismatchLabelKeys": ["hash"]}), "c"),
+        (json!({"matchLabelKeys": ["none"]}), "c"),
+    ] {
+        let mut new = pod("new", "new", "a", "100m", term(more.clone()));
+        new["metadata"]["labels"]["hash"] = "2".into();
+        let mut objects = with(&[new, other("db-1", "b", "shop", "1"), other("db-2", "c", "east", "1")]);
+        objects.extend(namespaces.clone());
+        let told = fail(&objects, &["a"]);
+        match told.placed.iter().find(|(p, _)| p == "new") {
+            Some((_, node)) => assert!(node_of_new.split('|').any(|n| n == node), "{more}: on {node}"),
+            None => assert_eq!(node_of_new, "", "{more}: {told:?}"),
+        }
+    }
+}
+
+#[test]
+fn pods_that_run_keep_others_away_from_them_too() {
+    let far = json!({"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution":
+        [{"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "web"}}}]}}});
+    let objects = with(&[pod("web", "web", "a", "1", Value::Null), pod("shy", "shy", "b", "1", far)]);
+    assert_eq!(fail(&objects, &["a"]).placed, [("web".to_owned(), "c".to_owned())]);
+    assert_eq!(fail(&objects, &["a", "c"]).pending, ["web"]);
+}
+
+#[test]
+fn company_is_found_once_it_is_placed() {
+    let near = json!({"priority": 10, "affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution":
+        [{"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "db"}}}]}}});
+    let objects = with(&[pod("web", "web", "a", "1", near), pod("db", "db", "a", "1", Value::Null)]);
+    let told = fail(&objects, &["a"]);
+    assert_eq!(told.pending, [""; 0]);
+    assert_eq!(told.placed[0].0, "db", "the first in the queue waits for its company");
+    assert_eq!(told.placed[0].1, told.placed[1].1);
+}
+
+#[test]
+fn priority_decides_who_gets_the_last_place() {
+    let rank = |class: &str| json!({"priorityClassName": class});
+    let mut objects = vec![node("a", "x", "4"), node("b", "y", "1")];
+    objects.extend([
+        pod("low", "low", "a", "1", rank("low")),
+        pod("high", "high", "a", "1", rank("high")),
+        json!({"kind": "PriorityClass", "metadata": {"name": "high"}, "value": 100}),
+        json!({"kind": "PriorityClass", "metadata": {"name": "low"}, "value": -1, "globalDefault": true}),
+    ]);
+    assert_eq!(fail(&objects, &["a"]).pending, ["low"]);
+    let arrival = Options { order: vedette_capacity::Order::Arrival, ..Options::default() };
+    assert_eq!(fail_with(&objects, &["a"], &arrival).pending, ["high"]);
+}
+
+fn claim(name: &str, modes: &str, volume: &str, class: &str) -> Value {
+    json!({"kind": "PersistentVolumeClaim", "metadata": {"name": name, "namespace": "shop"},
+        "spec": {"volumeName": volume, "accessModes": [modes], "storageClassName": class}})
+}
+
+fn volume(name: &str, key: &str, values: &[&str]) -> Value {
+    json!({"kind": "PersistentVolume", "metadata": {"name": name}, "spec": {"csi": {"driver": "disk", "volumeHandle": name},
+        "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [{"key": key, "operator": "In", "values": values}]}]}}}})
+}
+
+fn uses(claim: &str) -> Value {
+    json!({"volumes": [{"persistentVolumeClaim": {"claimName": claim}}]})
+}
+
+#[test]
+fn volumes_bind_their_pods_to_where_they_are_reached() {
+    let zone = "topology.kubernetes.io/zone";
+    let objects = with(&[
+        pod("local", "local", "a", "1", uses("local")),
+        pod("zonal", "zonal", "a", "1", uses("zonal")),
+        pod("new", "new", "a", "1", uses("new")),
+        pod("missing", "missing", "a", "1", uses("missing")),
+        claim("local", "ReadWriteOnce", "v1", ""),
+        claim("zonal", "ReadWriteOnce", "v2", ""),
+        claim("new", "ReadWriteOnce", "", "late"),
+        volume("v1", "kubernetes.io/hostname", &["a"]),
+        volume("v2", zone, &["x", "z"]),
+        json!({"kind": "StorageClass", "metadata": {"name": "late"}, "volumeBindingMode": "WaitForFirstConsumer",
+            "allowedTopologies": [{"matchLabelExpressions": [{"key": zone, "values": ["y"]}]}]}),
+    ]);
+    let told = fail(&objects, &["a"]);
+    assert_eq!(told.stuck, ["local"]);
+    assert_eq!(told.pending, ["missing"]);
+    let mut placed = told.placed;
+    placed.sort();
+    assert_eq!(placed, [("new", "b"), ("zonal", "c")].map(|(p, n)| (p.to_owned(), n.to_owned())));
+}
+
+#[test]
+fn zones_on_volumes_limits_of_drivers_and_claims_for_one_pod_hold() {
+    let labelled = |name: &str| {
+        json!({"kind": "PersistentVolume", "metadata": {"name": name, "labels": {"topology.kubernetes.io/zone": "x__y"}},
+            "spec": {"csi": {"driver": "disk", "volumeHandle": name}}})
+    };
+    let driver = json!({"kind": "CSINode", "metadata": {"name": "b"}, "spec": {"drivers": [{"name": "disk", "allocatable": {"count": 1}}]}});
+    let two = |first: &str, second: &str| {
+        let mut objects = with(&[
+            pod("p", "p", "a", "1", uses(first)),
+            pod("q", "q", "a", "1", uses(second)),
+            claim("one", "ReadWriteMany", "v1", ""),
+            claim("two", "ReadWriteMany", "v2", ""),
+            claim("own", "ReadWriteOncePod", "v3", ""),
+            labelled("v1"),
+            labelled("v2"),
+            labelled("v3"),
+        ]);
+        objects.push(driver.clone());
+        fail(&objects, &["a"])
+    };
+    // Only b is left in the zones of the volumes, and it attaches one.
+    assert_eq!(two("one", "two").pending, ["q"]);
+    assert_eq!(two("one", "one").pending, [""; 0], "a volume that is attached takes no second place");
+    assert_eq!(two("own", "own").pending, ["q"]);
+}
+
+#[test]
+fn host_ports_clash_by_address_and_protocol() {
+    let port = |port: u16, ip: &str, protocol: &str| json!({"containers": [{"name": "c", "ports": [{"hostPort": port, "hostIP": ip, "protocol": protocol}]}]});
+    for (first, second, clash) in [
+        (port(80, "", ""), port(80, "", "TCP"), true),
+        (port(80, "", ""), port(80, "10.0.0.1", ""), true),
+        (port(80, "10.0.0.1", ""), port(80, "0.0.0.0", ""), true),
+        (port(80, "10.0.0.1", ""), port(80, "10.0.0.2", ""), false),
+        (port(80, "", "TCP"), port(80, "", "UDP"), false),
+        (port(80, "", ""), port(81, "", ""), false),
+    ] {
+        let objects = [
+            node("a", "x", "4"),
+            node("b", "y", "4"),
+            pod("p", "p", "a", "0", first.clone()),
+            pod("q", "q", "b", "0", second.clone()),
+        ];
+        assert_eq!(fail(&objects, &["a"]).pending.len(), usize::from(clash), "{first} {second}");
+    }
+}
+
+#[test]
+fn pods_that_say_nothing_are_spread_by_default() {
+    // By room alone both would go to c, which is emptier.
+    let objects = [
+        node("a", "x", "8"),
+        node("b", "y", "8"),
+        node("c", "z", "8"),
+        pod("load", "load", "b", "1", Value::Null),
+        pod("web-1", "web", "a", "100m", Value::Null),
+        pod("web-2", "web", "a", "100m", Value::Null),
+    ];
+    let nodes = |options: &Options| {
+        let mut nodes: Vec<String> =
+            fail_with(&objects, &["a"], options).placed.into_iter().map(|(_, n)| n).collect();
+        nodes.sort();
+        nodes
+    };
+    assert_eq!(nodes(&Options::default()), ["b", "c"]);
+    assert_eq!(nodes(&Options { default_spreading: false, ..Options::default() }), ["c", "c"]);
+}
+
+#[test]
+fn a_selector_of_spreading_that_says_nothing_counts_nobody() {
+    // Two in x and none in y: by a selector that says something the third has to go to y, which is full.
+    for (selector, pending) in [(json!({}), 0), (json!({"matchLabels": {"app": "web"}}), 1)] {
+        let spread = json!({"topologySpreadConstraints": [{"maxSkew": 1, "labelSelector": selector,
+            "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "DoNotSchedule"}]});
+        let objects = [
+            node("a", "x", "4"),
+            node("b", "x", "4"),
+            node("c", "y", "4"),
+            pod("full", "full", "c", "4", Value::Null),
+            pod("web-1", "web", "a", "1", spread.clone()),
+            pod("web-2", "web", "b", "1", spread.clone()),
+        ];
+        assert_eq!(fail(&objects, &["a"]).pending.len(), pending, "{spread}");
+    }
+}
+
+#[test]
+fn of_several_tolerations_the_first_tells_how_long() {
+    let bears = |seconds: Option<u32>| {
+        let mut first =
+            json!({"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute"});
+        if let Some(seconds) = seconds {
+            first["tolerationSeconds"] = seconds.into();
+        }
+        json!({"tolerations": [first, {"operator": "Exists"}]})
+    };
+    for (seconds, bound) in [(Some(60), 0), (None, 1)] {
+        let objects = [node("a", "x", "4"), node("b", "x", "4"), pod("web", "web", "a", "1", bears(seconds))];
+        assert_eq!(fail(&objects, &["a"]).bound.len(), bound, "{seconds:?}");
+    }
+}
+
+#[test]
+fn the_three_verdicts_tell_want_of_room_from_fragmentation() {
+    // 3 CPUs are free in all, but 2 for one pod nowhere.
+    let split = [
+        node("a", "x", "4"),
+        node("b", "y", "4"),
+        node("c", "z", "4"),
+        pod("p", "p", "a", "2", Value::Null),
+        pod("q", "q", "b", "2500m", Value::Null),
+        pod("r", "r", "c", "2500m", Value::Null),
+    ];
+    let cluster = Cluster::new(&snapshot(&split), &Options::default()).expect("a cluster");
+    let verdict = Judge::new(&cluster).verdict(&[0], 1000);
+    assert_eq!(verdict.shortage, Some(Shortage::Places { pod: "shop/p".into(), pods: 1, places: 0 }));
+    assert_eq!(verdict.exact, Exact::Impossible);
+    // The small pod comes first and takes the only place that the large one could have.
+    let rank = |priority: i64| json!({"priority": priority, "containers": [{"name": "c", "resources": {"requests": {"memory": "1Gi"}}}]});
+    let mut small = pod("small", "small", "a", "0", rank(5));
+    small["spec"]["containers"][0]["resources"]["requests"]["cpu"] = "1".into();
+    let fragmented = [
+        node("a", "x", "4"),
+        node("b", "y", "2"),
+        node("c", "z", "8"),
+        small,
+        pod("large", "large", "a", "2", Value::Null),
+        pod("r", "r", "c", "6500m", Value::Null),
+    ];
+    let cluster = Cluster::new(&snapshot(&fragmented), &Options::default()).expect("a cluster");
+    let verdict = Judge::new(&cluster).verdict(&[0], 1000);
+    assert_eq!((verdict.shortage.clone(), verdict.replay.pending.len()), (None, 1));
+    assert!(verdict.is_fragmentation(), "{verdict:?}");
+    assert!(matches!(Judge::new(&cluster).exact(&[0], 0), Exact::Unknown), "no steps, no verdict");
+}
+
+#[test]
+fn a_survey_finds_how_many_may_fail_and_what_to_add() {
+    let objects: Vec<Value> = (0..5)
+        .map(|n| node(&format!("n{n}"), if n < 3 { "x" } else { "y" }, "4"))
+        .chain((0..10).map(|p| pod(&format!("p{p}"), "p", &format!("n{}", p % 5), "1", Value::Null)))
+        .chain([json!({"kind": "PodDisruptionBudget", "metadata": {"name": "p", "namespace": "shop"},
+            "spec": {"selector": {"matchLabels": {"app": "p"}}}, "status": {"disruptionsAllowed": 4}})])
+        .collect();
+    let snapshot = snapshot(&objects);
+    let (options, budget) = (Options::default(), Budget::default());
+    let found = survey(&Cluster::new(&snapshot, &options).expect("a cluster"), &budget);
+    // 20 CPUs, 10 asked for: two of five may fail, three not.
+    assert_eq!((found.survives, found.fails_at), (2, Some(3)));
+    let tried: Vec<_> = found.curve.iter().map(|p| (p.failures, p.tried, p.survived, p.exact)).collect();
+    assert_eq!(tried, [(1, 5, 5, true), (2, 10, 10, true), (3, 10, 0, true)]);
+    let witness = found.witness.as_ref().expect("a witness");
+    assert_eq!((witness.displaced, witness.pending.len(), witness.could_fit), (6, 2, Some(false)));
+    assert_eq!(witness.budgets_broken, ["shop/p"]);
+    assert_eq!(found.zones.iter().map(|z| z.failure.pending.len()).collect::<Vec<_>>(), [2, 0]);
+    let advice = advise(&snapshot, &options, &found, &budget).expect("a cluster").expect("advice");
+    assert_eq!((advice.nodes, advice.exact), (1, true));
+    // A budget too small for all pairs gives an interval instead.
+    let tight = Budget { attempts: 10, samples: 50, ..Budget::default() };
+    let found = survey(&Cluster::new(&snapshot, &options).expect("a cluster"), &tight);
+    assert_eq!((found.survives, found.fails_at), (1, Some(3)));
+    assert!(!found.curve[1].exact && found.curve[1].share.0 > 0.9 && found.curve[1].share.1 >= 1.0 - 1e-9);
+}

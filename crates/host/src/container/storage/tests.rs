@@ -1,0 +1,201 @@
+use std::fs;
+
+use proptest::prelude::*;
+use vedette_model::Samples;
+use vedette_sys::ManualClock;
+
+use super::*;
+use crate::{SeriesNumbers, series::SeriesTable};
+
+/// What `du` would say: blocks of all that is there, each file once.
+fn counted_naively(folder: &Path) -> (u64, u64) {
+    use std::os::unix::fs::MetadataExt;
+    fn go(path: &Path, seen: &mut std::collections::BTreeSet<u64>, sum: &mut (u64, u64)) {
+        let meta = fs::symlink_metadata(path).unwrap();
+        if !seen.insert(meta.ino()) {
+            return;
+        }
+        sum.0 += meta.blocks() * 512;
+        sum.1 += 1;
+        if meta.is_dir() {
+            fs::read_dir(path).unwrap().for_each(|entry| go(&entry.unwrap().path(), seen, sum));
+        }
+    }
+    let mut sum = (0, 0);
+    go(folder, &mut Default::default(), &mut sum);
+    sum
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Whatever lies in a layer, the walk counts what a naive one does.
+    #[test]
+    fn a_walk_counts_each_file_once(
+        files in proptest::collection::vec((0u8..4, 0u8..4, 0usize..20_000, 0u8..3), 0..40),
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let outside = tempfile::tempdir().unwrap();
+        fs::write(outside.path().join("big"), vec![1; 1 << 20]).unwrap();
+        for (i, (a, b, bytes, kind)) in files.iter().enumerate() {
+            let inner = folder.path().join(format!("d{a}/e{b}"));
+            fs::create_dir_all(&inner).unwrap();
+            let path = inner.join(i.to_string());
+            match kind {
+                0 => fs::write(&path, vec![7; *bytes]).unwrap(),
+                1 => {
+                    fs::write(&path, vec![7; *bytes]).unwrap();
+                    fs::hard_link(&path, folder.path().join(format!("link{i}"))).unwrap();
+                }
+                _ => std::os::unix::fs::symlink(outside.path(), &path).unwrap(),
+            }
+        }
+        let mut walk = Walk::new(folder.path()).unwrap();
+        prop_assert!(walk.run(&ManualClock::at(0), |_| true));
+        prop_assert_eq!((walk.bytes, walk.inodes), counted_naively(folder.path()));
+        prop_assert!(!walk.partial);
+    }
+
+    #[test]
+    fn no_mountinfo_does_harm(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let _ = upper_folder(&bytes);
+        let _ = mount_of(&bytes, b"8:1");
+    }
+}
+
+#[test]
+fn a_walk_ends_at_its_bound_and_rests_when_it_is_told_to() {
+    let folder = tempfile::tempdir().unwrap();
+    (0..300).for_each(|i| fs::write(folder.path().join(i.to_string()), "x").unwrap());
+    let mut walk = Walk::new(folder.path()).unwrap().with_entries_max(100);
+    assert!(walk.run(&ManualClock::at(0), |_| true));
+    assert!(walk.partial && walk.inodes == 101, "{}", walk.inodes);
+    /// Each look at it takes a millisecond.
+    struct Slow(ManualClock);
+    impl Clock for Slow {
+        fn unix_ns(&self) -> i64 {
+            self.0.unix_ns()
+        }
+        fn monotonic(&self) -> MonotonicTime {
+            self.0.advance(Duration::from_millis(1));
+            self.0.monotonic()
+        }
+    }
+    let slow = Slow(ManualClock::at(0));
+    let mut rests = Vec::new();
+    let mut walk = Walk::new(folder.path()).unwrap();
+    assert!(walk.run(&slow, |rest| {
+        rests.push(rest);
+        true
+    }));
+    assert!(!rests.is_empty() && rests.iter().all(|rest| *rest >= Duration::from_millis(100)), "{rests:?}");
+    let mut walk = Walk::new(folder.path()).unwrap();
+    assert!(!walk.run(&slow, |_| false), "told to stop");
+}
+
+#[test]
+fn the_upper_folder_of_the_root_is_found_and_nonsense_is_not_followed() {
+    let line = |point: &str, fstype: &str, options: &str| {
+        format!("9 1 0:40 / {point} rw - {fstype} overlay {options}\n")
+    };
+    let of = |text: &str| upper_folder(text.as_bytes());
+    let plain = line("/", "overlay", "rw,lowerdir=/l,upperdir=/var/snapshots/1/fs,workdir=/w");
+    assert_eq!(of(&plain), Some("/var/snapshots/1/fs".into()));
+    assert_eq!(of(&line("/x", "overlay", "rw,upperdir=/u")), None, "not the root");
+    assert_eq!(of(&line("/", "ext4", "rw,upperdir=/u")), None);
+    assert_eq!(of(&line("/", "overlay", "rw,upperdir=relative/fs")), None);
+    assert_eq!(of(&line("/", "overlay", "rw,upperdir=/a/../../etc")), None);
+    assert_eq!(of(&line("/", "overlay", "rw,upperdir=/")), None);
+    let covered = plain + &line("/", "overlay", "rw,upperdir=/second");
+    assert_eq!(of(&covered), Some("/second".into()), "what is mounted last is seen");
+    assert_eq!(of(&line("/", "overlay", "rw,upperdir=/with\\040blank")), Some("/with blank".into()));
+}
+
+#[test]
+fn a_device_is_named_as_it_is_mounted_whole() {
+    let text = b"1 1 8:1 /sub /a rw - ext4 /dev/sda1 rw\n2 1 8:1 / /b rw shared:1 - ext4 /dev/sda1 rw\n3 1 0:9 / /t rw - tmpfs none rw\n";
+    let device = mount_of(text, b"8:1").unwrap();
+    assert_eq!((&*device.name, device.mount_point), ("/dev/sda1", Some("b".into())));
+    assert_eq!(&*mount_of(text, b"0:9").unwrap().name, "tmpfs");
+    assert!(mount_of(text, b"9:9").is_none());
+}
+
+/// A machine with one container whose layer is a folder.
+fn machine() -> (tempfile::TempDir, Storage, Counter, Wanted) {
+    let root = tempfile::tempdir().unwrap();
+    let layer = root.path().join("layer");
+    fs::create_dir_all(&layer).unwrap();
+    fs::write(layer.join("f"), vec![1; 100_000]).unwrap();
+    fs::create_dir_all(root.path().join("proc/42")).unwrap();
+    fs::write(
+        root.path().join("proc/42/mountinfo"),
+        format!("9 1 0:40 / / rw - overlay overlay rw,upperdir={}\n", layer.display()),
+    )
+    .unwrap();
+    let config = Config { proc_root: root.path().join("proc"), ..Config::default() };
+    let storage = Storage::idle();
+    let counter = Counter::new(&config, storage.shared.clone());
+    let wanted = Wanted { generation: 1, container_id: "c".into(), pid: 42 };
+    (root, storage, counter, wanted)
+}
+
+fn told(storage: &mut Storage, now: MonotonicTime) -> Vec<(String, f64)> {
+    let (mut table, mut samples) = (SeriesTable::new(SeriesNumbers::default()), Samples::default());
+    let mut pass = table.pass(1000, &mut samples);
+    storage.put(1, &BaseLabels { id: "/c".into(), ..BaseLabels::default() }, now, &mut pass);
+    storage.end(1, &mut pass);
+    let labels = samples.defined.iter().map(|d| d.labels.to_string());
+    labels.zip(samples.rows.iter().flat_map(|row| row.values.clone())).collect()
+}
+
+#[test]
+fn a_layer_is_walked_when_it_is_due_and_a_runtime_that_counts_spares_the_walk() {
+    let (root, mut storage, mut counter, wanted) = machine();
+    let clock = ManualClock::at(0);
+    storage.want(std::iter::once(wanted.clone()));
+    counter.round(std::slice::from_ref(&wanted), &clock);
+    let (bytes, inodes) = counted_naively(&root.path().join("layer"));
+    clock.advance(Duration::from_secs(7));
+    let figures = told(&mut storage, clock.monotonic());
+    let get = |name: &str| figures.iter().find(|(labels, _)| labels.starts_with(name)).map(|(_, v)| *v);
+    assert_eq!(get("container_fs_usage_bytes"), Some(bytes as f64));
+    assert_eq!(get("container_fs_inodes_used"), Some(inodes as f64));
+    assert_eq!(get("container_fs_usage_age_seconds"), Some(7.0));
+    assert!(figures.iter().any(|(labels, _)| labels.contains("source=\"walk\"")));
+    assert!(get("container_fs_limit_bytes").unwrap() > 0.0);
+    // Not due: what was written since is not known yet.
+    fs::write(root.path().join("layer/g"), vec![1; 500_000]).unwrap();
+    counter.round(std::slice::from_ref(&wanted), &clock);
+    assert_eq!(told(&mut storage, clock.monotonic())[0].1, bytes as f64);
+    clock.advance(Duration::from_secs(60));
+    storage.told(HashMap::from([(
+        "c".to_owned(),
+        Layer { bytes: 123, inodes: Some(4), at: clock.monotonic() },
+    )]));
+    counter.round(std::slice::from_ref(&wanted), &clock);
+    let figures = told(&mut storage, clock.monotonic());
+    assert_eq!(figures[0].1, 123.0);
+    // What it told is old: back to the walk.
+    clock.advance(Duration::from_secs(200));
+    counter.round(std::slice::from_ref(&wanted), &clock);
+    let now = told(&mut storage, clock.monotonic())[0].1;
+    assert_eq!(now, counted_naively(&root.path().join("layer")).0 as f64);
+}
+
+#[test]
+fn a_layer_that_cannot_be_counted_is_told_and_one_that_is_gone_is_forgotten() {
+    let (root, mut storage, mut counter, wanted) = machine();
+    let clock = ManualClock::at(0);
+    fs::remove_dir_all(root.path().join("layer")).unwrap();
+    storage.want(std::iter::once(wanted.clone()));
+    counter.round(std::slice::from_ref(&wanted), &clock);
+    let (failed, reason) = storage.failures().unwrap();
+    assert!(failed == 1 && reason.contains("layer"), "{reason}");
+    assert_eq!(told(&mut storage, clock.monotonic()), []);
+    fs::remove_dir_all(root.path().join("proc/42")).unwrap();
+    clock.advance(Duration::from_secs(100));
+    counter.round(std::slice::from_ref(&wanted), &clock);
+    assert_eq!(storage.failures(), None, "it ended: nothing is wrong");
+    counter.round(&[], &clock);
+    assert!(counter.due.is_empty());
+}

@@ -1,0 +1,145 @@
+//! One watch for all who want the same objects of the same cluster.
+
+use std::{
+    any::Any,
+    sync::{Arc, Weak},
+};
+
+use hashbrown::HashMap;
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
+use vedette_http_client::Options;
+use vedette_sys::Clock;
+
+use crate::{
+    Api, Connection, Health, Shelf, Sink, Timing, What,
+    api::SharedApi,
+    objects::{Meta, Object, Resource},
+    watch::Watch,
+};
+
+/// All clusters and watches that are in use.
+pub struct Hub {
+    runtime: Handle,
+    options: Options,
+    timing: Timing,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    clusters: Vec<(Connection, Weak<Api>)>,
+    /// By the place of the cluster in memory, which is its own as long as a watch of it lives.
+    watches: HashMap<(usize, Resource, What), Weak<dyn Any + Send + Sync>>,
+}
+
+/// The objects of one kind, kept as they are. Dropped by the last who wants them, it ends.
+pub struct SharedWatch<O> {
+    shelf: Arc<Kept<O>>,
+    health: Arc<Health>,
+    task: JoinHandle<()>,
+    /// The cluster must stay where it is as long as the watch is found by its place.
+    _api: SharedApi,
+}
+
+struct Kept<O> {
+    shelf: RwLock<Shelf<O>>,
+    /// Grows with every change, once for many that come together.
+    changes: watch::Sender<u64>,
+}
+
+impl Hub {
+    /// No cluster yet.
+    pub fn new(runtime: Handle, options: Options, timing: Timing) -> Self {
+        Self { runtime, options, timing, inner: Mutex::default() }
+    }
+
+    /// Time.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.options.clock
+    }
+
+    /// The cluster that is reached so.
+    pub fn cluster(&self, connection: Connection) -> Arc<Api> {
+        let mut inner = self.inner.lock();
+        inner.clusters.retain(|(_, api)| api.strong_count() > 0);
+        let known = inner.clusters.iter().find(|(known, _)| *known == connection);
+        if let Some(api) = known.and_then(|(_, api)| api.upgrade()) {
+            return api;
+        }
+        let api = Arc::new(Api::new(connection.clone(), self.options.clone()));
+        inner.clusters.push((connection, Arc::downgrade(&api)));
+        api
+    }
+
+    /// The watch of these objects, which begins if nobody wanted them before.
+    pub fn watch<O: Object>(&self, api: &Arc<Api>, what: What) -> Arc<SharedWatch<O>> {
+        let place = Arc::as_ptr(api).addr();
+        let mut inner = self.inner.lock();
+        inner.watches.retain(|_, watch| watch.strong_count() > 0);
+        let key = (place, O::RESOURCE, what.clone());
+        let known = inner.watches.get(&key).and_then(Weak::upgrade);
+        if let Some(known) = known.and_then(|known| known.downcast::<SharedWatch<O>>().ok()) {
+            return known;
+        }
+        let shelf = Arc::new(Kept { shelf: RwLock::default(), changes: watch::channel(0).0 });
+        let health = Arc::new(Health::new(O::RESOURCE));
+        let clock = self.options.clock.clone();
+        let watch = Watch::new(api.clone(), what, shelf.clone(), health.clone(), clock, self.timing);
+        let task = self.runtime.spawn(watch.run());
+        let shared = Arc::new(SharedWatch { shelf, health, task, _api: api.clone() });
+        let weak: Weak<SharedWatch<O>> = Arc::downgrade(&shared);
+        inner.watches.insert(key, weak);
+        shared
+    }
+
+    /// How many watches run.
+    pub fn watches(&self) -> usize {
+        self.inner.lock().watches.values().filter(|watch| watch.strong_count() > 0).count()
+    }
+}
+
+impl<O> SharedWatch<O> {
+    /// The objects as they are. Whoever reads holds the watch up.
+    pub fn objects(&self) -> RwLockReadGuard<'_, Shelf<O>> {
+        self.shelf.shelf.read()
+    }
+
+    /// How the watch is.
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// Tells of changes, of the objects or of how the watch is.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.shelf.changes.subscribe()
+    }
+}
+
+impl<O> Drop for SharedWatch<O> {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl<O: Object> Sink<O> for Kept<O> {
+    fn begin(&self) {
+        self.shelf.write().begin();
+    }
+
+    fn put(&self, object: O) {
+        self.shelf.write().put(object);
+    }
+
+    fn remove(&self, meta: &Meta) {
+        self.shelf.write().remove(&meta.key());
+    }
+
+    fn finish(&self) {
+        self.shelf.write().finish();
+    }
+
+    fn settle(&self) {
+        self.changes.send_modify(|changes| *changes += 1);
+    }
+}

@@ -1,0 +1,40 @@
+//! Kubernetes, as its API server tells it: what is there, and which targets the objects of a cluster
+//! name. Nothing here writes to a cluster.
+//!
+//! * [`Connection`] says how a cluster is reached and as whom: the account of the pod one runs in,
+//!   files of `kubectl`, or a URL. [`Api`] asks.
+//! * A [`SharedWatch`] keeps the objects of one kind: listed once, in pieces, then watched. Whatever
+//!   fails, what was known stays until a new list is whole, and is marked with its age. [`Hub`] lets
+//!   all who want the same objects share one watch.
+//! * [`Discoverer`] makes targets of them for `kubernetes_sd_configs`.
+//!
+//! Answers are decoded object by object into structs that have only what is used; an answer is never
+//! held as a whole.
+
+mod api;
+mod backoff;
+mod connection;
+mod discovery;
+mod error;
+mod events;
+mod exec;
+mod health;
+mod hub;
+mod kubeconfig;
+mod list;
+pub mod objects;
+mod shelf;
+mod watch;
+
+pub use api::Api;
+pub use backoff::Timing;
+pub use connection::{Connection, SERVICE_ACCOUNT_FOLDER, Surroundings};
+pub use discovery::{Discoverer, Tell};
+pub use error::{Error, Refusal, Right};
+pub use events::{Event, EventReader};
+pub use health::{Health, Trouble, WatchState};
+pub use hub::{Hub, SharedWatch};
+pub use kubeconfig::Kubeconfig;
+pub use list::{ListEnd, ListReader};
+pub use shelf::Shelf;
+pub use watch::{Sink, What};

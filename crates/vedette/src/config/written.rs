@@ -1,0 +1,322 @@
+//! What a person writes: the keys of the file, as they stand there and unchecked. Their comments are the
+//! reference page.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::{Collectors, Export};
+
+/// The configuration file. Durations are written like `15s`, `5m`, `2h`, `7d`; sizes like
+/// `512MiB`, `2GiB`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct File {
+    /// Address and port of the web app and all APIs. Default `127.0.0.1:9090`. Other than loopback
+    /// addresses are taken only with a `web_config` that names users or asks clients for certificates.
+    pub listen: Option<String>,
+    /// A `prometheus.yml` whose scrape jobs, discovery and rules are put to work, relative to this file. Read
+    /// again on SIGHUP and when it changes. Default: none.
+    pub prometheus_config: Option<PathBuf>,
+    /// Encryption, users and headers of the web server: a file as Prometheus' `--web.config.file` takes it,
+    /// relative to this file. It is read again when it changes, with the files that it names. Default: none.
+    pub web_config: Option<PathBuf>,
+    /// Where others find this server, for links in alerts: an address with `http://` or `https://`, as Prometheus'
+    /// `--web.external-url`. All addresses are there under its path as well. Default: the address that is
+    /// listened on.
+    pub external_url: Option<String>,
+    /// Which pages of other origins may read answers of Prometheus' API in a browser: a regular expression, as
+    /// Prometheus' `--web.cors.origin`. Default: any where users are asked who they are, else none.
+    pub cors_origin: Option<String>,
+    /// Whether the program can be told over HTTP to read `prometheus.yml` again and to end, as with Prometheus'
+    /// `--web.enable-lifecycle`. Default false.
+    pub lifecycle_api: bool,
+    /// Folder for all data. Default `/var/lib/vedette` for root, else `~/.local/share/vedette`.
+    pub data_dir: Option<PathBuf>,
+    /// How facts are gathered.
+    pub collect: Collect,
+    /// Which figures of the machine and of its containers are read.
+    pub collectors: Collectors,
+    /// What is done with scraped series beyond what `prometheus.yml` says.
+    pub scrape: Scrape,
+    /// How metrics are kept.
+    pub metrics: KeepMetrics,
+    /// How events are kept.
+    pub events: Keep,
+    /// What is taken beside what comes over HTTP.
+    pub receive: Receive,
+    /// Where samples are exported to, beside the store and remote write.
+    pub export: Export,
+    /// What PromQL queries may take, and what is told of them.
+    pub query: Query,
+    /// Recording and alerting rules.
+    pub rules: Rules,
+    /// Detections.
+    pub detections: Detections,
+    /// Who is told.
+    pub notify: Notify,
+}
+
+/// What is taken beside what comes over HTTP.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Receive {
+    /// Graphite's plaintext protocol.
+    pub graphite: Graphite,
+    /// Metrics of OpenTelemetry.
+    pub otlp: Otlp,
+}
+
+/// Metrics of OpenTelemetry.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Otlp {
+    /// What is done with points that count since the point before: `refuse` tells their sender, `store` keeps them
+    /// as they are, as Prometheus' feature `otlp-native-delta-ingestion`, `convert` adds them up, as
+    /// `otlp-deltatocumulative`. Default `refuse`.
+    pub delta: Option<String>,
+}
+
+/// Graphite's plaintext protocol.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Graphite {
+    /// Address and TCP port on which lines are taken, for example `127.0.0.1:2003`; only loopback addresses, as the
+    /// protocol has no authentication. Default: none are.
+    pub listen: Option<String>,
+}
+
+/// How facts are gathered.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Collect {
+    /// Time between two readings of host and containers. Default `1s`.
+    pub interval: Option<String>,
+    /// Sockets of container runtimes. Default: the usual places of containerd, CRI-O, Docker and Podman.
+    pub runtime_sockets: Option<Vec<PathBuf>>,
+    /// `auto` reads figures of host, containers and Vedette itself, `off` does not: then only what
+    /// others send is kept. Default `auto`.
+    pub figures: Option<String>,
+    /// `auto` loads the kernel sensor where kernel and rights allow it, `off` does not. Default `auto`.
+    pub sensor: Option<String>,
+}
+
+/// What is done with scraped series beyond what `prometheus.yml` says.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Scrape {
+    /// What is done with the times since when counters count: `ignore` nothing, `zero` stores a sample of 0 at
+    /// that time (also of what is pushed, but for native histograms), as Prometheus' feature `created-timestamp-zero-ingestion`, `store` keeps them with the samples,
+    /// as `st-storage`. Default `ignore`.
+    pub start_timestamps: Option<String>,
+    /// Whether series get their type and unit as the labels `__type__` and `__unit__`, as with Prometheus' feature
+    /// `type-and-unit-labels`. Default false.
+    pub type_and_unit_labels: bool,
+}
+
+/// How long and how many metrics are kept, when they are safe from a power failure, and who may
+/// remove them.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeepMetrics {
+    /// Age after which samples are removed. Default `15d`.
+    pub retention: Option<String>,
+    /// Size above which the oldest data is removed; rollups take a quarter of it at most. Default `10GiB`.
+    pub retention_size: Option<String>,
+    /// What a power failure may cost at most; `always` syncs before anything is acknowledged. Default `1s`.
+    pub flush_interval: Option<String>,
+    /// Series that are kept for another time; the first rule that fits a series counts.
+    pub retention_rules: Vec<RetentionRule>,
+    /// Rows that stand for the samples of a step and stay longer than they; `[]` keeps none. Default
+    /// `[{step: 5m, retention: 90d}, {step: 1h, retention: 2y}]`.
+    pub rollups: Option<Vec<RollupKeep>>,
+    /// Whether series can be deleted and snapshots made over HTTP, as with Prometheus'
+    /// `--web.enable-admin-api`. Default false.
+    pub admin_api: bool,
+    /// How many series may take samples at the same time. Beyond a limit new series are refused, counted and
+    /// named on the status page, while those that are there go on.
+    pub limits: Limits,
+}
+
+/// What new series may take. A number of 0 means no limit.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Memory of all series, their index and their latest samples, as a size or as a share of the memory
+    /// that this process may use. Default `25%`.
+    pub memory: Option<String>,
+    /// All series. Default 10,000,000.
+    pub series: Option<usize>,
+    /// Series of one metric name. Default 0.
+    pub series_per_metric: usize,
+    /// Series of one target, with the same `job` and `instance`. Default 0.
+    pub series_per_target: usize,
+    /// Series of one tenant, with the same value of `tenant_label`. Default 0.
+    pub series_per_tenant: usize,
+    /// The label that names the tenant. Default `tenant`.
+    pub tenant_label: Option<String>,
+}
+
+/// A rule: which series, and how long.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetentionRule {
+    /// The series, for example `{job="node"}`.
+    pub selector: String,
+    /// Age after which their samples are removed, shorter or longer than `retention`; at least `10m`.
+    pub keep: String,
+}
+
+impl KeepMetrics {
+    /// What every store is told.
+    pub(super) fn keep(&self) -> Keep {
+        Keep {
+            retention: self.retention.clone(),
+            retention_size: self.retention_size.clone(),
+            flush_interval: self.flush_interval.clone(),
+        }
+    }
+}
+
+/// How long and how much is kept, and when it is safe from a power failure.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Keep {
+    /// Age after which data is removed. Default `7d`.
+    pub retention: Option<String>,
+    /// Size above which the oldest data is removed. Default `2GiB`.
+    pub retention_size: Option<String>,
+    /// What a power failure may cost at most; `always` syncs before anything is acknowledged. Default `1s`.
+    pub flush_interval: Option<String>,
+}
+
+/// Rows for the samples of each step, made from samples that are older than a day.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RollupKeep {
+    /// Length of a step, in whole seconds.
+    pub step: String,
+    /// Age after which rows are removed.
+    pub retention: String,
+}
+
+/// What PromQL queries may take, and what is told of them.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Query {
+    /// How long a query may wait and run; a request may say less with `timeout`. Default `2m`.
+    pub timeout: Option<String>,
+    /// Queries that run at the same time. Default 20.
+    pub max_concurrency: Option<usize>,
+    /// Of these, how many one client may have: one address and user, as `X-Forwarded-For`, `X-Grafana-User` and
+    /// `User-Agent` tell. Default three quarters of `max_concurrency`.
+    pub max_concurrency_per_client: Option<usize>,
+    /// Threads that all queries together may have beside their own: those that take long are evaluated by several.
+    /// 0 for none. Default one less than there are processors, at most 64.
+    pub threads: Option<usize>,
+    /// Queries that wait for their turn; further ones are refused. Clients take turns. Default 1000.
+    pub max_waiting: Option<usize>,
+    /// Of these, how many one client may have. Default a quarter of `max_waiting`.
+    pub max_waiting_per_client: Option<usize>,
+    /// Samples that one query may hold in memory at a time. Default 50,000,000.
+    pub max_samples: Option<u64>,
+    /// Memory that one query may hold. Default `512MiB`.
+    pub memory: Option<String>,
+    /// Memory that all queries together may hold, as a size or as a share of the memory that this process may
+    /// use. Default `25%`.
+    pub total_memory: Option<String>,
+    /// Size of the answer to one query. Default `256MiB`.
+    pub max_answer_size: Option<String>,
+    /// How far back a sample may lie to count as current; a request may say otherwise with `lookback_delta`.
+    /// Default `5m`.
+    pub lookback_delta: Option<String>,
+    /// Memory of answers to range queries that are kept, so that a dashboard that moves along with the clock is
+    /// given only its new steps anew; `off` keeps none, and a request refuses kept answers with `nocache=1`.
+    /// Default `64MiB`.
+    pub cache: Option<String>,
+    /// Queries that take at least so long are logged and shown on the status page. Default `5s`.
+    pub slow: Option<String>,
+    /// File to which all queries are written, one JSON object a line, as in Prometheus' `query_log_file`; relative
+    /// to the data folder. Default: none.
+    pub log_file: Option<PathBuf>,
+}
+
+/// Recording and alerting rules.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rules {
+    /// Whether Vedette's own rules run. Default true with `vedette up`, false with `vedette server`.
+    pub builtin: Option<bool>,
+    /// Further rule files in Prometheus' format, relative to this file.
+    pub files: Vec<PathBuf>,
+    /// Time between evaluations for groups that name none. Default `5s`.
+    pub evaluation_interval: Option<String>,
+    /// How long the query of one rule may take; the rules after it wait for it. Default `10s`.
+    pub query_timeout: Option<String>,
+}
+
+/// Detections.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Detections {
+    /// Whether Vedette's own detections run. Default true.
+    pub builtin: bool,
+    /// Further detection files (`*.md`), relative to this file.
+    pub files: Vec<PathBuf>,
+}
+
+impl Default for Detections {
+    fn default() -> Self {
+        Self { builtin: true, files: Vec::new() }
+    }
+}
+
+/// Who is told.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Notify {
+    /// Where notifications go.
+    pub receivers: Vec<Receiver>,
+    /// How long a first notification waits for more alerts of its group. Default `5s`.
+    pub group_wait: Option<String>,
+    /// How long changes of a group that was told are collected. Default `30s`.
+    pub group_interval: Option<String>,
+    /// After how long a group that still fires is told again. Default `4h`.
+    pub repeat_interval: Option<String>,
+}
+
+/// One receiver: a name and exactly one of the kinds.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Receiver {
+    /// The name shown on the status page.
+    pub name: String,
+    /// The least severity that is told: `info`, `warning`, `critical`. Default `info`.
+    #[serde(default)]
+    pub severity: Option<String>,
+    /// An HTTP endpoint that takes Alertmanager's webhook format.
+    #[serde(default)]
+    pub webhook: Option<Webhook>,
+    /// A file to which one JSON object a line is appended.
+    #[serde(default)]
+    pub file: Option<FileReceiver>,
+}
+
+/// An HTTP endpoint.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Webhook {
+    /// `http://` or `https://`.
+    pub url: String,
+    /// How long one attempt may take. Default `10s`.
+    #[serde(default)]
+    pub timeout: Option<String>,
+}
+
+/// A file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileReceiver {
+    /// Its path, relative to the data folder.
+    pub path: PathBuf,
+}

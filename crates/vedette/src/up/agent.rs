@@ -1,0 +1,79 @@
+//! `vedette agent`: gathers, scrapes and receives, spools and sends on. There is no store, and nothing is
+//! judged.
+
+use super::{prometheus::ForAgent, *};
+use crate::agent::Unkept;
+
+/// Runs until a signal asks it to end.
+pub fn run(settings: &Settings) -> Result<()> {
+    let read = |path: &PathBuf| {
+        Ok::<_, anyhow::Error>((path.clone(), prometheus_file::read(path, &RealFs, Mode::Agent)?))
+    };
+    let file = settings.prometheus_config.as_ref().map(read).transpose()?;
+    let (house, _lock) = open_house(settings)?;
+    let runtime = start_runtime()?;
+    let _entered = runtime.enter();
+
+    let exports = prometheus::open_exports(settings, &house)?;
+    let loaded = file.as_ref().map(|(_, loaded)| loaded);
+    let ForAgent { onward, spool } = Onward::open_agent(loaded, settings, &house, exports.as_ref())?;
+    prometheus::export_pushed(exports.as_ref(), &onward.receiver);
+    let prometheus = file
+        .map(|(path, loaded)| Prometheus::start(&path, loaded, &house, &onward, None, settings.scrape, None));
+    let prometheus = prometheus.transpose()?.map(Arc::new);
+    let mut collector = start_collector(settings, &house, onward.sink.clone())?;
+    let index = collector.containers();
+    let (stop, stopped) = watch::channel(false);
+    let program = Arc::new(Own::new(settings, house.clock.unix_ns(), stop.clone(), prometheus.clone()));
+    let unkept = Arc::new(Unkept(spool));
+    let app = App {
+        series: unkept.clone(),
+        writer: Arc::new(PushDoor(onward.receiver.clone())),
+        external_labels: external_labels(&program),
+        storage: unkept.clone(),
+        targets: program.targets(),
+        program,
+        web: web_source(settings),
+        admin: None,
+        engine: Arc::new(engine(settings)),
+        query_log: None,
+        events: None,
+        judgement: unkept,
+        containers: Arc::new(move || index.all()),
+        latest: Arc::new(LatestFigures(collector.latest())),
+        status: house.status.clone(),
+        telemetry: house.telemetry.clone(),
+        host: house.host.clone(),
+        kernel: house.kernel.clone(),
+        build: build_info(),
+        ready: Arc::new(AtomicBool::new(true)),
+        clock: house.clock.clone(),
+    };
+    let server = Server::bind(api_config(settings), app)?;
+    println!("Vedette {} sends on: {}", env!("CARGO_PKG_VERSION"), address(&server));
+    let graphite = listen_for_graphite(settings, &runtime, &onward.receiver, &stopped)?;
+    let follows =
+        prometheus.as_ref().map(|p| runtime.spawn(prometheus::follow(p.file.clone(), stopped.clone())));
+    runtime.spawn(async move {
+        signal().await;
+        let _ = stop.send(true);
+    });
+    let served = runtime.block_on(server.run(ended(stopped)));
+
+    // Who brings samples ends before who takes them.
+    if let Some(follows) = follows {
+        let _ = runtime.block_on(follows);
+    }
+    if let Some(prometheus) = &prometheus {
+        prometheus.stop();
+    }
+    collector.stop();
+    if let Some(graphite) = graphite {
+        let _ = runtime.block_on(graphite);
+    }
+    onward.stop();
+    if let Some(exports) = &exports {
+        exports.stop();
+    }
+    served.context("the server failed")
+}
