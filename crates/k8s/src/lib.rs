@@ -24,6 +24,7 @@ mod kubeconfig;
 mod list;
 pub mod objects;
 mod shelf;
+pub mod state;
 mod watch;
 
 pub use api::Api;

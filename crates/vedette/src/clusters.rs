@@ -1,29 +1,89 @@
-//! Clusters as discovery sees them: one watch for all jobs that want the same objects.
+//! Clusters of Kubernetes: those that are watched by configuration, and discovery in them and in others. All who
+//! want the same objects of a cluster share one watch.
 
-use std::{future::Future, path::PathBuf, pin::Pin, sync::Arc};
+use std::{future::Future, path::PathBuf, pin::Pin, slice, sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
 use vedette_collector::discovery::{ClusterSource, ClusterTargets, ClusterTell};
 use vedette_config::discovery::Kubernetes;
 use vedette_http_client::Options;
-use vedette_k8s::{Discoverer, Hub, SERVICE_ACCOUNT_FOLDER, Timing};
+use vedette_k8s::{Api, Connection, Discoverer, Error, Hub, SERVICE_ACCOUNT_FOLDER, Surroundings, Timing};
+use vedette_model::status::{Health, Part, StatusBoard};
 
-/// All clusters that `kubernetes_sd_configs` names.
-pub struct Clusters(Arc<Hub>);
+use crate::config::ClusterSettings;
+
+/// When files that say how a cluster is reached are looked at again.
+const CONNECT_AGAIN_AFTER: Duration = Duration::from_secs(15);
+
+/// All clusters that are watched, whoever wants it.
+pub struct Clusters {
+    runtime: Handle,
+    hub: Arc<Hub>,
+}
+
+/// A cluster of the configuration that can be asked.
+#[derive(Clone)]
+pub struct Connected {
+    /// What it is called.
+    pub name: Arc<str>,
+    /// The watches of all clusters.
+    pub hub: Arc<Hub>,
+    /// Its API server.
+    pub api: Arc<Api>,
+}
 
 struct Source(Discoverer);
 
 impl Clusters {
     /// None is watched yet.
     pub fn new(runtime: Handle, options: Options) -> Self {
-        Self(Arc::new(Hub::new(runtime, options, Timing::default())))
+        let hub = Arc::new(Hub::new(runtime.clone(), options, Timing::default()));
+        Self { runtime, hub }
+    }
+
+    /// Connects to a cluster, and again and again until it is known how, then begins what is done with it.
+    pub fn watch(
+        &self,
+        settings: &ClusterSettings,
+        status: &StatusBoard,
+        begin: impl FnOnce(Connected) + Send + 'static,
+    ) {
+        let (settings, status, hub) = (settings.clone(), status.clone(), self.hub.clone());
+        self.runtime.spawn(async move {
+            let part = format!("cluster {}", settings.name);
+            loop {
+                match connection(&settings) {
+                    Ok(connection) => {
+                        status.post(&part, Part::ok().fact("API server", &connection.server));
+                        let api = hub.cluster(connection);
+                        return begin(Connected { name: settings.name, hub, api });
+                    }
+                    Err(error) => {
+                        let remedy = "Mend the file; it is read again every 15 seconds.";
+                        status.post(&part, Part::new(Health::Failed, error.told(), remedy));
+                        tokio::time::sleep(CONNECT_AGAIN_AFTER).await;
+                    }
+                }
+            }
+        });
+    }
+}
+
+fn connection(settings: &ClusterSettings) -> Result<Connection, Error> {
+    match &settings.kubeconfig_file {
+        Some(file) => Connection::by_kubeconfig(slice::from_ref(file), settings.context.as_deref()),
+        None => {
+            let env = |name: &str| std::env::var(name).ok();
+            let service_account = PathBuf::from(SERVICE_ACCOUNT_FOLDER);
+            Connection::in_cluster(Surroundings { env: &env, service_account: &service_account })
+        }
     }
 }
 
 impl ClusterTargets for Clusters {
     fn source(&self, config: &Kubernetes) -> Box<dyn ClusterSource> {
         let folder = PathBuf::from(SERVICE_ACCOUNT_FOLDER);
-        Box::new(Source(Discoverer::new(self.0.clone(), config, folder)))
+        Box::new(Source(Discoverer::new(self.hub.clone(), config, folder)))
     }
 }
 

@@ -13,6 +13,7 @@ use crate::memory;
 
 mod collectors;
 mod export;
+mod kubernetes;
 mod query;
 mod scrape;
 mod units;
@@ -21,6 +22,7 @@ mod written;
 
 pub use collectors::Collectors;
 pub use export::Export;
+pub use kubernetes::ClusterSettings;
 pub use query::QuerySettings;
 pub use units::parse_duration;
 pub use written::*;
@@ -171,6 +173,8 @@ pub struct Settings {
     pub runtime_sockets: Option<Vec<PathBuf>>,
     /// How figures of host and containers are read.
     pub host: vedette_host::Config,
+    /// Clusters that are watched.
+    pub kubernetes: Vec<ClusterSettings>,
     /// Whether figures of host, containers and Vedette itself are read.
     pub figures: bool,
     /// Whether the kernel sensor is tried.
@@ -334,6 +338,7 @@ fn resolve(name: &str, folder: &Path, file: File, overrides: Overrides) -> Resul
         interval,
         runtime_sockets: file.collect.runtime_sockets,
         host: collectors::settings(&at("collectors"), file.collectors)?,
+        kubernetes: kubernetes::settings(&at("kubernetes"), folder, file.kubernetes)?,
         figures: auto_or_off(&at("collect.figures"), file.collect.figures.as_deref())?
             && overrides.role != Role::Server,
         sensor: auto_or_off(&at("collect.sensor"), file.collect.sensor.as_deref())? && !is_server,

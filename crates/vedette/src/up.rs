@@ -32,6 +32,7 @@ use vedette_sys::{Clock, Flush, FolderLock, Fs, Growth, MonotonicTime, RealFs, S
 use vedette_tsdb::Tsdb;
 
 use crate::{
+    clusters::Clusters,
     config::{KeepSettings, ReceiverSettings, RollupSettings, Settings, Target},
     graphite,
     judgement::{self, RulerJudgement},
@@ -131,9 +132,10 @@ fn run_with_stores(settings: &Settings) -> Result<()> {
     outbox.tell(Arc::new(ruler.handle()));
     let stage = detection_stage(detections, sink, &house, &ruler);
     let mut collector = start_collector(settings, &house, stage.clone())?;
+    let clusters = watch_clusters(settings, &house);
     let prometheus = prometheus.zip(onward.as_ref()).map(|((path, loaded), onward)| {
         let own = OwnRules { ruler: ruler.handle(), config: alerting_config(settings), groups: own_groups };
-        Prometheus::start(&path, loaded, &house, onward, Some(&outbox), settings.scrape, Some(own))
+        Prometheus::start(&path, loaded, &house, onward, Some(&outbox), settings.scrape, clusters, Some(own))
     });
     let prometheus = prometheus.transpose()?.map(Arc::new);
     let (stop, stopped) = watch::channel(false);
@@ -200,6 +202,16 @@ fn start_collector(settings: &Settings, house: &House, sink: Arc<dyn Sink>) -> R
         host: house.host.clone(),
     };
     Ok(Collector::start(&config, &surroundings)?)
+}
+
+/// Starts to watch the clusters that are configured. Discovery shares their watches.
+fn watch_clusters(settings: &Settings, house: &House) -> Arc<Clusters> {
+    let options = prometheus::client_options(&house.clock);
+    let clusters = Arc::new(Clusters::new(tokio::runtime::Handle::current(), options));
+    for cluster in &settings.kubernetes {
+        clusters.watch(cluster, &house.status, |_connected| {});
+    }
+    clusters
 }
 
 /// What all parts share, and the lock of the data folder.

@@ -37,6 +37,8 @@ pub struct File {
     pub collect: Collect,
     /// Which figures of the machine and of its containers are read.
     pub collectors: Collectors,
+    /// Kubernetes clusters that are watched. Default: none.
+    pub kubernetes: Vec<KubernetesCluster>,
     /// What is done with scraped series beyond what `prometheus.yml` says.
     pub scrape: Scrape,
     /// How metrics are kept.
@@ -84,6 +86,18 @@ pub struct Graphite {
     /// Address and TCP port on which lines are taken, for example `127.0.0.1:2003`; only loopback addresses, as the
     /// protocol has no authentication. Default: none are.
     pub listen: Option<String>,
+}
+
+/// A Kubernetes cluster that is watched: its objects, how its parts are, and how many of its nodes may fail.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KubernetesCluster {
+    /// What it is called; the value of the label `cluster` where there are several.
+    pub name: String,
+    /// A file of `kubectl`, relative to this file. Default: the account of the pod that Vedette runs in.
+    pub kubeconfig_file: Option<PathBuf>,
+    /// A context of that file. Default: its current context.
+    pub context: Option<String>,
 }
 
 /// How facts are gathered.

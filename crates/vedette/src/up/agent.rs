@@ -18,8 +18,10 @@ pub fn run(settings: &Settings) -> Result<()> {
     let loaded = file.as_ref().map(|(_, loaded)| loaded);
     let ForAgent { onward, spool } = Onward::open_agent(loaded, settings, &house, exports.as_ref())?;
     prometheus::export_pushed(exports.as_ref(), &onward.receiver);
-    let prometheus = file
-        .map(|(path, loaded)| Prometheus::start(&path, loaded, &house, &onward, None, settings.scrape, None));
+    let clusters = watch_clusters(settings, &house);
+    let prometheus = file.map(|(path, loaded)| {
+        Prometheus::start(&path, loaded, &house, &onward, None, settings.scrape, clusters, None)
+    });
     let prometheus = prometheus.transpose()?.map(Arc::new);
     let mut collector = start_collector(settings, &house, onward.sink.clone())?;
     let index = collector.containers();

@@ -196,6 +196,7 @@ impl Prometheus {
         onward: &Onward,
         outbox: Option<&Outbox>,
         features: scrape::Features,
+        clusters: Arc<Clusters>,
         own: Option<OwnRules>,
     ) -> Result<Self> {
         let surroundings = Surroundings {
@@ -226,7 +227,7 @@ impl Prometheus {
             sink: Arc::new(Targets { scraper: scraper.clone(), alertmanagers: alertmanagers.clone() }),
             runtime: Handle::current(),
             http: client.clone(),
-            clusters: Some(Arc::new(Clusters::new(Handle::current(), client.clone()))),
+            clusters: Some(clusters),
             fs: house.fs.clone(),
             clock: house.clock.clone(),
             status: house.status.clone(),
@@ -316,7 +317,7 @@ pub(super) fn check(path: &Path, clock: &Arc<dyn Clock>) -> Result<(usize, usize
     Ok((loaded.config.scrape_jobs.len(), rules))
 }
 
-fn client_options(clock: &Arc<dyn Clock>) -> Options {
+pub(super) fn client_options(clock: &Arc<dyn Clock>) -> Options {
     Options {
         user_agent: concat!("Vedette/", env!("CARGO_PKG_VERSION")).to_owned(),
         unix_socket: None,

@@ -1,0 +1,51 @@
+//! Kubernetes clusters that are watched.
+
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{Error, KubernetesCluster};
+
+/// A cluster that is watched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterSettings {
+    /// What it is called.
+    pub name: Arc<str>,
+    /// A file of `kubectl`; the account of our pod where there is none.
+    pub kubeconfig_file: Option<PathBuf>,
+    /// A context of that file, if not the current one.
+    pub context: Option<String>,
+}
+
+/// Checks what is written.
+pub(super) fn settings(
+    place: &str,
+    folder: &Path,
+    written: Vec<KubernetesCluster>,
+) -> Result<Vec<ClusterSettings>, Error> {
+    let mut names = HashSet::new();
+    let one = |(at, cluster): (usize, KubernetesCluster)| {
+        let refuse = |key: &str, reason: String| Error::Value { place: format!("{place}[{at}].{key}"), reason };
+        if cluster.name.is_empty() || cluster.name.len() > NAME_BYTES_MAX || cluster.name.contains('/') {
+            let reason = format!("give it a name of 1 to {NAME_BYTES_MAX} bytes without a slash");
+            return Err(refuse("name", reason));
+        }
+        if !names.insert(cluster.name.clone()) {
+            return Err(refuse("name", format!("there are two clusters {:?}", cluster.name)));
+        }
+        if cluster.context.is_some() && cluster.kubeconfig_file.is_none() {
+            return Err(refuse("context", "is of use only with a kubeconfig_file".into()));
+        }
+        Ok(ClusterSettings {
+            name: cluster.name.into(),
+            kubeconfig_file: cluster.kubeconfig_file.map(|file| folder.join(file)),
+            context: cluster.context,
+        })
+    };
+    written.into_iter().enumerate().map(one).collect()
+}
+
+/// As long as a label of DNS may be, so that it fits wherever names of clusters stand.
+const NAME_BYTES_MAX: usize = 63;
