@@ -20,7 +20,7 @@ pub use network::{
 };
 pub use node::{Condition, Namespace, Node, NodeAddress};
 pub use owned::{Job, ReplicaSet};
-pub use pod::{Container, ContainerPort, ContainerStatus, Pod};
+pub use pod::{Container, ContainerPort, ContainerState, ContainerStatus, Pod, Resources, Terminated};
 
 /// A kind of objects that the API server lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -11,11 +11,11 @@ mod node;
 mod page;
 mod pairs;
 mod pod;
-mod quantity;
+mod resources;
 mod rows;
 mod watched;
 
-use crate::objects::Object;
+use crate::objects::{Condition, Object};
 
 pub use cluster::{ClusterState, States};
 pub use kinds::{KINDS, StateKind};
@@ -56,4 +56,35 @@ pub trait Stateful: Object {
 
     /// Writes the labels that all rows of an object begin with, as `namespace` and `deployment`.
     fn head(&self, head: &mut Head);
+}
+
+/// For [`Family::rows`]: when an object was made.
+pub(crate) fn created<O: Object>(object: &O, rows: &mut Rows<'_>) {
+    time(object.meta().created, rows);
+}
+
+/// For [`Family::rows`]: when an object was to go.
+pub(crate) fn deleted<O: Object>(object: &O, rows: &mut Rows<'_>) {
+    time(object.meta().deleted, rows);
+}
+
+/// A row with a time, if there is one.
+pub(crate) fn time(seconds: Option<i64>, rows: &mut Rows<'_>) {
+    if let Some(seconds) = seconds {
+        rows.row(&[], seconds as f64);
+    }
+}
+
+/// The states of a condition and how they are told.
+pub(crate) const CONDITION_STATES: [(&str, &str); 3] =
+    [("true", "True"), ("false", "False"), ("unknown", "Unknown")];
+
+/// A row for each status that each condition may have, 1 for the one it has.
+pub(crate) fn conditions(conditions: &[Condition], rows: &mut Rows<'_>) {
+    for condition in conditions {
+        for (told, status) in CONDITION_STATES {
+            let value = f64::from(&*condition.status == status);
+            rows.row(&[("condition", &condition.kind), ("status", told)], value);
+        }
+    }
 }

@@ -11,15 +11,15 @@ use crate::{Api, Hub};
 /// The watches of a cluster whose objects are told.
 pub struct ClusterState {
     name: Arc<str>,
-    /// As [`KINDS`] has them.
-    watches: Vec<Arc<dyn Watched>>,
+    /// As [`KINDS`] has them; none where a kind is not wanted.
+    watches: Vec<Option<Arc<dyn Watched>>>,
     allowed: Vec<Allowed>,
 }
 
 impl ClusterState {
     /// Begins to watch, or joins who does. What is allowed is given by the word of a resource in paths, as `pods`.
     pub fn watch(name: Arc<str>, hub: &Hub, api: &Arc<Api>, allowed: &HashMap<String, Allowed>) -> Self {
-        let watches = KINDS.iter().map(|kind| (kind.watch)(hub, api)).collect();
+        let watches = KINDS.iter().map(|kind| kind.is_default.then(|| (kind.watch)(hub, api))).collect();
         let of = |plural: &str| allowed.get(plural).cloned().unwrap_or_default();
         Self { name, watches, allowed: KINDS.iter().map(|kind| of(kind.resource.plural)).collect() }
     }
@@ -30,8 +30,8 @@ impl ClusterState {
     }
 
     /// Its watches, one a kind.
-    pub fn watches(&self) -> &[Arc<dyn Watched>] {
-        &self.watches
+    pub fn watches(&self) -> impl Iterator<Item = &Arc<dyn Watched>> {
+        self.watches.iter().flatten()
     }
 }
 
@@ -67,11 +67,14 @@ impl States {
         for (at, kind) in KINDS.iter().enumerate() {
             let taken: Vec<_> = clusters
                 .iter()
-                .map(|cluster| {
+                .filter_map(|cluster| {
                     let name = names_cluster.then_some(&*cluster.name);
-                    cluster.watches[at].snapshot(name, &cluster.allowed[at])
+                    Some(cluster.watches[at].as_ref()?.snapshot(name, &cluster.allowed[at]))
                 })
                 .collect();
+            if taken.is_empty() {
+                continue;
+            }
             for (family, words) in (kind.families)().iter().enumerate() {
                 page.family(words);
                 for snapshot in &taken {

@@ -29,17 +29,20 @@ pub(super) fn is_allowed(allowed: &[Box<str>], name: &str) -> bool {
     allowed.iter().any(|known| **known == *name || **known == *"*")
 }
 
-/// Makes names of labels. Two that come to the same are told apart by numbers.
-#[derive(Default)]
-pub(super) struct Names(HashMap<String, usize>);
-
-impl Names {
-    pub(super) fn name(&mut self, prefix: &str, name: &str) -> String {
-        let made = [prefix, &sanitized(name)].concat();
-        let seen = self.0.entry(made.clone()).or_default();
-        *seen += 1;
-        if *seen == 1 { made } else { format!("{made}_conflict{seen}") }
+/// Names that labels may have, with these in front. Those that come to the same are told apart by numbers.
+pub(super) fn names<'p>(prefix: &str, pairs: &[(&'p str, &'p str)]) -> Vec<String> {
+    let plain: Vec<String> = pairs.iter().map(|(name, _)| [prefix, &sanitized(name)].concat()).collect();
+    let mut numbers: HashMap<&str, (usize, usize)> = HashMap::new();
+    for name in &plain {
+        numbers.entry(name).or_default().0 += 1;
     }
+    let mut made = Vec::with_capacity(plain.len());
+    for name in &plain {
+        let (all, seen) = numbers.entry(name).or_default();
+        *seen += 1;
+        made.push(if *all == 1 { name.clone() } else { format!("{name}_conflict{seen}") });
+    }
+    made
 }
 
 /// A name that a label may have: in lower case, words apart, and nothing but letters, digits and `_`.
@@ -54,4 +57,23 @@ pub(super) fn sanitized(name: &str) -> String {
         made.push(if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' });
     }
     made
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_made_such_as_labels_may_have() {
+        for (name, made) in [
+            ("app.kubernetes.io/name", "app_kubernetes_io_name"),
+            ("camelCaseX2Y", "camel_case_x2_y"),
+            ("HTTPServer", "httpserver"),
+            ("ä-1", "__1"),
+        ] {
+            assert_eq!(sanitized(name), made);
+        }
+        let pairs = [("a.b", ""), ("a/b", ""), ("c", "")];
+        assert_eq!(names("label_", &pairs), ["label_a_b_conflict1", "label_a_b_conflict2", "label_c"]);
+    }
 }

@@ -84,15 +84,14 @@ impl Rows<'_> {
     /// Writes a row with labels whose names an object chose: each is made a name that a label may have.
     pub fn named<'p>(&mut self, prefix: &str, pairs: impl Iterator<Item = (&'p str, &'p str)>) {
         self.begin();
-        let mut names = pairs::Names::default();
+        let pairs: Vec<(&str, &str)> = pairs.collect();
         let mut is_first = self.head.is_empty();
-        for (name, value) in pairs {
+        for (name, (_, value)) in pairs::names(prefix, &pairs).iter().zip(&pairs) {
             if !is_first {
                 self.page.push(',');
             }
             is_first = false;
-            let name = names.name(prefix, name);
-            push_label(self.page, &name, value);
+            push_label(self.page, name, value);
         }
         self.end(1.0);
     }

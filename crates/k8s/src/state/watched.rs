@@ -35,7 +35,10 @@ pub trait Snapshot: Send + Sync {
 }
 
 pub(super) fn families<O: Stateful>() -> Vec<FamilyWords> {
-    O::FAMILIES.iter().map(|family| FamilyWords { name: family.name, help: family.help, kind: family.kind }).collect()
+    O::FAMILIES
+        .iter()
+        .map(|family| FamilyWords { name: family.name, help: family.help, kind: family.kind })
+        .collect()
 }
 
 pub(super) fn watch<O: Stateful>(hub: &Hub, api: &Arc<Api>) -> Arc<dyn Watched> {
@@ -89,7 +92,10 @@ impl<O: Stateful> Snapshot for Taken<O> {
         for (object, end) in self.objects.iter().zip(&self.ends) {
             let head = &self.heads[begin..*end];
             begin = *end;
-            (family.rows)(object, &mut Rows { page: page.text(), family: family.name, head, allowed: &self.allowed });
+            (family.rows)(
+                object,
+                &mut Rows { page: page.text(), family: family.name, head, allowed: &self.allowed },
+            );
             page.flush_if_full()?;
         }
         Ok(())
