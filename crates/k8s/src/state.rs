@@ -13,11 +13,13 @@ mod pairs;
 mod pod;
 mod resources;
 mod rows;
+#[cfg(test)]
+mod tests;
 mod watched;
 
 use crate::objects::{Condition, Object};
 
-pub use cluster::{ClusterState, States};
+pub use cluster::{ClusterState, States, Wanted};
 pub use kinds::{KINDS, StateKind};
 pub use page::{Format, Gone, Page};
 pub use pairs::{Allowed, annotations, labels};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Allowed, FamilyWords, Snapshot, Stateful, Watched, watched};
+use super::{Allowed, FamilyWords, Format, Gone, Page, Snapshot, Stateful, Watched, watched};
 use crate::{
     Api, Hub, Shelf,
     objects::{Namespace, Node, Pod, Resource},
@@ -21,8 +21,45 @@ pub struct StateKind {
     pub families: fn() -> Vec<FamilyWords>,
     /// Begins to watch the objects of a cluster, or joins who does.
     pub watch: fn(&Hub, &Arc<Api>) -> Arc<dyn Watched>,
-    /// Objects of this kind, each in JSON, instead of those of a watch.
-    pub read: fn(&[&str], &Allowed) -> Result<Box<dyn Snapshot>, serde_json::Error>,
+    read: Read,
+}
+
+/// Takes objects, each in JSON, instead of those of a watch.
+type Read = fn(&[&str], &Allowed) -> Result<Box<dyn Snapshot>, serde_json::Error>;
+
+impl StateKind {
+    /// The page of these objects of this kind, each in JSON, which no watch has told.
+    ///
+    /// # Errors
+    /// One of them is no such object.
+    pub fn page(
+        &self,
+        objects: &[&str],
+        allowed: &Allowed,
+        format: Format,
+    ) -> Result<String, serde_json::Error> {
+        let snapshot = (self.read)(objects, allowed)?;
+        let mut text = String::new();
+        let mut take = |piece: &mut String| {
+            text.push_str(piece);
+            Ok(())
+        };
+        let mut page = Page::new(format, &mut take);
+        let written = self.write(&[snapshot], &mut page).and_then(|()| page.finish());
+        debug_assert_eq!(written, Ok(()), "all is taken");
+        Ok(text)
+    }
+
+    /// Writes all families, each with the rows of all these objects.
+    pub(super) fn write(&self, taken: &[Box<dyn Snapshot>], page: &mut Page<'_>) -> Result<(), Gone> {
+        for (family, words) in (self.families)().iter().enumerate() {
+            page.family(words);
+            for snapshot in taken {
+                snapshot.write(family, page)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 const fn kind<O: Stateful>() -> StateKind {
