@@ -1,6 +1,6 @@
-//! `/metrics`, `/metrics/node`, `/metrics/cadvisor`.
+//! `/metrics`, `/metrics/node`, `/metrics/cadvisor`, `/metrics/kube-state`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use hyper::{
     HeaderMap, StatusCode,
@@ -10,15 +10,27 @@ use vedette_model::{
     METRIC_NAME, MetricKind,
     telemetry::{Family, MetricVisitor, Telemetry},
 };
-use vedette_wire::exposition::{Format, Writer};
+use vedette_promql::Cancel;
+use vedette_wire::{
+    exposition::{Format, Writer},
+    prometheus::ErrorType,
+};
 
 use crate::{
-    answer::{Answer, whole},
+    answer::{Answer, Body, whole},
     app::Shared,
+    flow::{self, Answered, Flow, Outlet},
     latest::{LatestSamples, Source},
     request::Call,
     routes::Handled,
 };
+
+/// Tells the state of the objects of clusters as metrics.
+pub trait KubeState: Send + Sync {
+    /// Writes the page in this format. `take` is given pieces of it, takes what is in them, and tells whether it
+    /// wants more. Whether the page is whole.
+    fn write(&self, format: Format, take: &mut dyn FnMut(&mut Vec<u8>) -> bool) -> bool;
+}
 
 /// Vedette's own metrics.
 pub fn own(call: Call) -> Handled {
@@ -36,6 +48,42 @@ pub fn containers(call: Call) -> Handled {
     Box::pin(written(call, |format, shared| {
         write_latest(format, &*shared.app.latest, Source::Containers, true)
     }))
+}
+
+/// The state of the objects of clusters, sent while it is written: a large cluster makes a page of many megabytes.
+pub fn kube_state(call: Call) -> Handled {
+    Box::pin(async move {
+        let format = accepted(&call.headers);
+        let flow = Arc::new(Flow::default());
+        let mut outlet = Outlet::strict(flow.clone(), call.shared.app.clock.clone());
+        let work = tokio::task::spawn_blocking(move || {
+            let (mut rest, cancel) = (Vec::new(), Cancel::new());
+            let is_whole = call.shared.app.kube_state.write(format, &mut |piece| {
+                if rest.is_empty() {
+                    std::mem::swap(&mut rest, piece);
+                } else {
+                    rest.append(piece);
+                }
+                outlet.flow(&mut rest, &cancel).is_ok()
+            });
+            if is_whole { Ok(rest) } else { Err((ErrorType::Canceled, "the client is too slow".to_owned())) }
+        });
+        let work = async move {
+            let bug = |_| Err((ErrorType::Internal, "BUG: the page could not be written".to_owned()));
+            work.await.unwrap_or_else(bug)
+        };
+        match flow::begin(work, flow).await {
+            Answered::Whole(Ok(text)) => give(format, text),
+            Answered::Whole(Err((_, reason))) => {
+                whole(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", reason)
+            }
+            Answered::Stream(stream) => {
+                let mut answer = give(format, Vec::new());
+                *answer.body_mut() = Body::Flow(stream);
+                answer
+            }
+        }
+    })
 }
 
 /// Parts that are asked may wait for a lock or a disk, so they are asked on a thread that may.

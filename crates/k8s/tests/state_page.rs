@@ -82,7 +82,7 @@ fn pod(number: usize) -> Value {
         "status": {"phase": "Running", "qosClass": "Burstable", "startTime": "2026-11-21T00:47:52Z",
             "podIP": format!("10.{}.{}.{}", number >> 16, number >> 8 & 255, number & 255), "hostIP": "10.255.0.1",
             "podIPs": [{"ip": format!("10.{}.{}.{}", number >> 16, number >> 8 & 255, number & 255)}],
-            "conditions": ["Ready", "Initialized", "ContainersReady", "PodScheduled"].map(condition),
+            "conditions": (["Ready", "Initialized", "ContainersReady", "PodScheduled"].map(condition)),
             "containerStatuses": [{"name": "app", "containerID": format!("containerd://{number:064x}"),
                 "image": "registry.example.com/shop/web:1.2.3",
                 "imageID": "registry.example.com/shop/web@sha256:0123456789abcdef0123456789abcdef0123456789abcdef",
@@ -95,7 +95,7 @@ fn node(number: usize) -> Value {
     let amounts = json!({"cpu": "16", "memory": "64Gi", "pods": "110", "ephemeral-storage": "100Gi"});
     json!({"metadata": {"name": format!("node-{number}"), "creationTimestamp": "2026-11-21T00:47:52Z"},
         "status": {"capacity": amounts, "allocatable": amounts,
-            "conditions": ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"].map(condition),
+            "conditions": (["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"].map(condition)),
             "addresses": [{"type": "InternalIP", "address": "10.255.0.1"}]}})
 }
 
