@@ -142,6 +142,7 @@ fn peers(skips: &mut Vec<String>) -> Result<()> {
     }
     let binary = release_binary()?;
     virtual_machine(&binary, skips)?;
+    control_plane(&binary, skips)?;
     match peers::programs() {
         Ok(tools) => peers_tests(&binary, &tools, skips)?,
         Err(error) => {
@@ -182,6 +183,22 @@ fn virtual_machine(binary: &Path, skips: &mut Vec<String>) -> Result<()> {
     let parts = debian::prepare()?;
     let mut tests = cargo(&["test", "--locked", "--package", "vedette-e2e", "--test", "guest"]);
     tests.args(["--", "--show-output"]).env("VEDETTE_BINARY", binary).env("VEDETTE_GUEST", tree);
+    watched(tests.env("VEDETTE_PARTS", &parts.root), skips)
+}
+
+/// What needs a real API server.
+fn control_plane(binary: &Path, skips: &mut Vec<String>) -> Result<()> {
+    let folder = match peers::kubernetes() {
+        Ok(folder) => folder,
+        Err(error) => {
+            skips.push(format!("real control plane of Kubernetes: it cannot be built here: {error:#}"));
+            return Ok(());
+        }
+    };
+    let parts = debian::prepare()?;
+    let mut tests = cargo(&["test", "--locked", "--package", "vedette-e2e", "--test", "control_plane"]);
+    tests.args(["--", "--show-output", "--test-threads=1"]);
+    tests.env("VEDETTE_BINARY", binary).env("VEDETTE_KUBERNETES", folder);
     watched(tests.env("VEDETTE_PARTS", &parts.root), skips)
 }
 
