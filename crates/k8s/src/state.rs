@@ -4,18 +4,31 @@
 //! A family is data: its name, what it means, and how an object tells its rows. Rows are written straight to the
 //! page, from what a watch keeps anyway: no row is kept, whoever reads takes what is there at that moment.
 
+mod access;
+mod admission;
+mod autoscaling;
+mod certificates;
 mod cluster;
+mod common;
+mod config;
+mod cron;
+mod jobs;
 mod kinds;
+mod leases;
 mod namespace;
+mod network;
 mod node;
 mod page;
 mod pairs;
 mod pod;
+mod policy;
 mod resources;
 mod rows;
+mod storage;
 #[cfg(test)]
 mod tests;
 mod watched;
+mod workloads;
 
 use crate::objects::{Condition, Object};
 

@@ -5,6 +5,7 @@ use std::{borrow::Cow, fmt};
 
 use serde::{Deserialize, Deserializer, de};
 
+use super::Meta;
 use crate::quantity;
 
 /// Parts of objects.
@@ -21,7 +22,8 @@ macro_rules! parts {
     )*};
 }
 
-/// Objects: what they are, where the API server has them, and what is used of them.
+/// Objects: what they are, where the API server has them, and what is used of them. Of their annotations the one with
+/// the whole object is not kept: it is large, and that of a secret has the secret.
 macro_rules! objects {
     ($($(#[$about:meta])* $name:ident at $resource:expr => {
         $($(#[$of_field:meta])* $field:ident: $type:ty,)*
@@ -30,6 +32,7 @@ macro_rules! objects {
         #[derive(Debug, Clone, PartialEq, serde::Deserialize)]
         #[serde(rename_all = "camelCase")]
         pub struct $name {
+            #[serde(deserialize_with = "super::lenient::metadata")]
             metadata: super::Meta,
             $($(#[$of_field])* #[serde(default, deserialize_with = "super::null_as_default")]
             pub(crate) $field: $type,)*
@@ -46,6 +49,16 @@ macro_rules! objects {
 }
 
 pub(crate) use {objects, parts};
+
+/// Where `kubectl apply` keeps the object as it was given.
+const WHOLE_OBJECT: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// Metadata without the whole object.
+pub(super) fn metadata<'de, D: Deserializer<'de>>(from: D) -> Result<Meta, D::Error> {
+    let mut meta = Meta::deserialize(from)?;
+    meta.annotations.remove(WHOLE_OBJECT);
+    Ok(meta)
+}
 
 /// An amount, as of memory. What is none is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -185,14 +198,6 @@ impl<'de> Deserialize<'de> for Base64Length {
 }
 
 parts! {
-    /// Something that holds of an object, or does not.
-    StatusCondition {
-        #[serde(rename = "type")]
-        kind: Box<str>,
-        status: Box<str>,
-        reason: Box<str>,
-    }
-
     /// An object by its name.
     Named {
         name: Box<str>,

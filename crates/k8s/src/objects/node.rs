@@ -2,11 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{
-    Amounts, Meta, Object, Resource,
-    lenient::{objects, parts},
-    null_as_default, time,
-};
+use super::{Amounts, Meta, Object, Resource, lenient::parts, null_as_default, time};
 
 /// A machine.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -90,10 +86,10 @@ pub struct NodeAddress {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Condition {
     /// What, as `Ready`.
-    #[serde(rename = "type")]
+    #[serde(rename = "type", default, deserialize_with = "null_as_default")]
     pub kind: Box<str>,
     /// `True`, `False` or `Unknown`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub status: Box<str>,
     /// Why, in one word.
     #[serde(default, deserialize_with = "null_as_default")]
@@ -103,11 +99,12 @@ pub struct Condition {
     pub last_transition: Option<i64>,
 }
 
-objects! {
-    /// A space for names.
-    Namespace at Resource { is_namespaced: false, ..Resource::core("namespaces") } => {
-        status: NamespaceStatus,
-    }
+/// A space for names. All its annotations are kept, as targets may have them as labels.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Namespace {
+    metadata: Meta,
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub(crate) status: NamespaceStatus,
 }
 
 impl Node {
@@ -134,6 +131,14 @@ impl Node {
 
 impl Object for Node {
     const RESOURCE: Resource = Resource { is_namespaced: false, ..Resource::core("nodes") };
+
+    fn meta(&self) -> &Meta {
+        &self.metadata
+    }
+}
+
+impl Object for Namespace {
+    const RESOURCE: Resource = Resource { is_namespaced: false, ..Resource::core("namespaces") };
 
     fn meta(&self) -> &Meta {
         &self.metadata

@@ -5,11 +5,60 @@ use std::sync::Arc;
 use super::{Allowed, FamilyWords, Format, Gone, Page, Snapshot, Stateful, Watched, watched};
 use crate::{
     Api, Hub, Shelf,
-    objects::{Namespace, Node, Pod, Resource},
+    objects::{
+        CertificateSigningRequest, ClusterRole, ClusterRoleBinding, ConfigMap, CronJob, DaemonSet,
+        Deployment, EndpointSlice, Endpoints, HorizontalPodAutoscaler, Ingress, IngressClass, JobState,
+        Lease, LimitRange, MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding,
+        MutatingWebhookConfiguration, Namespace, NetworkPolicy, Node, PersistentVolume,
+        PersistentVolumeClaim, Pod, PodDisruptionBudget, ReplicaSetState, ReplicationController, Resource,
+        ResourceQuota, Role, RoleBinding, Secret, Service, ServiceAccount, StatefulSet, StorageClass,
+        ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding, ValidatingWebhookConfiguration,
+        VolumeAttachment,
+    },
 };
 
 /// All kinds.
-pub const KINDS: &[StateKind] = &[kind::<Namespace>(), kind::<Node>(), kind::<Pod>()];
+pub const KINDS: &[StateKind] = &[
+    kind::<CertificateSigningRequest>(),
+    optional::<ClusterRole>(),
+    optional::<ClusterRoleBinding>(),
+    kind::<ConfigMap>(),
+    kind::<CronJob>(),
+    kind::<DaemonSet>(),
+    kind::<Deployment>(),
+    optional::<Endpoints>(),
+    kind::<EndpointSlice>(),
+    kind::<HorizontalPodAutoscaler>(),
+    kind::<Ingress>(),
+    optional::<IngressClass>(),
+    kind::<JobState>(),
+    kind::<Lease>(),
+    kind::<LimitRange>(),
+    kind::<MutatingAdmissionPolicy>(),
+    kind::<MutatingAdmissionPolicyBinding>(),
+    kind::<MutatingWebhookConfiguration>(),
+    kind::<Namespace>(),
+    kind::<NetworkPolicy>(),
+    kind::<Node>(),
+    kind::<PersistentVolume>(),
+    kind::<PersistentVolumeClaim>(),
+    kind::<Pod>(),
+    kind::<PodDisruptionBudget>(),
+    kind::<ReplicaSetState>(),
+    kind::<ReplicationController>(),
+    kind::<ResourceQuota>(),
+    optional::<Role>(),
+    optional::<RoleBinding>(),
+    kind::<Secret>(),
+    kind::<Service>(),
+    optional::<ServiceAccount>(),
+    kind::<StatefulSet>(),
+    kind::<StorageClass>(),
+    kind::<ValidatingAdmissionPolicy>(),
+    kind::<ValidatingAdmissionPolicyBinding>(),
+    kind::<ValidatingWebhookConfiguration>(),
+    kind::<VolumeAttachment>(),
+];
 
 /// A kind of objects whose state is told.
 pub struct StateKind {
@@ -73,7 +122,6 @@ const fn kind<O: Stateful>() -> StateKind {
 }
 
 /// One that is watched only where somebody asks for it.
-#[expect(dead_code, reason = "the kinds that are rarely wanted come with their families")]
 const fn optional<O: Stateful>() -> StateKind {
     StateKind { is_default: false, ..kind::<O>() }
 }
