@@ -27,7 +27,8 @@ pub(super) fn settings(
 ) -> Result<Vec<ClusterSettings>, Error> {
     let mut names = HashSet::new();
     let one = |(at, cluster): (usize, KubernetesCluster)| {
-        let refuse = |key: &str, reason: String| Error::Value { place: format!("{place}[{at}].{key}"), reason };
+        let refuse =
+            |key: &str, reason: String| Error::Value { place: format!("{place}[{at}].{key}"), reason };
         if cluster.name.is_empty() || cluster.name.len() > NAME_BYTES_MAX || cluster.name.contains('/') {
             let reason = format!("give it a name of 1 to {NAME_BYTES_MAX} bytes without a slash");
             return Err(refuse("name", reason));
