@@ -20,6 +20,7 @@ mod events;
 mod exec;
 mod health;
 mod hub;
+pub mod identity;
 mod kubeconfig;
 mod list;
 pub mod objects;
