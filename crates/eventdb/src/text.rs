@@ -20,7 +20,7 @@ pub(crate) fn search_text(event: &Event) -> Box<str> {
         text.push('\n');
     }
     if let Some(c) = &event.container {
-        for part in [&c.name, &c.id, &c.image, &c.pod, &c.namespace] {
+        for part in [&c.name, &c.id, &c.image, &c.pod, &c.namespace, &c.workload.kind, &c.workload.name] {
             line(&mut text, part);
         }
     }

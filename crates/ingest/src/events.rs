@@ -49,7 +49,9 @@ fn text_bytes(event: &Event) -> usize {
         p.name.len() + p.executable.len() + sum(&p.args) + ancestors.sum::<usize>()
     });
     let container = event.container.as_deref().map_or(0, |c| {
-        [&c.id, &c.name, &c.image, &c.pod, &c.namespace, &c.cgroup, &c.runtime].map(String::len).iter().sum()
+        let workload = c.pod_uid.len() + c.workload.kind.len() + c.workload.name.len();
+        let texts = [&c.id, &c.name, &c.image, &c.pod, &c.namespace, &c.cgroup, &c.runtime];
+        texts.map(String::len).iter().sum::<usize>() + workload
     });
     let host = event.host.name.len() + event.host.id.len() + event.host.boot_id.len();
     let fact = match &event.fact {

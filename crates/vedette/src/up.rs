@@ -20,8 +20,8 @@ use vedette_eventdb::EventDb;
 use vedette_host::Identity;
 use vedette_ingest::{Ingest, Receiver};
 use vedette_model::{
-    Event, Finding, Host, Labels, MachineFacts, Matcher, MetricReader, Origin, ProcessFigures, Severity,
-    Sink, TimeRange,
+    Directory, Event, Finding, Host, Labels, MachineFacts, Matcher, MetricReader, Origin, ProcessFigures,
+    Severity, Sink, TimeRange,
     status::{Health, Part, StatusBoard},
     telemetry::Telemetry,
 };
@@ -32,7 +32,7 @@ use vedette_sys::{Clock, Flush, FolderLock, Fs, Growth, MonotonicTime, RealFs, S
 use vedette_tsdb::Tsdb;
 
 use crate::{
-    clusters::Clusters,
+    clusters::{self, Clusters},
     config::{KeepSettings, ReceiverSettings, RollupSettings, Settings, Target},
     graphite,
     judgement::{self, RulerJudgement},
@@ -67,6 +67,8 @@ struct House {
     telemetry: Telemetry,
     host: Arc<Host>,
     kernel: String,
+    /// Who knows workloads: one for each cluster that is watched.
+    directory: Directory,
 }
 
 impl House {
@@ -189,7 +191,7 @@ fn run_with_stores(settings: &Settings) -> Result<()> {
 fn start_collector(settings: &Settings, house: &House, sink: Arc<dyn Sink>) -> Result<Collector> {
     let config = vedette_collector::Config {
         interval: settings.interval,
-        host: host_config(settings),
+        host: vedette_host::Config { directory: house.directory.clone(), ..host_config(settings) },
         figures: settings.figures,
         sensor: settings.sensor.then(vedette_ebpf::Config::default),
         ..vedette_collector::Config::default()
@@ -209,7 +211,11 @@ fn watch_clusters(settings: &Settings, house: &House) -> Arc<Clusters> {
     let options = prometheus::client_options(&house.clock);
     let clusters = Arc::new(Clusters::new(tokio::runtime::Handle::current(), options));
     for cluster in &settings.kubernetes {
-        clusters.watch(cluster, &house.status, |_connected| {});
+        let (directory, status) = (house.directory.clone(), house.status.clone());
+        let gone_pods = cluster.gone_pods;
+        clusters.watch(cluster, &house.status, move |connected| {
+            clusters::identify(&connected, gone_pods, &directory, status);
+        });
     }
     clusters
 }
@@ -224,6 +230,7 @@ fn open_house(settings: &Settings) -> Result<(House, FolderLock)> {
         telemetry: Telemetry::default(),
         host: Arc::new(identity.host.clone()),
         kernel: identity.kernel_release.clone(),
+        directory: Directory::default(),
     };
     let data = &settings.data_dir;
     std::fs::create_dir_all(data).with_context(|| {
@@ -522,6 +529,7 @@ fn bind_server(
         events: Some(stores.events.clone()),
         judgement: Arc::new(RulerJudgement(ruler.handle())),
         containers: Arc::new(move || index.all()),
+        directory: house.directory.clone(),
         latest: Arc::new(LatestFigures(collector.latest())),
         status: house.status.clone(),
         telemetry: house.telemetry.clone(),

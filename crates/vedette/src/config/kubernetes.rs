@@ -6,7 +6,9 @@ use std::{
     sync::Arc,
 };
 
-use super::{Error, KubernetesCluster};
+use vedette_k8s::identity::Limits;
+
+use super::{Error, KubernetesCluster, units::duration};
 
 /// A cluster that is watched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +19,8 @@ pub struct ClusterSettings {
     pub kubeconfig_file: Option<PathBuf>,
     /// A context of that file, if not the current one.
     pub context: Option<String>,
+    /// How long and how many pods that are gone are known.
+    pub gone_pods: Limits,
 }
 
 /// Checks what is written.
@@ -39,7 +43,15 @@ pub(super) fn settings(
         if cluster.context.is_some() && cluster.kubeconfig_file.is_none() {
             return Err(refuse("context", "is of use only with a kubeconfig_file".into()));
         }
+        let mut gone_pods = Limits::default();
+        let kept =
+            duration(&format!("{place}[{at}].gone_pods_kept"), cluster.gone_pods_kept.as_deref(), "15d")?;
+        gone_pods.gone_kept_ms = i64::try_from(kept.as_millis()).unwrap_or(i64::MAX);
+        if let Some(max) = cluster.gone_pods_max {
+            gone_pods.gone_max = max;
+        }
         Ok(ClusterSettings {
+            gone_pods,
             name: cluster.name.into(),
             kubeconfig_file: cluster.kubeconfig_file.map(|file| folder.join(file)),
             context: cluster.context,

@@ -32,6 +32,12 @@ pub struct Event<'a> {
     pub k8s_pod_name: Option<&'a str>,
     #[serde(rename = "k8s.namespace.name", skip_serializing_if = "Option::is_none")]
     pub k8s_namespace_name: Option<&'a str>,
+    #[serde(rename = "k8s.pod.uid", skip_serializing_if = "Option::is_none")]
+    pub k8s_pod_uid: Option<&'a str>,
+    #[serde(rename = "vedette.workload.kind", skip_serializing_if = "Option::is_none")]
+    pub workload_kind: Option<&'a str>,
+    #[serde(rename = "vedette.workload.name", skip_serializing_if = "Option::is_none")]
+    pub workload_name: Option<&'a str>,
     #[serde(rename = "process.pid", skip_serializing_if = "Option::is_none")]
     pub process_pid: Option<u32>,
     #[serde(rename = "process.start_ns", skip_serializing_if = "Option::is_none")]
@@ -184,6 +190,9 @@ impl<'a> From<&'a model::Event> for Event<'a> {
             out.container_image_name = present(&container.image);
             out.k8s_pod_name = present(&container.pod);
             out.k8s_namespace_name = present(&container.namespace);
+            out.k8s_pod_uid = present(&container.pod_uid);
+            out.workload_kind = present(&container.workload.kind);
+            out.workload_name = present(&container.workload.name);
         }
         if let Some(process) = event.process.as_deref() {
             out.set_process(process);
