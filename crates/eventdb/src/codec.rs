@@ -12,8 +12,8 @@ use std::{
 };
 
 use vedette_model::{
-    Ancestor, Container, Event, Fact, Finding, FindingState, Host, Labels, Process, ProcessKey, Severity,
-    Socket, SocketDirection, StreamTarget, Transport, Workload,
+    Ancestor, Container, Event, Fact, Finding, FindingState, Host, KubernetesEvent, Labels, Process,
+    ProcessKey, Severity, Socket, SocketDirection, StreamTarget, Transport, Workload,
 };
 
 const VERSION: u8 = 2;
@@ -247,6 +247,23 @@ fn put_fact(out: &mut Vec<u8>, fact: &Fact) {
             put_text(out, place);
             put_u64(out, *count);
         }
+        Fact::Kubernetes(event) => {
+            out.push(11);
+            put_kubernetes(out, event);
+        }
+    }
+}
+
+fn put_kubernetes(out: &mut Vec<u8>, event: &KubernetesEvent) {
+    for text in [&event.cluster, &event.uid, &event.kind, &event.reason, &event.note, &event.reporter] {
+        put_text(out, text);
+    }
+    put_u64(out, event.count);
+    put_i64(out, event.first_ns);
+    let workload = &event.workload;
+    let object = [&event.object_kind, &event.object_name, &event.namespace, &event.object_uid];
+    for text in object.into_iter().chain([&workload.kind, &workload.name]) {
+        put_text(out, text);
     }
 }
 
@@ -519,7 +536,26 @@ impl<'a> Input<'a> {
             8 => Fact::ContainerStop,
             9 => Fact::Finding(Box::new(self.finding()?)),
             10 => Fact::Loss { place: self.text()?, count: self.u64()? },
+            11 => Fact::Kubernetes(Box::new(self.kubernetes()?)),
             _ => return Err(Damaged),
+        })
+    }
+
+    fn kubernetes(&mut self) -> Decoded<KubernetesEvent> {
+        Ok(KubernetesEvent {
+            cluster: self.text()?,
+            uid: self.text()?,
+            kind: self.text()?,
+            reason: self.text()?,
+            note: self.text()?,
+            reporter: self.text()?,
+            count: self.u64()?,
+            first_ns: self.i64()?,
+            object_kind: self.text()?,
+            object_name: self.text()?,
+            namespace: self.text()?,
+            object_uid: self.text()?,
+            workload: Workload { kind: self.text()?, name: self.text()? },
         })
     }
 

@@ -65,6 +65,12 @@ fn text_bytes(event: &Event) -> usize {
                 + f.event_ids.len() * 10
         }
         Fact::Loss { place, .. } => place.len(),
+        Fact::Kubernetes(event) => {
+            let told = [&event.cluster, &event.uid, &event.kind, &event.reason, &event.note, &event.reporter];
+            let object = [&event.object_kind, &event.object_name, &event.namespace, &event.object_uid];
+            let texts = told.into_iter().chain(object).map(String::len).sum::<usize>();
+            texts + event.workload.kind.len() + event.workload.name.len()
+        }
         _ => 0,
     };
     process + container + host + fact

@@ -8,7 +8,7 @@ mod cgroup;
 mod follow;
 mod index;
 mod owner;
-mod text;
+pub(crate) mod text;
 
 pub use follow::Identities;
 pub use index::{Index, Limits, Stats};

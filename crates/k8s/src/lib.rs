@@ -6,6 +6,8 @@
 //! * A [`SharedWatch`] keeps the objects of one kind: listed once, in pieces, then watched. Whatever
 //!   fails, what was known stays until a new list is whole, and is marked with its age. [`Hub`] lets
 //!   all who want the same objects share one watch.
+//! * [`identity`] tells which workload a container, an address or an account belongs to, [`EventFeed`] what
+//!   parts of the cluster tell of its objects.
 //! * [`Discoverer`] makes targets of them for `kubernetes_sd_configs`.
 //!
 //! Answers are decoded object by object into structs that have only what is used; an answer is never
@@ -18,6 +20,7 @@ mod discovery;
 mod error;
 mod events;
 mod exec;
+mod feed;
 mod health;
 mod hub;
 pub mod identity;
@@ -34,6 +37,7 @@ pub use connection::{Connection, SERVICE_ACCOUNT_FOLDER, Surroundings};
 pub use discovery::{Discoverer, Tell};
 pub use error::{Error, Refusal, Right};
 pub use events::{Event, EventReader};
+pub use feed::{EventFeed, FedEvent, FeedWatch};
 pub use health::{Health, Trouble, WatchState};
 pub use hub::{Hub, SharedWatch};
 pub use kubeconfig::Kubeconfig;

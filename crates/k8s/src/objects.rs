@@ -3,6 +3,7 @@
 //! Texts are kept without spare room and maps as sorted slices, as there are tens of thousands of them.
 //! Programs written in Go send null for what is empty.
 
+mod event;
 mod network;
 mod node;
 mod owned;
@@ -12,6 +13,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Deserializer, de, de::DeserializeOwned};
 
+pub use event::{ClusterEvent, Involved};
 pub use network::{
     Address, EndpointPort, EndpointSlice, Endpoints, Ingress, IngressRule, Service, ServicePort,
     SliceEndpoint, SlicePort, Subset, TargetRef,

@@ -28,7 +28,9 @@ mod workload;
 pub use batch::{
     Batch, ExemplarSample, HistogramSample, Origin, Payload, Rejected, Row, Samples, SeriesDefinition, Sink,
 };
-pub use event::{Event, EventKind, Fact, NAMED_PIPE_BIT, Socket, SocketDirection, StreamTarget, Transport};
+pub use event::{
+    Event, EventKind, Fact, KubernetesEvent, NAMED_PIPE_BIT, Socket, SocketDirection, StreamTarget, Transport,
+};
 pub use figures::{HeadFigures, SegmentFigures, StoreFigures};
 pub use finding::{Finding, FindingState, Severity};
 pub use histogram::{

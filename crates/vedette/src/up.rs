@@ -32,6 +32,7 @@ use vedette_sys::{Clock, Flush, FolderLock, Fs, Growth, MonotonicTime, RealFs, S
 use vedette_tsdb::Tsdb;
 
 use crate::{
+    cluster_events::{self, Keeping},
     clusters::{self, Clusters},
     config::{KeepSettings, ReceiverSettings, RollupSettings, Settings, Target},
     graphite,
@@ -134,7 +135,8 @@ fn run_with_stores(settings: &Settings) -> Result<()> {
     outbox.tell(Arc::new(ruler.handle()));
     let stage = detection_stage(detections, sink, &house, &ruler);
     let mut collector = start_collector(settings, &house, stage.clone())?;
-    let clusters = watch_clusters(settings, &house);
+    let keeping = cluster_events(&house, stage.clone(), stores.events.clone());
+    let clusters = watch_clusters(settings, &house, Some(&keeping));
     let prometheus = prometheus.zip(onward.as_ref()).map(|((path, loaded), onward)| {
         let own = OwnRules { ruler: ruler.handle(), config: alerting_config(settings), groups: own_groups };
         Prometheus::start(&path, loaded, &house, onward, Some(&outbox), settings.scrape, clusters, Some(own))
@@ -207,17 +209,37 @@ fn start_collector(settings: &Settings, house: &House, sink: Arc<dyn Sink>) -> R
 }
 
 /// Starts to watch the clusters that are configured. Discovery shares their watches.
-fn watch_clusters(settings: &Settings, house: &House) -> Arc<Clusters> {
+fn watch_clusters(settings: &Settings, house: &House, events: Option<&Keeping>) -> Arc<Clusters> {
     let options = prometheus::client_options(&house.clock);
     let clusters = Arc::new(Clusters::new(tokio::runtime::Handle::current(), options));
     for cluster in &settings.kubernetes {
         let (directory, status) = (house.directory.clone(), house.status.clone());
         let gone_pods = cluster.gone_pods;
+        let events = events.cloned().filter(|_| cluster.events).map(|mut events| {
+            events.origin.source = format!("{}/{}", events.origin.source, cluster.name);
+            events
+        });
         clusters.watch(cluster, &house.status, move |connected| {
             clusters::identify(&connected, gone_pods, &directory, status);
+            if let Some(events) = events {
+                tokio::spawn(cluster_events::keep(connected, events));
+            }
         });
     }
     clusters
+}
+
+/// Where events of clusters go.
+fn cluster_events(house: &House, sink: Arc<dyn Sink>, store: Arc<EventDb>) -> Keeping {
+    Keeping {
+        sink,
+        store,
+        host: house.host.clone(),
+        origin: house.origin("kubernetes"),
+        clock: house.clock.clone(),
+        status: house.status.clone(),
+        directory: house.directory.clone(),
+    }
 }
 
 /// What all parts share, and the lock of the data folder.

@@ -11,6 +11,7 @@ use crate::{
     answer::{Answer, own},
     request::Call,
     routes::Handled,
+    time::parse_time_ms,
 };
 
 /// Pods that one answer has at most.
@@ -61,9 +62,9 @@ fn ask(
                 value.parse().map_err(|_| Problem::bad("ip", value, "Give an address as 10.0.0.7."))?;
             let at_ms = match params.given("time") {
                 None => call.shared.app.clock.unix_ms(),
-                Some(text) => text
-                    .parse()
-                    .map_err(|_| Problem::bad("time", text, "Give milliseconds since the Unix epoch."))?,
+                Some(text) => parse_time_ms(text).map_err(|_| {
+                    Problem::bad("time", text, "Give seconds since the Unix epoch, or RFC 3339.")
+                })?,
             };
             WorkloadQuestion::Address(address, at_ms)
         }

@@ -66,13 +66,13 @@ impl Texts {
 }
 
 /// The uid of a pod: the 32 digits of one, or the digest of anything else.
-pub(super) type Uid = [u8; 16];
+pub(crate) type Uid = [u8; 16];
 
 /// The id of a container: its 64 digits, or the digest of anything else.
 pub(super) type ContainerId = [u8; 32];
 
 /// The uid of that text, whose digits may stand with or without lines between them.
-pub(super) fn uid(text: &str) -> Uid {
+pub(crate) fn uid(text: &str) -> Uid {
     let mut digits = text.bytes().filter(|byte| !matches!(byte, b'-' | b'_'));
     digest_or_digits(text, &mut digits)
 }
@@ -84,7 +84,7 @@ pub(super) fn container_id(text: &str) -> ContainerId {
 }
 
 /// A container's id without the name of its runtime before it.
-pub(crate) fn bare_id(text: &str) -> &str {
+pub(super) fn bare_id(text: &str) -> &str {
     text.split_once("://").map_or(text, |(_, id)| id)
 }
 

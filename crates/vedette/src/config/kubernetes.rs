@@ -21,6 +21,8 @@ pub struct ClusterSettings {
     pub context: Option<String>,
     /// How long and how many pods that are gone are known.
     pub gone_pods: Limits,
+    /// Whether its events are stored.
+    pub events: bool,
 }
 
 /// Checks what is written.
@@ -50,7 +52,13 @@ pub(super) fn settings(
         if let Some(max) = cluster.gone_pods_max {
             gone_pods.gone_max = max;
         }
+        let events = match cluster.events.as_deref() {
+            None | Some("on") => true,
+            Some("off") => false,
+            Some(other) => return Err(refuse("events", format!("{other:?} is neither on nor off"))),
+        };
         Ok(ClusterSettings {
+            events,
             gone_pods,
             name: cluster.name.into(),
             kubeconfig_file: cluster.kubeconfig_file.map(|file| folder.join(file)),

@@ -98,6 +98,9 @@ pub struct KubernetesCluster {
     pub kubeconfig_file: Option<PathBuf>,
     /// A context of that file. Default: its current context.
     pub context: Option<String>,
+    /// `on` or `off`: whether the cluster's events are kept in the event store. Default `on`; with `vedette agent`, which
+    /// has no store, they are not.
+    pub events: Option<String>,
     /// How long pods that are gone are known, so that what is kept of them is told with their names. Default `15d`.
     pub gone_pods_kept: Option<String>,
     /// How many pods that are gone are known; of more, those that went first are forgotten, which is counted on the

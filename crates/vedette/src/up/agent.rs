@@ -18,7 +18,7 @@ pub fn run(settings: &Settings) -> Result<()> {
     let loaded = file.as_ref().map(|(_, loaded)| loaded);
     let ForAgent { onward, spool } = Onward::open_agent(loaded, settings, &house, exports.as_ref())?;
     prometheus::export_pushed(exports.as_ref(), &onward.receiver);
-    let clusters = watch_clusters(settings, &house);
+    let clusters = watch_clusters(settings, &house, None);
     let prometheus = file.map(|(path, loaded)| {
         Prometheus::start(&path, loaded, &house, &onward, None, settings.scrape, clusters, None)
     });
