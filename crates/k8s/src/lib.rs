@@ -29,6 +29,7 @@ mod list;
 pub mod objects;
 mod shelf;
 pub mod state;
+mod stray;
 mod watch;
 
 pub use api::Api;
@@ -43,4 +44,5 @@ pub use hub::{Hub, SharedWatch};
 pub use kubeconfig::Kubeconfig;
 pub use list::{ListEnd, ListReader};
 pub use shelf::Shelf;
+pub use stray::{STRAY_CONTAINER, StrayView, Strays};
 pub use watch::{Sink, What};

@@ -47,7 +47,8 @@ fn uid(number: usize) -> String {
 /// A pod of two containers as a deployment makes it.
 fn pod(number: usize) -> Pod {
     let name = format!("web-{}-6f7d8c9b5d-{number:05x}", number / 30);
-    let status = |name: &str, id: usize| json!({"name": name, "containerID": format!("containerd://{id:064x}")});
+    let status =
+        |name: &str, id: usize| json!({"name": name, "containerID": format!("containerd://{id:064x}")});
     let value = json!({
         "metadata": {"name": name, "namespace": format!("team-{}", number % 40), "uid": uid(number),
             "ownerReferences": [{"kind": "ReplicaSet", "name": format!("web-{}-6f7d8c9b5d", number / 30),
@@ -69,7 +70,9 @@ fn tens_of_thousands_of_pods_stay_small() {
     for number in 0..PODS {
         index.put(&pod(number), number as u64 + 1, number as i64);
     }
-    index.resolve(|_, _, name| Some(Owner { kind: "Deployment".into(), name: name[..name.len() - 11].into() }));
+    index.resolve(|_, _, name| {
+        Some(Owner { kind: "Deployment".into(), name: name[..name.len() - 11].into() })
+    });
     println!("{PODS} pods: {} bytes each", kept() / PODS);
     assert!(kept() / PODS < BYTES_A_POD_MAX, "{} bytes a pod", kept() / PODS);
     for number in 0..PODS {

@@ -20,6 +20,7 @@ mod push;
 mod query_log;
 #[cfg(test)]
 mod reference;
+mod stray_containers;
 mod tsdb;
 mod up;
 mod web_files;

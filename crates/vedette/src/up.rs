@@ -42,6 +42,7 @@ use crate::{
     prometheus_file,
     push::PushDoor,
     query_log::QueryFiles,
+    stray_containers::{self, Looking},
     web_files::WebFiles,
 };
 use prometheus::{Onward, OwnRules, Prometheus};
@@ -136,7 +137,17 @@ fn run_with_stores(settings: &Settings) -> Result<()> {
     let stage = detection_stage(detections, sink, &house, &ruler);
     let mut collector = start_collector(settings, &house, stage.clone())?;
     let keeping = cluster_events(&house, stage.clone(), stores.events.clone());
-    let clusters = watch_clusters(settings, &house, Some(&keeping));
+    let looking = Looking {
+        stage: stage.clone(),
+        ruler: ruler.handle(),
+        containers: collector.containers(),
+        directory: house.directory.clone(),
+        host: house.host.clone(),
+        node: house.host.name.as_str().into(),
+        clock: house.clock.clone(),
+        status: house.status.clone(),
+    };
+    let clusters = watch_clusters(settings, &house, Some((&keeping, &looking)));
     let prometheus = prometheus.zip(onward.as_ref()).map(|((path, loaded), onward)| {
         let own = OwnRules { ruler: ruler.handle(), config: alerting_config(settings), groups: own_groups };
         Prometheus::start(&path, loaded, &house, onward, Some(&outbox), settings.scrape, clusters, Some(own))
@@ -209,17 +220,25 @@ fn start_collector(settings: &Settings, house: &House, sink: Arc<dyn Sink>) -> R
 }
 
 /// Starts to watch the clusters that are configured. Discovery shares their watches.
-fn watch_clusters(settings: &Settings, house: &House, events: Option<&Keeping>) -> Arc<Clusters> {
+fn watch_clusters(settings: &Settings, house: &House, whole: Option<(&Keeping, &Looking)>) -> Arc<Clusters> {
     let options = prometheus::client_options(&house.clock);
     let clusters = Arc::new(Clusters::new(tokio::runtime::Handle::current(), options));
     for cluster in &settings.kubernetes {
         let (directory, status) = (house.directory.clone(), house.status.clone());
         let gone_pods = cluster.gone_pods;
-        let events = events.cloned().filter(|_| cluster.events).map(|mut events| {
+        let (events, looking) =
+            (whole.map(|(events, _)| events.clone()), whole.map(|(_, looking)| looking.clone()));
+        let events = events.filter(|_| cluster.events).map(|mut events| {
             events.origin.source = format!("{}/{}", events.origin.source, cluster.name);
             events
         });
+        let looking = looking
+            .filter(|_| cluster.stray_containers && settings.figures)
+            .map(|looking| Looking { node: cluster.node.clone().unwrap_or(looking.node.clone()), ..looking });
         clusters.watch(cluster, &house.status, move |connected| {
+            if let Some(looking) = looking {
+                tokio::spawn(stray_containers::look(connected.clone(), looking));
+            }
             clusters::identify(&connected, gone_pods, &directory, status);
             if let Some(events) = events {
                 tokio::spawn(cluster_events::keep(connected, events));

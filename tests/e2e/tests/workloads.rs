@@ -59,7 +59,10 @@ fn wait_workload(vedette: &Vedette, question: &str, expected: Option<(&str, &str
         let Ok(answer) = vedette.get(&target) else { return Ok(None) };
         let first = answer["pods"].get(0);
         let name = first.map(|pod| {
-            (pod["k8s.pod.name"].as_str().unwrap_or("?"), pod["vedette.workload.name"].as_str().unwrap_or("?"))
+            (
+                pod["k8s.pod.name"].as_str().unwrap_or("?"),
+                pod["vedette.workload.name"].as_str().unwrap_or("?"),
+            )
         });
         Ok((name == expected).then(|| answer.clone()))
     })
@@ -70,13 +73,17 @@ fn told(vedette: &Vedette, filters: &str) -> Result<Vec<(String, u64)>> {
     let mut events = vedette.events(&format!("kind=kubernetes&limit=1000&{filters}"))?;
     events.reverse();
     let one = |event: &Value| {
-        (event["k8s.event.reason"].as_str().unwrap_or("?").to_owned(), event["k8s.event.count"].as_u64().unwrap_or(0))
+        (
+            event["k8s.event.reason"].as_str().unwrap_or("?").to_owned(),
+            event["k8s.event.count"].as_u64().unwrap_or(0),
+        )
     };
     Ok(events.iter().map(one).collect())
 }
 
 fn wait_told(vedette: &Vedette, expected: &[(&str, u64)]) -> Result<()> {
-    let expected: Vec<(String, u64)> = expected.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect();
+    let expected: Vec<(String, u64)> =
+        expected.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect();
     wait_for(&format!("{expected:?}"), SOON, || {
         let told = told(vedette, "")?;
         ensure!(told.len() <= expected.len(), "more than is expected: {told:?}");
@@ -127,9 +134,13 @@ fn pods_are_found_by_what_names_them_also_when_they_are_gone() -> Result<()> {
     server.behave(|b| b.fails_with = None);
     wait_workload(&vedette, "ip=10.0.0.8", Some(("web-5d9c-3", "web")))?;
     wait_workload(&vedette, "ip=10.0.0.7", None)?;
-    for (question, reason) in [("", "exactly one"), ("ip=x", "address"), ("ip=10.0.0.7&uid=1", "exactly one")] {
+    for (question, reason) in [("", "exactly one"), ("ip=x", "address"), ("ip=10.0.0.7&uid=1", "exactly one")]
+    {
         let refused = vedette.get(&format!("/api/vedette/v1/workloads?{question}"));
-        ensure!(refused.as_ref().is_err_and(|e| format!("{e:#}").contains(reason)), "{question}: {refused:?}");
+        ensure!(
+            refused.as_ref().is_err_and(|e| format!("{e:#}").contains(reason)),
+            "{question}: {refused:?}"
+        );
     }
     Ok(())
 }
@@ -216,8 +227,11 @@ fn a_container_that_no_runtime_tells_of_gets_pod_and_workload_from_the_cluster()
     }
     let server = ApiServer::start();
     let folder = tempfile::tempdir()?;
-    let config =
-        config(&server, folder.path(), "collect: {sensor: off, runtime_sockets: [/nowhere.sock], interval: 1s}\n")?;
+    let config = config(
+        &server,
+        folder.path(),
+        "collect: {sensor: off, runtime_sockets: [/nowhere.sock], interval: 1s}\n",
+    )?;
     server.put(PODS, pod(1, "10.0.0.7"));
     server.put("/apis/apps/v1/replicasets", replica_set());
     let mut vedette = Vedette::start(folder.path(), Some(&config))?;
@@ -226,7 +240,9 @@ fn a_container_that_no_runtime_tells_of_gets_pod_and_workload_from_the_cluster()
     // The one is known before its cgroup comes, the other after.
     let _cgroups = [Cgroups::make(&uid(1), &id(1))?, Cgroups::make(&uid(2), &id(2))?];
     let expr = |number: u32| {
-        format!("container_memory_working_set_bytes{{namespace=\"shop\",pod=\"web-5d9c-{number}\",container=\"app\"}}")
+        format!(
+            "container_memory_working_set_bytes{{namespace=\"shop\",pod=\"web-5d9c-{number}\",container=\"app\"}}"
+        )
     };
     wait_for("figures of the first", SOON, || Ok((vedette.query(&expr(1))?.len() == 1).then_some(())))?;
     let starts = wait_for("the start of the first", SOON, || {
@@ -235,7 +251,10 @@ fn a_container_that_no_runtime_tells_of_gets_pod_and_workload_from_the_cluster()
     })?;
     let start = &starts[0];
     ensure!(start["k8s.pod.name"] == "web-5d9c-1" && start["k8s.pod.uid"] == uid(1).as_str(), "{start}");
-    ensure!(start["vedette.workload.kind"] == "Deployment" && start["vedette.workload.name"] == "web", "{start}");
+    ensure!(
+        start["vedette.workload.kind"] == "Deployment" && start["vedette.workload.name"] == "web",
+        "{start}"
+    );
     ensure!(vedette.query(&expr(2))?.is_empty());
     server.put(PODS, pod(2, "10.0.0.8"));
     wait_for("figures of the second", SOON, || Ok((vedette.query(&expr(2))?.len() == 1).then_some(())))?;
@@ -243,8 +262,71 @@ fn a_container_that_no_runtime_tells_of_gets_pod_and_workload_from_the_cluster()
     let is_second = |one: &&Value| one["container.id"] == id(2).as_str();
     let second = containers["containers"].as_array().into_iter().flatten().find(is_second).cloned();
     ensure!(
-        second.as_ref().is_some_and(|one| one["container.name"] == "app" && one["vedette.workload.name"] == "web"),
+        second
+            .as_ref()
+            .is_some_and(|one| one["container.name"] == "app" && one["vedette.workload.name"] == "web"),
         "{second:?}"
     );
+    Ok(())
+}
+
+#[test]
+fn a_container_without_a_pod_is_found_once_and_is_over_when_it_ends() -> Result<()> {
+    if !is_root() {
+        skip!("workloads: containers without pod", "cgroups need root");
+    }
+    let server = ApiServer::start();
+    let folder = tempfile::tempdir()?;
+    let config = config(
+        &server,
+        folder.path(),
+        "collect: {sensor: off, runtime_sockets: [/nowhere.sock], interval: 1s}\n\
+         notify: {group_wait: 1s, receivers: [{name: log, file: {path: notifications.jsonl}}]}\n",
+    )?;
+    let config = config.replace("name: main", "name: main, node: n1");
+    server.put("/api/v1/nodes", json!({"metadata": {"name": "n1"}}));
+    server.put(PODS, pod(11, "10.0.0.7"));
+    let mut vedette = Vedette::start(folder.path(), Some(&config))?;
+    vedette.wait_ready(START)?;
+    wait_for("a judgement", SOON, || {
+        let part = vedette.part("containers without pod main");
+        Ok(part.is_ok_and(|part| part["health"] == "ok").then_some(()))
+    })?;
+    let of_pod = Cgroups::make(&uid(11), &id(11))?;
+    let stray = Cgroups::make("by-hand", &id(12))?;
+    // Other tests may run containers on this machine: only these count.
+    let findings = |vedette: &Vedette, state: &str| -> Result<Vec<Value>> {
+        let events = vedette.events("kind=finding&limit=1000&text=container-without-pod")?;
+        let of = |event: &&Value| {
+            let id_of = &event["finding"]["labels"]["container_id"];
+            (*id_of == id(11).as_str() || *id_of == id(12).as_str()) && event["finding"]["state"] == state
+        };
+        Ok(events.iter().filter(of).cloned().collect())
+    };
+    let found =
+        wait_for("the finding", SOON, || Ok(Some(findings(&vedette, "firing")?).filter(|f| !f.is_empty())))?;
+    ensure!(
+        found.len() == 1 && found[0]["finding"]["labels"]["container_id"] == id(12).as_str(),
+        "{found:?}"
+    );
+    let told = || -> Result<usize> {
+        let text = fs::read_to_string(folder.path().join("data/notifications.jsonl")).unwrap_or_default();
+        Ok(text.lines().filter(|line| line.contains(&id(12)) && line.contains("\"firing\"")).count())
+    };
+    wait_for("the notification", SOON, || Ok((told()? > 0).then_some(())))?;
+    let before = told()?;
+    // A restart finds it again and does not tell of it again; then it ends.
+    vedette.terminate(START)?;
+    let mut vedette = Vedette::start(folder.path(), Some(&config))?;
+    vedette.wait_ready(START)?;
+    wait_for("a judgement", SOON, || {
+        let part = vedette.part("containers without pod main");
+        Ok(part.is_ok_and(|part| part["health"] == "ok").then_some(()))
+    })?;
+    drop(stray);
+    wait_for("its end", SOON, || Ok((findings(&vedette, "resolved")?.len() == 1).then_some(())))?;
+    ensure!(findings(&vedette, "firing")?.len() == 1, "{:?}", findings(&vedette, "firing")?);
+    ensure!(told()? == before, "it was told again");
+    drop(of_pod);
     Ok(())
 }

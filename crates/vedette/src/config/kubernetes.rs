@@ -23,6 +23,10 @@ pub struct ClusterSettings {
     pub gone_pods: Limits,
     /// Whether its events are stored.
     pub events: bool,
+    /// What this machine is called in it; as the machine itself where nothing is given.
+    pub node: Option<Arc<str>>,
+    /// Whether containers of this machine that belong to no pod are found.
+    pub stray_containers: bool,
 }
 
 /// Checks what is written.
@@ -52,13 +56,15 @@ pub(super) fn settings(
         if let Some(max) = cluster.gone_pods_max {
             gone_pods.gone_max = max;
         }
-        let events = match cluster.events.as_deref() {
-            None | Some("on") => true,
-            Some("off") => false,
-            Some(other) => return Err(refuse("events", format!("{other:?} is neither on nor off"))),
+        let on = |key: &str, written: Option<&str>| match written {
+            None | Some("on") => Ok(true),
+            Some("off") => Ok(false),
+            Some(other) => Err(refuse(key, format!("{other:?} is neither on nor off"))),
         };
         Ok(ClusterSettings {
-            events,
+            events: on("events", cluster.events.as_deref())?,
+            node: cluster.node.as_deref().map(Arc::from),
+            stray_containers: on("stray_containers", cluster.stray_containers.as_deref())?,
             gone_pods,
             name: cluster.name.into(),
             kubeconfig_file: cluster.kubeconfig_file.map(|file| folder.join(file)),
