@@ -27,6 +27,7 @@ pub mod identity;
 mod kubeconfig;
 mod list;
 pub mod objects;
+pub mod quantity;
 mod shelf;
 pub mod state;
 mod stray;

@@ -3,24 +3,53 @@
 //! Texts are kept without spare room and maps as sorted slices, as there are tens of thousands of them.
 //! Programs written in Go send null for what is empty.
 
+mod access;
+mod admission;
+mod autoscaling;
+mod certificates;
+mod config;
 mod event;
+mod jobs;
+mod leases;
+mod lenient;
 mod network;
 mod node;
 mod owned;
 mod pod;
+mod policy;
+mod storage;
+mod workloads;
 
 use std::borrow::Cow;
 
 use serde::{Deserialize, Deserializer, de, de::DeserializeOwned};
 
+pub(crate) use access::RoleRef;
+pub use access::{ClusterRole, ClusterRoleBinding, Role, RoleBinding, ServiceAccount};
+pub(crate) use admission::{AdmissionPolicySpec, PolicyBindingSpec, Webhook};
+pub use admission::{
+    MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding, MutatingWebhookConfiguration,
+    ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding, ValidatingWebhookConfiguration,
+};
+pub use autoscaling::HorizontalPodAutoscaler;
+pub(crate) use autoscaling::MetricSource;
+pub use certificates::CertificateSigningRequest;
+pub use config::{ConfigMap, Secret};
 pub use event::{ClusterEvent, Involved};
+pub use jobs::{CronJob, JobState};
+pub use leases::Lease;
+pub(crate) use lenient::IntOrText;
+pub use lenient::{Amount, Amounts};
 pub use network::{
-    Address, EndpointPort, EndpointSlice, Endpoints, Ingress, IngressRule, Service, ServicePort,
-    SliceEndpoint, SlicePort, Subset, TargetRef,
+    Address, EndpointPort, EndpointSlice, Endpoints, Ingress, IngressClass, IngressPath, IngressRule,
+    Service, ServicePort, SliceEndpoint, SlicePort, Subset, TargetRef,
 };
 pub use node::{Condition, Namespace, Node, NodeAddress};
 pub use owned::{Job, ReplicaSet};
-pub use pod::{Container, ContainerPort, ContainerStatus, Pod};
+pub use pod::{Container, ContainerPort, ContainerState, ContainerStatus, Pod, Resources, Terminated};
+pub use policy::{LimitRange, NetworkPolicy, PodDisruptionBudget, ResourceQuota};
+pub use storage::{PersistentVolume, PersistentVolumeClaim, StorageClass, VolumeAttachment};
+pub use workloads::{DaemonSet, Deployment, ReplicaSetState, ReplicationController, StatefulSet};
 
 /// A kind of objects that the API server lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -136,6 +165,14 @@ impl Pairs {
         Some(&self.0[found].1)
     }
 
+    /// Takes a name and its value out.
+    fn remove(&mut self, name: &str) {
+        if self.get(name).is_some() {
+            let others = std::mem::take(&mut self.0).into_iter().filter(|(known, _)| **known != *name);
+            self.0 = others.collect();
+        }
+    }
+
     /// Names and values.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (&**name, &**value))
@@ -173,17 +210,17 @@ impl<'de> Deserialize<'de> for Meta {
         #[serde(rename_all = "camelCase")]
         struct Wire {
             name: Box<str>,
-            #[serde(default)]
+            #[serde(default, deserialize_with = "null_as_default")]
             namespace: Box<str>,
-            #[serde(default)]
+            #[serde(default, deserialize_with = "null_as_default")]
             uid: Box<str>,
-            #[serde(default)]
+            #[serde(default, deserialize_with = "null_as_default")]
             resource_version: Box<str>,
             #[serde(default)]
             labels: Pairs,
             #[serde(default)]
             annotations: Pairs,
-            #[serde(default)]
+            #[serde(default, deserialize_with = "null_as_default")]
             owner_references: Owners,
             #[serde(default, deserialize_with = "time")]
             creation_timestamp: Option<i64>,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer};
 
-use super::{Meta, Object, Owners, Resource};
+use super::{Meta, Object, Owners, Resource, null_as_default};
 
 /// Keeps the pods of one state of a deployment.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -41,11 +41,11 @@ fn slim<'de, D: Deserializer<'de>>(from: D) -> Result<Meta, D::Error> {
     #[serde(rename_all = "camelCase")]
     struct Wire {
         name: Box<str>,
-        #[serde(default)]
+        #[serde(default, deserialize_with = "null_as_default")]
         namespace: Box<str>,
-        #[serde(default)]
+        #[serde(default, deserialize_with = "null_as_default")]
         uid: Box<str>,
-        #[serde(default)]
+        #[serde(default, deserialize_with = "null_as_default")]
         resource_version: Box<str>,
         #[serde(default)]
         owner_references: Owners,
