@@ -93,6 +93,19 @@ impl Hub {
         shared
     }
 
+    /// A watch for one alone, who keeps what it tells.
+    pub(crate) fn feed<O: Object, S: Sink<O> + 'static>(
+        &self,
+        api: &Arc<Api>,
+        what: What,
+        sink: Arc<S>,
+    ) -> (Arc<Health>, JoinHandle<()>) {
+        let health = Arc::new(Health::new(O::RESOURCE));
+        let clock = self.options.clock.clone();
+        let watch = Watch::new(api.clone(), what, sink, health.clone(), clock, self.timing);
+        (health, self.runtime.spawn(watch.run()))
+    }
+
     /// How many watches run.
     pub fn watches(&self) -> usize {
         self.inner.lock().watches.values().filter(|watch| watch.strong_count() > 0).count()

@@ -6,6 +6,8 @@
 //! * A [`SharedWatch`] keeps the objects of one kind: listed once, in pieces, then watched. Whatever
 //!   fails, what was known stays until a new list is whole, and is marked with its age. [`Hub`] lets
 //!   all who want the same objects share one watch.
+//! * [`identity`] tells which workload a container, an address or an account belongs to, [`EventFeed`] what
+//!   parts of the cluster tell of its objects.
 //! * [`Discoverer`] makes targets of them for `kubernetes_sd_configs`.
 //!
 //! Answers are decoded object by object into structs that have only what is used; an answer is never
@@ -18,14 +20,17 @@ mod discovery;
 mod error;
 mod events;
 mod exec;
+mod feed;
 mod health;
 mod hub;
+pub mod identity;
 mod kubeconfig;
 mod list;
 pub mod objects;
 pub mod quantity;
 mod shelf;
 pub mod state;
+mod stray;
 mod watch;
 
 pub use api::Api;
@@ -34,9 +39,11 @@ pub use connection::{Connection, SERVICE_ACCOUNT_FOLDER, Surroundings};
 pub use discovery::{Discoverer, Tell};
 pub use error::{Error, Refusal, Right};
 pub use events::{Event, EventReader};
+pub use feed::{EventFeed, FedEvent, FeedWatch};
 pub use health::{Health, Trouble, WatchState};
 pub use hub::{Hub, SharedWatch};
 pub use kubeconfig::Kubeconfig;
 pub use list::{ListEnd, ListReader};
 pub use shelf::Shelf;
+pub use stray::{STRAY_CONTAINER, StrayView, Strays};
 pub use watch::{Sink, What};

@@ -6,6 +6,7 @@ mod agent;
 mod capacity;
 mod cli;
 mod client;
+mod cluster_events;
 mod cluster_state;
 mod clusters;
 mod config;
@@ -20,6 +21,7 @@ mod push;
 mod query_log;
 #[cfg(test)]
 mod reference;
+mod stray_containers;
 mod tsdb;
 mod up;
 mod web_files;

@@ -13,6 +13,7 @@ mod page;
 mod query;
 #[cfg(test)]
 pub(crate) mod typescript;
+mod workload;
 
 pub use event::{Ancestor, Event, Finding, ProcessRef};
 pub use page::{
@@ -22,6 +23,7 @@ pub use page::{
 pub use query::{
     ActiveQuery, AskedQuery, CacheFigures, ExplainAnswer, ExplainNode, FinishedQuery, QueriesAnswer,
 };
+pub use workload::{PodContainer, PodIdentity, Workload, WorkloadsAnswer};
 
 /// An integer of 64 bits, written as text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

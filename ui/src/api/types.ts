@@ -12,6 +12,7 @@ export type EventKind =
   | 'oom_kill'
   | 'container_start'
   | 'container_stop'
+  | 'kubernetes'
   | 'loss';
 
 export type Severity = 'info' | 'warning' | 'critical';
@@ -53,6 +54,9 @@ export interface Event {
   'container.image.name'?: string;
   'k8s.pod.name'?: string;
   'k8s.namespace.name'?: string;
+  'k8s.pod.uid'?: string;
+  'vedette.workload.kind'?: string;
+  'vedette.workload.name'?: string;
   'process.pid'?: number;
   'process.start_ns'?: string;
   'process.parent_pid'?: number;
@@ -79,6 +83,17 @@ export interface Event {
   'vedette.stream'?: number;
   'vedette.pty'?: number;
   'vedette.count'?: number;
+  'k8s.cluster.name'?: string;
+  'k8s.event.uid'?: string;
+  'vedette.k8s.event.type'?: string;
+  'k8s.event.reason'?: string;
+  'k8s.event.count'?: number;
+  'vedette.k8s.event.note'?: string;
+  'vedette.k8s.event.reporter'?: string;
+  'vedette.k8s.event.first_unix_nano'?: string;
+  'k8s.object.kind'?: string;
+  'k8s.object.name'?: string;
+  'k8s.object.uid'?: string;
   'vedette.loss.place'?: string;
   finding?: Finding;
 }
@@ -130,12 +145,49 @@ export interface Container {
   'container.image.name': string;
   'k8s.pod.name': string;
   'k8s.namespace.name': string;
+  'k8s.pod.uid': string;
+  'vedette.workload.kind': string;
+  'vedette.workload.name': string;
   'container.runtime': string;
   cgroup: string;
 }
 
 export interface ContainersAnswer {
   containers: Container[];
+}
+
+export interface PodContainer {
+  'container.id': string;
+  'k8s.container.name': string;
+  'container.image.name': string;
+}
+
+export interface PodIdentity {
+  'k8s.cluster.name': string;
+  'k8s.namespace.name': string;
+  'k8s.pod.name': string;
+  'k8s.pod.uid': string;
+  'k8s.node.name': string;
+  service_account: string;
+  'vedette.workload.kind': string;
+  'vedette.workload.name': string;
+  addresses: string[];
+  containers: PodContainer[];
+  since_unix_ms: number;
+  gone_unix_ms: number | null;
+}
+
+export interface Workload {
+  'k8s.cluster.name': string;
+  'k8s.namespace.name': string;
+  'vedette.workload.kind': string;
+  'vedette.workload.name': string;
+}
+
+export interface WorkloadsAnswer {
+  workloads: Workload[];
+  pods: PodIdentity[];
+  truncated: boolean;
 }
 
 export interface Fact {

@@ -6,9 +6,12 @@ use std::{
     sync::Arc,
 };
 
-use vedette_k8s::state::{KINDS, Wanted};
+use vedette_k8s::{
+    identity::Limits,
+    state::{KINDS, Wanted},
+};
 
-use super::{Error, KubernetesCluster, StateMetrics};
+use super::{Error, KubernetesCluster, StateMetrics, units::duration};
 
 /// A cluster that is watched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +24,14 @@ pub struct ClusterSettings {
     pub context: Option<String>,
     /// Which of its objects are told as metrics.
     pub state: Wanted,
+    /// How long and how many pods that are gone are known.
+    pub gone_pods: Limits,
+    /// Whether its events are stored.
+    pub events: bool,
+    /// What this machine is called in it; as the machine itself where nothing is given.
+    pub node: Option<Arc<str>>,
+    /// Whether containers of this machine that belong to no pod are found.
+    pub stray_containers: bool,
 }
 
 /// Checks what is written.
@@ -43,7 +54,23 @@ pub(super) fn settings(
         if cluster.context.is_some() && cluster.kubeconfig_file.is_none() {
             return Err(refuse("context", "is of use only with a kubeconfig_file".into()));
         }
+        let mut gone_pods = Limits::default();
+        let kept =
+            duration(&format!("{place}[{at}].gone_pods_kept"), cluster.gone_pods_kept.as_deref(), "15d")?;
+        gone_pods.gone_kept_ms = i64::try_from(kept.as_millis()).unwrap_or(i64::MAX);
+        if let Some(max) = cluster.gone_pods_max {
+            gone_pods.gone_max = max;
+        }
+        let on = |key: &str, written: Option<&str>| match written {
+            None | Some("on") => Ok(true),
+            Some("off") => Ok(false),
+            Some(other) => Err(refuse(key, format!("{other:?} is neither on nor off"))),
+        };
         Ok(ClusterSettings {
+            events: on("events", cluster.events.as_deref())?,
+            node: cluster.node.as_deref().map(Arc::from),
+            stray_containers: on("stray_containers", cluster.stray_containers.as_deref())?,
+            gone_pods,
             name: cluster.name.into(),
             kubeconfig_file: cluster.kubeconfig_file.map(|file| folder.join(file)),
             context: cluster.context,

@@ -98,6 +98,19 @@ pub struct KubernetesCluster {
     pub kubeconfig_file: Option<PathBuf>,
     /// A context of that file. Default: its current context.
     pub context: Option<String>,
+    /// `on` or `off`: whether the cluster's events are kept in the event store. Default `on`; with `vedette agent`, which
+    /// has no store, they are not.
+    pub events: Option<String>,
+    /// What this machine is called in the cluster, if it is one of its nodes. Default: its host name.
+    pub node: Option<String>,
+    /// `on` or `off`: whether containers of this machine that belong to no pod of the cluster are found, if it is one of
+    /// its nodes. Default `on`.
+    pub stray_containers: Option<String>,
+    /// How long pods that are gone are known, so that what is kept of them is told with their names. Default `15d`.
+    pub gone_pods_kept: Option<String>,
+    /// How many pods that are gone are known; of more, those that went first are forgotten, which is counted on the
+    /// status page. Default 100000, which take some 65 MB.
+    pub gone_pods_max: Option<usize>,
     /// Which of its objects are told at `/metrics/kube-state`, and with which of their labels.
     pub state_metrics: StateMetrics,
 }

@@ -18,7 +18,7 @@ pub fn run(settings: &Settings) -> Result<()> {
     let loaded = file.as_ref().map(|(_, loaded)| loaded);
     let ForAgent { onward, spool } = Onward::open_agent(loaded, settings, &house, exports.as_ref())?;
     prometheus::export_pushed(exports.as_ref(), &onward.receiver);
-    let clusters = watch_clusters(settings, &house);
+    let clusters = watch_clusters(settings, &house, None);
     let prometheus = file.map(|(path, loaded)| {
         Prometheus::start(&path, loaded, &house, &onward, None, settings.scrape, clusters, None)
     });
@@ -42,6 +42,7 @@ pub fn run(settings: &Settings) -> Result<()> {
         events: None,
         judgement: unkept,
         containers: Arc::new(move || index.all()),
+        directory: house.directory.clone(),
         latest: Arc::new(LatestFigures(collector.latest())),
         kube_state: house.states.clone(),
         status: house.status.clone(),

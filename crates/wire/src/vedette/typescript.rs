@@ -6,7 +6,8 @@ use vedette_model::EventKind;
 use super::{
     ActiveQuery, Ancestor, AskedQuery, CacheFigures, Container, ContainersAnswer, ErrorAnswer, Event,
     EventsAnswer, Exited, ExplainAnswer, ExplainNode, Fact, Finding, FindingsAnswer, FinishedQuery, HostInfo,
-    Loss, Part, ProcessRef, QueriesAnswer, StatusAnswer, TreeAnswer, TreeNode,
+    Loss, Part, PodContainer, PodIdentity, ProcessRef, QueriesAnswer, StatusAnswer, TreeAnswer, TreeNode,
+    Workload, WorkloadsAnswer,
 };
 
 /// The whole file.
@@ -39,6 +40,10 @@ pub fn file() -> String {
         FindingsAnswer::decl(&config),
         Container::decl(&config),
         ContainersAnswer::decl(&config),
+        PodContainer::decl(&config),
+        PodIdentity::decl(&config),
+        Workload::decl(&config),
+        WorkloadsAnswer::decl(&config),
         Fact::decl(&config),
         Part::decl(&config),
         HostInfo::decl(&config),
