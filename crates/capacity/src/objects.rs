@@ -2,7 +2,7 @@
 //!
 //! What the scheduler does not look at is not kept. Lists may be `null`, as Go writes empty ones.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Deserializer, de};
 use serde_json::value::RawValue;
@@ -476,8 +476,8 @@ objects! {
 pub struct Snapshot {
     /// Nodes.
     pub nodes: Vec<Node>,
-    /// Pods.
-    pub pods: Vec<Pod>,
+    /// Pods. Whoever keeps them anyway shares them.
+    pub pods: Vec<Arc<Pod>>,
     /// Disruption budgets.
     pub budgets: Vec<DisruptionBudget>,
     /// Claims.
@@ -542,7 +542,7 @@ impl Snapshot {
         }
         match kind {
             "Node" => push(&mut self.nodes, item),
-            "Pod" => push(&mut self.pods, item),
+            "Pod" => serde_json::from_str(item.get()).map(|pod| self.pods.push(Arc::new(pod))),
             "PodDisruptionBudget" => push(&mut self.budgets, item),
             "PersistentVolumeClaim" => push(&mut self.claims, item),
             "PersistentVolume" => push(&mut self.volumes, item),

@@ -1,11 +1,16 @@
-//! How long nodes are away: outages as they were recorded, and what they say of the next ones.
+//! How long nodes are away: outages as they were recorded, and what they say of the next ones. [`Ledger`]
+//! records them.
 //!
 //! An outage that still lasts is not left out, which would make repairs look quicker than they are: it counts
 //! as long as it has lasted, by the estimate of Kaplan and Meier.
 
+mod ledger;
+
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+pub use ledger::{Ledger, NodeSeen, PodSeen, Recorded};
 
 /// A node became ready or ceased to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +28,7 @@ pub struct Transition {
 }
 
 /// A time in which a node was away.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outage {
     /// The pool of the node.
     pub pool: String,
@@ -35,6 +40,24 @@ pub struct Outage {
     pub noticed_ms: i64,
     /// When the node was ready again; absent while it is not.
     pub ended_ms: Option<i64>,
+    /// When the node was taken out of the cluster before it was ready again: how long it would have been away
+    /// is not known.
+    #[serde(default)]
+    pub gone_ms: Option<i64>,
+}
+
+impl Outage {
+    /// Whether it still lasts.
+    pub fn is_open(&self) -> bool {
+        self.ended_ms.is_none() && self.gone_ms.is_none()
+    }
+
+    /// From when it was noticed until it ended, in milliseconds; until now, or until the node was taken away,
+    /// where it did not.
+    pub fn length_ms(&self, now_ms: i64) -> i64 {
+        let until = self.ended_ms.or(self.gone_ms).unwrap_or(now_ms);
+        until.saturating_sub(self.noticed_ms).max(0)
+    }
 }
 
 /// Makes outages of transitions, which must be in the order of time for each node.
@@ -54,6 +77,7 @@ pub fn outages(transitions: &[Transition]) -> Vec<Outage> {
                 began_ms: t.last_heard_ms.unwrap_or(t.at_ms).min(t.at_ms),
                 noticed_ms: t.at_ms,
                 ended_ms: None,
+                gone_ms: None,
             });
         }
     }
@@ -154,7 +178,7 @@ pub struct PoolTimes {
 /// How the nodes of a pool failed while all of them were watched for `watched_ms`, until `now_ms`.
 pub fn pool_times(pool: &str, nodes: usize, watched_ms: i64, outages: &[Outage], now_ms: i64) -> PoolTimes {
     let of_pool: Vec<&Outage> = outages.iter().filter(|o| o.pool == pool).collect();
-    let length = |o: &Outage| (o.ended_ms.unwrap_or(now_ms).saturating_sub(o.noticed_ms)).max(0) as f64;
+    let length = |o: &Outage| o.length_ms(now_ms) as f64;
     let times: Vec<(f64, bool)> = of_pool.iter().map(|o| (length(o), o.ended_ms.is_some())).collect();
     let recovery = Lasting::fit(&times);
     let any = !of_pool.is_empty();
@@ -170,7 +194,7 @@ pub fn pool_times(pool: &str, nodes: usize, watched_ms: i64, outages: &[Outage],
         pool: pool.to_owned(),
         nodes,
         outages: of_pool.len(),
-        open: of_pool.iter().filter(|o| o.ended_ms.is_none()).count(),
+        open: of_pool.iter().filter(|o| o.is_open()).count(),
         mean_to_detect_ms: to_detect,
         mean_to_recover_ms: any.then_some(to_recover),
         recovery_is_whole,

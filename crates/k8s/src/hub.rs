@@ -1,7 +1,7 @@
 //! One watch for all who want the same objects of the same cluster.
 
 use std::{
-    any::Any,
+    any::{Any, TypeId},
     sync::{Arc, Weak},
 };
 
@@ -29,8 +29,9 @@ pub struct Hub {
 #[derive(Default)]
 struct Inner {
     clusters: Vec<(Connection, Weak<Api>)>,
-    /// By the place of the cluster in memory, which is its own as long as a watch of it lives.
-    watches: HashMap<(usize, Resource, What), Weak<dyn Any + Send + Sync>>,
+    /// By the place of the cluster in memory, which is its own as long as a watch of it lives, and by what is
+    /// made of the objects: the same resource may be read in several ways.
+    watches: HashMap<(usize, TypeId, Resource, What), Weak<dyn Any + Send + Sync>>,
 }
 
 /// The objects of one kind, kept as they are. Dropped by the last who wants them, it ends.
@@ -77,7 +78,7 @@ impl Hub {
         let place = Arc::as_ptr(api).addr();
         let mut inner = self.inner.lock();
         inner.watches.retain(|_, watch| watch.strong_count() > 0);
-        let key = (place, O::RESOURCE, what.clone());
+        let key = (place, TypeId::of::<O>(), O::RESOURCE, what.clone());
         let known = inner.watches.get(&key).and_then(Weak::upgrade);
         if let Some(known) = known.and_then(|known| known.downcast::<SharedWatch<O>>().ok()) {
             return known;
