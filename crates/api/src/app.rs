@@ -12,7 +12,7 @@ use vedette_model::{
 };
 use vedette_promql::{Engine, RangeCache};
 use vedette_sys::Clock;
-use vedette_wire::prometheus::RuleGroup;
+use vedette_wire::{prometheus::RuleGroup, vedette::CapacityAnswer};
 
 use crate::{
     Config, LatestSamples, QueryLog, RemoteWriter,
@@ -55,6 +55,8 @@ pub struct App {
     pub containers: Arc<dyn Fn() -> Vec<Arc<Container>> + Send + Sync>,
     /// The newest values of what is collected.
     pub latest: Arc<dyn LatestSamples>,
+    /// How many nodes of the watched clusters may fail.
+    pub capacity: CapacityReader,
     /// What all parts say of themselves.
     pub status: StatusBoard,
     /// Own metrics; the server adds its own.
@@ -70,6 +72,9 @@ pub struct App {
     /// Time.
     pub clock: Arc<dyn Clock>,
 }
+
+/// Tells how many nodes of the watched clusters may fail.
+pub type CapacityReader = Arc<dyn Fn() -> CapacityAnswer + Send + Sync>;
 
 /// The program.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -143,6 +143,7 @@ fn test_app_at(now_ms: i64) -> (App, tempfile::TempDir) {
             vec![Arc::new(Container { id: "abc".into(), name: "c1".into(), ..Container::default() })]
         }),
         latest: Arc::new(FixedLatest),
+        capacity: Arc::new(|| vedette_wire::vedette::CapacityAnswer { now_unix_ms: 5, clusters: Vec::new() }),
         status,
         telemetry: Telemetry::default(),
         host: host(),

@@ -221,6 +221,28 @@ pub fn down_at_once(pools: &[(usize, f64)]) -> Vec<f64> {
     chances
 }
 
+/// The same for up to `most` nodes: the last chance is that of so many or more. Takes no longer for large clusters
+/// than to go through their nodes.
+pub fn down_at_once_up_to(pools: &[(usize, f64)], most: usize) -> Vec<f64> {
+    let mut chances = vec![0.0; most + 1];
+    chances[0] = 1.0;
+    for (nodes, down) in pools {
+        let down = down.clamp(0.0, 1.0);
+        for _ in 0..*nodes {
+            let all_stay = chances[most];
+            for k in (1..=most).rev() {
+                chances[k] = chances[k] * (1.0 - down) + chances[k - 1] * down;
+            }
+            if most > 0 {
+                // So many or more: none of these has fewer by one more failure.
+                chances[most] += all_stay * down;
+                chances[0] *= 1.0 - down;
+            }
+        }
+    }
+    chances
+}
+
 /// Pods without a place at a moment, on average.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Shortfall {
@@ -340,8 +362,16 @@ mod tests {
                 (0..5).map(|i| if state >> i & 1 == 1 { each[i] } else { 1.0 - each[i] }).product();
             plain[state.count_ones() as usize] += chance;
         }
-        for (a, b) in down_at_once(&pools).into_iter().zip(plain) {
-            near(a, b, 1e-12);
+        for (a, b) in down_at_once(&pools).into_iter().zip(&plain) {
+            near(a, *b, 1e-12);
+        }
+        for most in 0..8 {
+            let cut = down_at_once_up_to(&pools, most);
+            assert_eq!(cut.len(), most + 1);
+            for (k, chance) in cut.iter().enumerate().take(most) {
+                near(*chance, plain.get(k).copied().unwrap_or(0.0), 1e-12);
+            }
+            near(cut[most], plain.iter().skip(most).sum(), 1e-12);
         }
     }
 

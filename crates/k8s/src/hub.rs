@@ -2,7 +2,10 @@
 
 use std::{
     any::{Any, TypeId},
+    future::poll_fn,
+    pin::Pin,
     sync::{Arc, Weak},
+    task::Poll,
 };
 
 use hashbrown::HashMap;
@@ -143,4 +146,15 @@ impl<O: Object> Sink<O> for Kept<O> {
     fn settle(&self) {
         self.changes.send_modify(|changes| *changes += 1);
     }
+}
+
+/// Waits until one of several watches tells of a change.
+pub async fn any_change(receivers: &mut [watch::Receiver<u64>]) {
+    let mut waits: Vec<Pin<Box<_>>> =
+        receivers.iter_mut().map(|receiver| Box::pin(receiver.changed())).collect();
+    poll_fn(|context| {
+        let is_ready = waits.iter_mut().any(|wait| wait.as_mut().poll(context).is_ready());
+        if is_ready { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
 }

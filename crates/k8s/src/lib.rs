@@ -35,7 +35,7 @@ pub use discovery::{Discoverer, Tell};
 pub use error::{Error, Refusal, Right};
 pub use events::{Event, EventReader};
 pub use health::{Health, Trouble, WatchState};
-pub use hub::{Hub, SharedWatch};
+pub use hub::{Hub, SharedWatch, any_change};
 pub use kubeconfig::Kubeconfig;
 pub use list::{ListEnd, ListReader};
 pub use shelf::Shelf;

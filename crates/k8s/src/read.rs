@@ -55,8 +55,7 @@ impl Api {
             let mut reader = ListReader::new();
             loop {
                 let piece = timeout(SILENCE_MAX, response.chunk()).await;
-                let piece =
-                    piece.map_err(|_| Error::Silence("the API server tells nothing for too long"))?;
+                let piece = piece.map_err(|_| Error::Silence("the API server tells nothing for too long"))?;
                 let Some(piece) = piece.map_err(Error::Transport)? else { break };
                 reader.take(&piece, |item| {
                     let object = serde_json::from_slice(item).map_err(|error| {

@@ -32,6 +32,7 @@ use vedette_sys::{Clock, Flush, FolderLock, Fs, Growth, MonotonicTime, RealFs, S
 use vedette_tsdb::Tsdb;
 
 use crate::{
+    capacity::live,
     clusters::Clusters,
     config::{KeepSettings, ReceiverSettings, RollupSettings, Settings, Target},
     graphite,
@@ -132,7 +133,8 @@ fn run_with_stores(settings: &Settings) -> Result<()> {
     outbox.tell(Arc::new(ruler.handle()));
     let stage = detection_stage(detections, sink, &house, &ruler);
     let mut collector = start_collector(settings, &house, stage.clone())?;
-    let clusters = watch_clusters(settings, &house);
+    let capacity = live::Board::new(&house.clock);
+    let clusters = watch_clusters(settings, &house, &capacity);
     let prometheus = prometheus.zip(onward.as_ref()).map(|((path, loaded), onward)| {
         let own = OwnRules { ruler: ruler.handle(), config: alerting_config(settings), groups: own_groups };
         Prometheus::start(&path, loaded, &house, onward, Some(&outbox), settings.scrape, clusters, Some(own))
@@ -140,7 +142,7 @@ fn run_with_stores(settings: &Settings) -> Result<()> {
     let prometheus = prometheus.transpose()?.map(Arc::new);
     let (stop, stopped) = watch::channel(false);
     let program = Arc::new(Own::new(settings, house.clock.unix_ns(), stop.clone(), prometheus.clone()));
-    let server = bind_server(settings, &house, &stores, &ways, &ruler, &collector, program)?;
+    let server = bind_server(settings, &house, &stores, &ways, &ruler, &collector, program, &capacity)?;
     println!("Vedette {} watches {}: {}", env!("CARGO_PKG_VERSION"), house.host.name, address(&server));
 
     let graphite = listen_for_graphite(settings, &runtime, stores.ingest.receiver(), &stopped)?;
@@ -205,11 +207,23 @@ fn start_collector(settings: &Settings, house: &House, sink: Arc<dyn Sink>) -> R
 }
 
 /// Starts to watch the clusters that are configured. Discovery shares their watches.
-fn watch_clusters(settings: &Settings, house: &House) -> Arc<Clusters> {
+fn watch_clusters(settings: &Settings, house: &House, capacity: &live::Board) -> Arc<Clusters> {
     let options = prometheus::client_options(&house.clock);
     let clusters = Arc::new(Clusters::new(tokio::runtime::Handle::current(), options));
+    let data = settings.data_dir.join("capacity");
     for cluster in &settings.kubernetes {
-        clusters.watch(cluster, &house.status, |_connected| {});
+        let judge = cluster.capacity.clone().map(|settings| {
+            let file = live::outages_file(&data, &cluster.name);
+            live::Watcher::new(settings, house.status.clone(), house.fs.clone(), file, capacity)
+        });
+        clusters.watch(cluster, &house.status, |connected| {
+            if let Some(judge) = judge {
+                tokio::spawn(judge.run(connected));
+            }
+        });
+    }
+    if settings.kubernetes.iter().any(|cluster| cluster.capacity.is_some()) {
+        house.telemetry.register(Arc::new(capacity.clone()));
     }
     clusters
 }
@@ -503,6 +517,7 @@ fn bind_server(
     ruler: &Ruler,
     collector: &Collector,
     program: Arc<Own>,
+    capacity: &live::Board,
 ) -> Result<Server> {
     let index = collector.containers();
     let app = App {
@@ -523,6 +538,7 @@ fn bind_server(
         judgement: Arc::new(RulerJudgement(ruler.handle())),
         containers: Arc::new(move || index.all()),
         latest: Arc::new(LatestFigures(collector.latest())),
+        capacity: capacity.reader(),
         status: house.status.clone(),
         telemetry: house.telemetry.clone(),
         host: house.host.clone(),

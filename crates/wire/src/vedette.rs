@@ -8,12 +8,18 @@ use std::{borrow::Cow, fmt};
 use serde::{Serialize, Serializer};
 use vedette_model as model;
 
+mod capacity;
 mod event;
 mod page;
 mod query;
 #[cfg(test)]
 pub(crate) mod typescript;
 
+pub use capacity::{
+    CapacityAdvice, CapacityAnswer, CapacityCluster, CapacityFailure, CapacityJudgement, CapacityMove,
+    CapacityOutage, CapacityOutages, CapacityPods, CapacityPoint, CapacityPool, CapacityPriority,
+    CapacityZone,
+};
 pub use event::{Ancestor, Event, Finding, ProcessRef};
 pub use page::{
     Container, ContainersAnswer, ErrorAnswer, EventsAnswer, Exited, Fact, FindingsAnswer, HostInfo, Loss,

@@ -81,10 +81,31 @@ struct Known {
 /// All outages of a cluster.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
+    /// Of the form in which it is kept.
+    version: Version,
     /// Since when all outages are recorded.
     since_ms: Option<i64>,
     nodes: BTreeMap<String, Known>,
     outages: Vec<Recorded>,
+}
+
+/// The one form that there is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
+struct Version;
+
+impl TryFrom<u32> for Version {
+    type Error = String;
+
+    fn try_from(version: u32) -> Result<Self, String> {
+        if version == 1 { Ok(Self) } else { Err(format!("it is of version {version}; version 1 is known")) }
+    }
+}
+
+impl From<Version> for u32 {
+    fn from(_: Version) -> Self {
+        1
+    }
 }
 
 impl Ledger {
@@ -138,7 +159,8 @@ impl Ledger {
         });
         match (was_ready, node.ready) {
             (true, false) => {
-                let heard_ms = node.heard_ms.unwrap_or(changed_ms).clamp(since_ms.min(changed_ms), changed_ms);
+                let heard_ms =
+                    node.heard_ms.unwrap_or(changed_ms).clamp(since_ms.min(changed_ms), changed_ms);
                 let missing = missing(node, pods);
                 self.outages.push(Recorded {
                     outage: Outage {

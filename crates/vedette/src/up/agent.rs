@@ -18,7 +18,8 @@ pub fn run(settings: &Settings) -> Result<()> {
     let loaded = file.as_ref().map(|(_, loaded)| loaded);
     let ForAgent { onward, spool } = Onward::open_agent(loaded, settings, &house, exports.as_ref())?;
     prometheus::export_pushed(exports.as_ref(), &onward.receiver);
-    let clusters = watch_clusters(settings, &house);
+    let capacity = live::Board::new(&house.clock);
+    let clusters = watch_clusters(settings, &house, &capacity);
     let prometheus = file.map(|(path, loaded)| {
         Prometheus::start(&path, loaded, &house, &onward, None, settings.scrape, clusters, None)
     });
@@ -43,6 +44,7 @@ pub fn run(settings: &Settings) -> Result<()> {
         judgement: unkept,
         containers: Arc::new(move || index.all()),
         latest: Arc::new(LatestFigures(collector.latest())),
+        capacity: capacity.reader(),
         status: house.status.clone(),
         telemetry: house.telemetry.clone(),
         host: house.host.clone(),
