@@ -417,8 +417,6 @@ objects! {
     StorageClass {
         /// Its name.
         metadata: Metadata,
-        /// The driver that makes them.
-        provisioner: String,
         /// `Immediate` or `WaitForFirstConsumer`.
         volume_binding_mode: String,
         /// Where they can be made.
@@ -492,8 +490,6 @@ pub struct Snapshot {
     pub namespaces: Vec<Namespace>,
     /// Ranks.
     pub priority_classes: Vec<PriorityClass>,
-    /// Objects of other kinds, which were left out.
-    pub ignored: usize,
 }
 
 #[derive(Deserialize)]
@@ -550,10 +546,8 @@ impl Snapshot {
             "StorageClass" => push(&mut self.storage_classes, item),
             "Namespace" => push(&mut self.namespaces, item),
             "PriorityClass" => push(&mut self.priority_classes, item),
-            _ => {
-                self.ignored += 1;
-                Ok(())
-            }
+            // What scheduling does not look at.
+            _ => Ok(()),
         }
         .map_err(|source| Error::Object {
             source_name: source_name.to_owned(),

@@ -77,9 +77,16 @@ fn a_pod_that_takes_the_room_for_a_failure_is_seen_and_its_end_too() -> Result<(
     vedette.wait_ready(START)?;
     let survivable = "vedette_capacity_survivable_nodes{cluster=\"k\"}";
     wait_value(&vedette, survivable, 1.0)?;
-    wait_value(&vedette, "vedette_capacity_incomplete{cluster=\"k\",resource=\"csinodes.storage.k8s.io\"}", 1.0)?;
+    wait_value(
+        &vedette,
+        "vedette_capacity_incomplete{cluster=\"k\",resource=\"csinodes.storage.k8s.io\"}",
+        1.0,
+    )?;
     let cluster = told(&vedette)?;
-    ensure!(cluster["incomplete"].to_string().contains("may not watch csinodes"), "the right is named: {cluster}");
+    ensure!(
+        cluster["incomplete"].to_string().contains("may not watch csinodes"),
+        "the right is named: {cluster}"
+    );
     wait_pending(&vedette, 0)?;
 
     // n1 is full now, and n2 has room for one of its two pods.
@@ -127,7 +134,11 @@ fn an_outage_is_recorded_and_kept_over_a_restart() -> Result<()> {
     let mut vedette = Vedette::start(folder.path(), Some(CONFIG))?;
     vedette.wait_ready(START)?;
     wait_value(&vedette, "vedette_capacity_node_outages{cluster=\"k\",pool=\"blue\",state=\"over\"}", 1.0)?;
-    wait_value(&vedette, "count(vedette_capacity_mean_to_recover_seconds{cluster=\"k\",pool=\"blue\"} > 0)", 1.0)?;
+    wait_value(
+        &vedette,
+        "count(vedette_capacity_mean_to_recover_seconds{cluster=\"k\",pool=\"blue\"} > 0)",
+        1.0,
+    )?;
     let outages = told(&vedette)?["outages"].clone();
     ensure!(outages["count"] == 1, "{outages}");
     let kept = &outages["recent"][0];
