@@ -7,7 +7,7 @@ use hyper::{
     header::{ACCEPT, HeaderValue, VARY},
 };
 use vedette_model::{
-    METRIC_NAME, MetricKind,
+    MetricKind,
     telemetry::{Family, MetricVisitor, Telemetry},
 };
 use vedette_wire::exposition::{Format, Writer};
@@ -86,11 +86,11 @@ fn write_own(format: Format, telemetry: &Telemetry) -> Vec<u8> {
     writer.finish()
 }
 
-/// Labels that a scrape of the exporter would add, and [`METRIC_NAME`], which stands in front.
-const NOT_WRITTEN: [&str; 4] = [METRIC_NAME, "instance", "job", "metrics_path"];
+/// Room for a page, so that it is rarely moved as it grows.
+const PAGE_BYTES: usize = 1 << 20;
 
 fn write_latest(format: Format, latest: &dyn LatestSamples, source: Source, with_time: bool) -> Vec<u8> {
-    let mut writer = Writer::new(format);
+    let mut writer = Writer::with_capacity(format, PAGE_BYTES);
     let mut open = String::new();
     latest.visit(source, &mut |sample| {
         if open != sample.family {
@@ -100,9 +100,7 @@ fn write_latest(format: Format, latest: &dyn LatestSamples, source: Source, with
                 None => writer.family(&open, MetricKind::Unknown, "", ""),
             }
         }
-        let labels = sample.labels.iter().filter(|(name, _)| !NOT_WRITTEN.contains(name));
-        let time_ms = with_time.then_some(sample.time_ms);
-        writer.sample(sample.labels.metric_name(), labels, sample.value, time_ms);
+        writer.row(sample.text, sample.value, with_time.then_some(sample.time_ms));
     });
     writer.finish()
 }

@@ -526,8 +526,11 @@ impl LatestSamples for FixedLatest {
             let (unit, help) = (String::new(), "H.".to_owned());
             let metadata = kind.map(|kind| MetricMetadata { family: family.into(), kind, unit, help });
             let all = labels.iter().copied().chain([("job", "j"), ("instance", "i"), ("metrics_path", "/m")]);
-            let labels = &Labels::from_pairs(all);
-            each(LatestSample { family, metadata: metadata.as_ref(), labels, value, time_ms: NOW_MS });
+            let (name, own) = (labels[0].1, &labels[1..]);
+            let mut text = Vec::new();
+            vedette_wire::exposition::push_series(&mut text, name, own.iter().copied());
+            let (text, labels) = (&*text, &Labels::from_pairs(all));
+            each(LatestSample { family, metadata: metadata.as_ref(), labels, text, value, time_ms: NOW_MS });
         };
         let (gauge, counter, summary) = (MetricKind::Gauge, MetricKind::Counter, MetricKind::Summary);
         match source {

@@ -23,6 +23,7 @@ mod hub;
 mod kubeconfig;
 mod list;
 pub mod objects;
+pub mod quantity;
 mod read;
 mod shelf;
 pub mod state;

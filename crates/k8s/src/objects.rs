@@ -3,20 +3,51 @@
 //! Texts are kept without spare room and maps as sorted slices, as there are tens of thousands of them.
 //! Programs written in Go send null for what is empty.
 
+mod access;
+mod admission;
+mod autoscaling;
+mod certificates;
+mod config;
+mod jobs;
+mod leases;
+mod lenient;
 mod network;
 mod node;
 mod owned;
 mod pod;
+mod policy;
+mod storage;
+mod workloads;
+
+use std::borrow::Cow;
 
 use serde::{Deserialize, Deserializer, de, de::DeserializeOwned};
 
+pub(crate) use access::RoleRef;
+pub use access::{ClusterRole, ClusterRoleBinding, Role, RoleBinding, ServiceAccount};
+pub(crate) use admission::{AdmissionPolicySpec, PolicyBindingSpec, Webhook};
+pub use admission::{
+    MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding, MutatingWebhookConfiguration,
+    ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding, ValidatingWebhookConfiguration,
+};
+pub use autoscaling::HorizontalPodAutoscaler;
+pub(crate) use autoscaling::MetricSource;
+pub use certificates::CertificateSigningRequest;
+pub use config::{ConfigMap, Secret};
+pub use jobs::{CronJob, JobState};
+pub use leases::Lease;
+pub(crate) use lenient::IntOrText;
+pub use lenient::{Amount, Amounts};
 pub use network::{
-    Address, EndpointPort, EndpointSlice, Endpoints, Ingress, IngressRule, Service, ServicePort,
-    SliceEndpoint, SlicePort, Subset, TargetRef,
+    Address, EndpointPort, EndpointSlice, Endpoints, Ingress, IngressClass, IngressPath, IngressRule,
+    Service, ServicePort, SliceEndpoint, SlicePort, Subset, TargetRef,
 };
 pub use node::{Condition, Namespace, Node, NodeAddress};
 pub use owned::{Job, ReplicaSet};
-pub use pod::{Container, ContainerPort, ContainerStatus, Pod};
+pub use pod::{Container, ContainerPort, ContainerState, ContainerStatus, Pod, Resources, Terminated};
+pub use policy::{LimitRange, NetworkPolicy, PodDisruptionBudget, ResourceQuota};
+pub use storage::{PersistentVolume, PersistentVolumeClaim, StorageClass, VolumeAttachment};
+pub use workloads::{DaemonSet, Deployment, ReplicaSetState, ReplicationController, StatefulSet};
 
 /// A kind of objects that the API server lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -84,6 +115,14 @@ pub struct Meta {
     pub annotations: Pairs,
     /// The object that made it and cares for it.
     pub controller: Option<Box<Owner>>,
+    /// Others that it goes with; hardly anything has one.
+    pub other_owners: Box<[Owner]>,
+    /// When it was made, in seconds since 1970.
+    pub created: Option<i64>,
+    /// When it was to go, in seconds since 1970.
+    pub deleted: Option<i64>,
+    /// How often what is wished of it has changed.
+    pub generation: i64,
 }
 
 /// An object that made another.
@@ -99,6 +138,12 @@ impl Meta {
     /// What tells it from others of its kind.
     pub fn key(&self) -> Box<str> {
         key(&self.namespace, &self.name)
+    }
+
+    /// All owners, and whether each is the controller.
+    pub fn owners(&self) -> impl Iterator<Item = (&Owner, bool)> {
+        let controller = self.controller.iter().map(|owner| (&**owner, true));
+        controller.chain(self.other_owners.iter().map(|owner| (owner, false)))
     }
 }
 
@@ -116,6 +161,14 @@ impl Pairs {
     pub fn get(&self, name: &str) -> Option<&str> {
         let found = self.0.binary_search_by(|(known, _)| (**known).cmp(name)).ok()?;
         Some(&self.0[found].1)
+    }
+
+    /// Takes a name and its value out.
+    fn remove(&mut self, name: &str) {
+        if self.get(name).is_some() {
+            let others = std::mem::take(&mut self.0).into_iter().filter(|(known, _)| **known != *name);
+            self.0 = others.collect();
+        }
     }
 
     /// Names and values.
@@ -155,18 +208,24 @@ impl<'de> Deserialize<'de> for Meta {
         #[serde(rename_all = "camelCase")]
         struct Wire {
             name: Box<str>,
-            #[serde(default)]
+            #[serde(default, deserialize_with = "null_as_default")]
             namespace: Box<str>,
-            #[serde(default)]
+            #[serde(default, deserialize_with = "null_as_default")]
             uid: Box<str>,
-            #[serde(default)]
+            #[serde(default, deserialize_with = "null_as_default")]
             resource_version: Box<str>,
             #[serde(default)]
             labels: Pairs,
             #[serde(default)]
             annotations: Pairs,
-            #[serde(default, deserialize_with = "controller")]
-            owner_references: Option<Box<Owner>>,
+            #[serde(default, deserialize_with = "null_as_default")]
+            owner_references: Owners,
+            #[serde(default, deserialize_with = "time")]
+            creation_timestamp: Option<i64>,
+            #[serde(default, deserialize_with = "time")]
+            deletion_timestamp: Option<i64>,
+            #[serde(default, deserialize_with = "null_as_default")]
+            generation: i64,
         }
         let wire = Wire::deserialize(from)?;
         Ok(Self {
@@ -176,25 +235,50 @@ impl<'de> Deserialize<'de> for Meta {
             resource_version: wire.resource_version,
             labels: wire.labels,
             annotations: wire.annotations,
-            controller: wire.owner_references,
+            controller: wire.owner_references.controller,
+            other_owners: wire.owner_references.others,
+            created: wire.creation_timestamp,
+            deleted: wire.deletion_timestamp,
+            generation: wire.generation,
         })
     }
 }
 
-/// The one owner that is the controller, if there is one.
-fn controller<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Box<Owner>>, D::Error> {
-    #[derive(Deserialize)]
-    struct Wire {
+/// Who an object goes with.
+#[derive(Debug, Default)]
+struct Owners {
+    controller: Option<Box<Owner>>,
+    others: Box<[Owner]>,
+}
+
+impl<'de> Deserialize<'de> for Owners {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        #[derive(Default, Deserialize)]
         #[serde(default)]
-        kind: Box<str>,
-        #[serde(default)]
-        name: Box<str>,
-        #[serde(default)]
-        controller: Option<bool>,
+        struct Wire {
+            #[serde(deserialize_with = "null_as_default")]
+            kind: Box<str>,
+            #[serde(deserialize_with = "null_as_default")]
+            name: Box<str>,
+            controller: Option<bool>,
+        }
+        let mut controller = None;
+        let mut others = Vec::new();
+        for wire in Option::<Vec<Wire>>::deserialize(from)?.unwrap_or_default() {
+            let owner = Owner { kind: wire.kind, name: wire.name };
+            match wire.controller {
+                Some(true) if controller.is_none() => controller = Some(Box::new(owner)),
+                _ => others.push(owner),
+            }
+        }
+        Ok(Self { controller, others: others.into_boxed_slice() })
     }
-    let owners = Option::<Vec<Wire>>::deserialize(from)?.unwrap_or_default();
-    let found = owners.into_iter().find(|owner| owner.controller == Some(true));
-    Ok(found.map(|owner| Box::new(Owner { kind: owner.kind, name: owner.name })))
+}
+
+/// Seconds since 1970; what is no time is none.
+pub(crate) fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<i64>, D::Error> {
+    let text = Option::<Cow<'de, str>>::deserialize(from)?;
+    Ok(text.and_then(|text| text.parse::<jiff::Timestamp>().ok()).map(jiff::Timestamp::as_second))
 }
 
 /// What is null is what is not there.
@@ -213,7 +297,8 @@ mod tests {
     #[test]
     fn metadata_keeps_what_is_used() {
         let text = r#"{"name": "n", "namespace": "s", "uid": "u", "resourceVersion": "5", "labels":
-            {"b": "2", "a": "1", "c": null}, "annotations": null, "managedFields": [{"x": {"y": []}}],
+            {"b": "2", "a": "1", "c": null}, "annotations": null, "creationTimestamp": "2017-07-14T02:40:00Z",
+            "deletionTimestamp": "soon", "generation": 7, "managedFields": [{"x": {"y": []}}],
             "ownerReferences": [{"kind": "X", "name": "no"},
                 {"kind": "ReplicaSet", "name": "r", "controller": true, "uid": "z"}]}"#;
         let meta: Meta = serde_json::from_str(text).expect("sound");
@@ -221,8 +306,11 @@ mod tests {
         assert_eq!(meta.labels.iter().collect::<Vec<_>>(), [("a", "1"), ("b", "2"), ("c", "")]);
         assert_eq!((meta.labels.get("b"), meta.labels.get("d")), (Some("2"), None));
         assert_eq!(meta.annotations, Pairs::default());
-        let owner = meta.controller.expect("a controller");
+        let owner = meta.controller.as_ref().expect("a controller");
         assert_eq!((&*owner.kind, &*owner.name), ("ReplicaSet", "r"));
+        let owners: Vec<_> = meta.owners().map(|(owner, controls)| (&*owner.name, controls)).collect();
+        assert_eq!(owners, [("r", true), ("no", false)]);
+        assert_eq!((meta.created, meta.deleted, meta.generation), (Some(1_500_000_000), None, 7));
         assert!(serde_json::from_str::<Meta>("{}").is_err(), "nothing has no name");
     }
 

@@ -2,11 +2,40 @@
 //! and values.
 //!
 //! A family is data: its name, what it means, and how an object tells its rows. Rows are written straight to the
-//! page, from what a watch keeps anyway.
+//! page, from what a watch keeps anyway: no row is kept, whoever reads takes what is there at that moment.
 
-use std::fmt::Write as _;
+mod access;
+mod admission;
+mod autoscaling;
+mod certificates;
+mod cluster;
+mod common;
+mod config;
+mod cron;
+mod jobs;
+mod kinds;
+mod leases;
+mod namespace;
+mod network;
+mod node;
+mod page;
+mod pairs;
+mod pod;
+mod policy;
+mod resources;
+mod rows;
+mod storage;
+mod watched;
+mod workloads;
 
-use crate::objects::Object;
+use crate::objects::{Condition, Object};
+
+pub use cluster::{ClusterState, States};
+pub use kinds::{KINDS, StateKind};
+pub use page::{Format, Gone, Page};
+pub use pairs::{Allowed, annotations, labels};
+pub use rows::{Head, Rows};
+pub use watched::{FamilyWords, Snapshot, Watched};
 
 /// What a family counts as in an exposition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,56 +71,33 @@ pub trait Stateful: Object {
     fn head(&self, head: &mut Head);
 }
 
-/// The labels that all rows of an object begin with, as they stand on the page.
-#[derive(Debug, Default)]
-pub struct Head(String);
+/// For [`Family::rows`]: when an object was made.
+pub(crate) fn created<O: Object>(object: &O, rows: &mut Rows<'_>) {
+    time(object.meta().created, rows);
+}
 
-impl Head {
-    /// Adds a label.
-    pub fn label(&mut self, name: &str, value: &str) -> &mut Self {
-        if !self.0.is_empty() {
-            self.0.push(',');
-        }
-        push_label(&mut self.0, name, value);
-        self
+/// For [`Family::rows`]: when an object was to go.
+pub(crate) fn deleted<O: Object>(object: &O, rows: &mut Rows<'_>) {
+    time(object.meta().deleted, rows);
+}
+
+/// A row with a time, if there is one.
+pub(crate) fn time(seconds: Option<i64>, rows: &mut Rows<'_>) {
+    if let Some(seconds) = seconds {
+        rows.row(&[], seconds as f64);
     }
 }
 
-/// Takes the rows of one family and one object.
-pub struct Rows<'a> {
-    page: &'a mut String,
-    family: &'static str,
-    head: &'a str,
-}
+/// The states of a condition and how they are told.
+pub(crate) const CONDITION_STATES: [(&str, &str); 3] =
+    [("true", "True"), ("false", "False"), ("unknown", "Unknown")];
 
-impl Rows<'_> {
-    /// Writes a row with further labels.
-    pub fn row(&mut self, labels: &[(&str, &str)], value: f64) {
-        let page = &mut *self.page;
-        page.push_str(self.family);
-        page.push('{');
-        page.push_str(self.head);
-        for (at, (name, value)) in labels.iter().enumerate() {
-            if at > 0 || !self.head.is_empty() {
-                page.push(',');
-            }
-            push_label(page, name, value);
-        }
-        page.push_str("} ");
-        let _ = writeln!(page, "{value}");
-    }
-}
-
-fn push_label(page: &mut String, name: &str, value: &str) {
-    page.push_str(name);
-    page.push_str("=\"");
-    for c in value.chars() {
-        match c {
-            '\\' => page.push_str("\\\\"),
-            '"' => page.push_str("\\\""),
-            '\n' => page.push_str("\\n"),
-            c => page.push(c),
+/// A row for each status that each condition may have, 1 for the one it has.
+pub(crate) fn conditions(conditions: &[Condition], rows: &mut Rows<'_>) {
+    for condition in conditions {
+        for (told, status) in CONDITION_STATES {
+            let value = f64::from(&*condition.status == status);
+            rows.row(&[("condition", &condition.kind), ("status", told)], value);
         }
     }
-    page.push('"');
 }

@@ -651,8 +651,8 @@ impl LatestSamples for LatestFigures {
             Source::Containers => self.0.containers.lock(),
         };
         dictionary.newest().for_each(|newest| {
-            let Newest { family, metadata, labels, time_ms, value } = newest;
-            each(LatestSample { family, metadata, labels, value, time_ms });
+            let Newest { family, metadata, labels, text, time_ms, value } = newest;
+            each(LatestSample { family, metadata, labels, text, value, time_ms });
         });
     }
 

@@ -84,7 +84,7 @@ pub(super) fn ingress(ingress: &Ingress, view: &View<'_>) -> TargetGroup {
             targets.push(target.build());
         };
         match paths {
-            Some(paths) => paths.iter().for_each(|path| add(path)),
+            Some(paths) => paths.iter().for_each(|path| add(&path.path)),
             None => add("/"),
         }
     }

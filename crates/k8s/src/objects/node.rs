@@ -2,46 +2,74 @@
 
 use serde::Deserialize;
 
-use super::{Meta, Object, Resource, null_as_default};
+use super::{Amounts, Meta, Object, Resource, lenient::parts, null_as_default, time};
 
 /// A machine.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Node {
     metadata: Meta,
     #[serde(default)]
-    spec: Spec,
+    pub(crate) spec: NodeSpec,
     #[serde(default)]
-    status: Status,
+    pub(crate) status: NodeStatus,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-struct Spec {
-    #[serde(rename = "providerID", default)]
-    provider_id: Box<str>,
-}
+parts! {
+    /// What is wished of a machine.
+    NodeSpec {
+        #[serde(rename = "providerID")]
+        provider_id: Box<str>,
+        unschedulable: bool,
+        #[serde(rename = "podCIDR")]
+        pod_cidr: Box<str>,
+        #[serde(rename = "podCIDRs")]
+        pod_cidrs: Box<[Box<str>]>,
+        taints: Box<[Taint]>,
+    }
 
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Status {
-    #[serde(default, deserialize_with = "null_as_default")]
-    addresses: Box<[NodeAddress]>,
-    #[serde(default, deserialize_with = "null_as_default")]
-    conditions: Box<[Condition]>,
-    #[serde(default)]
-    daemon_endpoints: DaemonEndpoints,
-}
+    /// How a machine is.
+    NodeStatus {
+        addresses: Box<[NodeAddress]>,
+        conditions: Box<[Condition]>,
+        daemon_endpoints: DaemonEndpoints,
+        capacity: Amounts,
+        allocatable: Amounts,
+        node_info: NodeInfo,
+    }
 
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct DaemonEndpoints {
-    #[serde(default)]
-    kubelet_endpoint: DaemonEndpoint,
-}
+    /// Where the programs of a machine listen.
+    DaemonEndpoints {
+        kubelet_endpoint: DaemonEndpoint,
+    }
 
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-struct DaemonEndpoint {
-    #[serde(rename = "Port", default)]
-    port: i32,
+    /// Where a program listens.
+    DaemonEndpoint {
+        #[serde(rename = "Port")]
+        port: i32,
+    }
+
+    /// What keeps pods away.
+    Taint {
+        key: Box<str>,
+        value: Box<str>,
+        effect: Box<str>,
+    }
+
+    /// What a machine runs.
+    NodeInfo {
+        kernel_version: Box<str>,
+        os_image: Box<str>,
+        container_runtime_version: Box<str>,
+        kubelet_version: Box<str>,
+        #[serde(rename = "systemUUID")]
+        system_uuid: Box<str>,
+    }
+
+    /// How a namespace is.
+    NamespaceStatus {
+        phase: Box<str>,
+        conditions: Box<[Condition]>,
+    }
 }
 
 /// A way to a machine.
@@ -58,17 +86,25 @@ pub struct NodeAddress {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Condition {
     /// What, as `Ready`.
-    #[serde(rename = "type")]
+    #[serde(rename = "type", default, deserialize_with = "null_as_default")]
     pub kind: Box<str>,
     /// `True`, `False` or `Unknown`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub status: Box<str>,
+    /// Why, in one word.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub reason: Box<str>,
+    /// Since when, in seconds since 1970.
+    #[serde(rename = "lastTransitionTime", default, deserialize_with = "time")]
+    pub last_transition: Option<i64>,
 }
 
-/// A space for names.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+/// A space for names. All its annotations are kept, as targets may have them as labels.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Namespace {
     metadata: Meta,
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub(crate) status: NamespaceStatus,
 }
 
 impl Node {
@@ -102,8 +138,7 @@ impl Object for Node {
 }
 
 impl Object for Namespace {
-    const RESOURCE: Resource =
-        Resource { is_namespaced: false, is_metadata_only: true, ..Resource::core("namespaces") };
+    const RESOURCE: Resource = Resource { is_namespaced: false, ..Resource::core("namespaces") };
 
     fn meta(&self) -> &Meta {
         &self.metadata

@@ -1,63 +1,98 @@
 //! Pods.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::IgnoredAny};
 
-use super::{Condition, Meta, Object, Resource, null_as_default};
+use super::{
+    Amounts, Condition, Meta, Object, Resource,
+    lenient::{Time, parts},
+    null_as_default, time,
+};
 
 /// Containers that live together.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Pod {
     metadata: Meta,
     #[serde(default)]
-    spec: Spec,
+    pub(crate) spec: PodSpec,
     #[serde(default)]
-    status: Status,
+    pub(crate) status: PodStatus,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Spec {
-    #[serde(default)]
-    node_name: Box<str>,
-    #[serde(default)]
-    service_account_name: Box<str>,
-    #[serde(default)]
-    host_network: bool,
-    #[serde(default, deserialize_with = "null_as_default")]
-    containers: Box<[Container]>,
-    #[serde(default, deserialize_with = "null_as_default")]
-    init_containers: Box<[Container]>,
+parts! {
+    /// What is wished of a pod.
+    PodSpec {
+        node_name: Box<str>,
+        service_account_name: Box<str>,
+        host_network: bool,
+        priority_class_name: Box<str>,
+        restart_policy: Box<str>,
+        runtime_class_name: Box<str>,
+        scheduler_name: Box<str>,
+        overhead: Amounts,
+        tolerations: Box<[Toleration]>,
+        volumes: ClaimVolumes,
+        resource_claims: Box<[ResourceClaim]>,
+        containers: Box<[Container]>,
+        init_containers: Box<[Container]>,
+    }
+
+    /// How a pod is.
+    PodStatus {
+        phase: Box<str>,
+        reason: Box<str>,
+        qos_class: Box<str>,
+        start_time: Time,
+        #[serde(rename = "podIP")]
+        pod_ip: Box<str>,
+        #[serde(rename = "podIPs")]
+        pod_ips: Box<[PodIp]>,
+        #[serde(rename = "hostIP")]
+        host_ip: Box<str>,
+        conditions: Box<[Condition]>,
+        container_statuses: Box<[ContainerStatus]>,
+        init_container_statuses: Box<[ContainerStatus]>,
+        ephemeral_container_statuses: Box<[ContainerStatus]>,
+        resource_claim_statuses: Box<[ResourceClaim]>,
+    }
+
+    /// An address of a pod.
+    PodIp {
+        ip: Box<str>,
+    }
+
+    /// A taint that a pod bears.
+    Toleration {
+        key: Box<str>,
+        operator: Box<str>,
+        value: Box<str>,
+        effect: Box<str>,
+        toleration_seconds: Option<i64>,
+    }
+
+    /// A device that a pod claims.
+    ResourceClaim {
+        name: Box<str>,
+        resource_claim_name: Box<str>,
+        resource_claim_template_name: Box<str>,
+    }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Status {
-    #[serde(default)]
-    phase: Box<str>,
-    #[serde(rename = "podIP", default)]
-    pod_ip: Box<str>,
-    #[serde(rename = "podIPs", default, deserialize_with = "null_as_default")]
-    pod_ips: Box<[PodIp]>,
-    #[serde(rename = "hostIP", default)]
-    host_ip: Box<str>,
-    #[serde(default, deserialize_with = "null_as_default")]
-    conditions: Box<[Condition]>,
-    #[serde(default, deserialize_with = "null_as_default")]
-    container_statuses: Box<[ContainerStatus]>,
-    #[serde(default, deserialize_with = "null_as_default")]
-    init_container_statuses: Box<[ContainerStatus]>,
-    #[serde(default, deserialize_with = "null_as_default")]
-    ephemeral_container_statuses: Box<[ContainerStatus]>,
-}
+/// Of all volumes of a pod those that are claimed.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct ClaimVolumes(pub(crate) Box<[ClaimVolume]>);
 
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-struct PodIp {
-    #[serde(default)]
-    ip: Box<str>,
+/// A volume of a pod that is claimed.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ClaimVolume {
+    pub(crate) name: Box<str>,
+    /// The claim; none where it is made for the pod and goes with it.
+    pub(crate) claim: Option<Box<str>>,
+    pub(crate) read_only: bool,
 }
 
 /// A container as it is wished.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Container {
     /// Its name.
     pub name: Box<str>,
@@ -67,6 +102,22 @@ pub struct Container {
     /// Where it listens.
     #[serde(default, deserialize_with = "null_as_default")]
     pub ports: Box<[ContainerPort]>,
+    /// What it asks for, and how much it may take.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub resources: Resources,
+    /// Whether it starts again by itself, where that differs from its pod.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub restart_policy: Box<str>,
+}
+
+/// What a container asks for, and how much it may take.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default)]
+pub struct Resources {
+    /// What it asks for.
+    pub requests: Amounts,
+    /// How much it may take.
+    pub limits: Amounts,
 }
 
 /// Where a container listens.
@@ -91,8 +142,132 @@ pub struct ContainerStatus {
     /// Its name.
     pub name: Box<str>,
     /// Its id with the runtime before it, as `containerd://…`; empty until it runs.
-    #[serde(rename = "containerID", default)]
+    #[serde(rename = "containerID", default, deserialize_with = "null_as_default")]
     pub container_id: Box<str>,
+    /// Its image, as the runtime calls it.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub image: Box<str>,
+    /// What tells this image from all others.
+    #[serde(rename = "imageID", default, deserialize_with = "null_as_default")]
+    pub image_id: Box<str>,
+    /// Whether it takes work.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub ready: bool,
+    /// How often it has started again.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub restart_count: i32,
+    /// How it is.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub state: ContainerState,
+    /// How it was before it started the last time.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub last_state: ContainerState,
+}
+
+/// How a container is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum ContainerState {
+    /// That is not known.
+    #[default]
+    Unknown,
+    /// Not yet, or not again.
+    Waiting {
+        /// Why, in one word.
+        reason: Box<str>,
+    },
+    /// It runs.
+    Running {
+        /// Since when, in seconds since 1970.
+        started: Option<i64>,
+    },
+    /// It ran.
+    Terminated(Box<Terminated>),
+}
+
+/// How a container ended.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Terminated {
+    /// Why, in one word.
+    #[serde(deserialize_with = "null_as_default")]
+    pub reason: Box<str>,
+    /// What it left.
+    #[serde(deserialize_with = "null_as_default")]
+    pub exit_code: i32,
+    /// Since when it ran, in seconds since 1970.
+    #[serde(rename = "startedAt", deserialize_with = "time")]
+    pub started: Option<i64>,
+    /// When it ended, in seconds since 1970.
+    #[serde(rename = "finishedAt", deserialize_with = "time")]
+    pub finished: Option<i64>,
+}
+
+impl ContainerState {
+    /// How it ended, if it did.
+    pub fn terminated(&self) -> Option<&Terminated> {
+        if let Self::Terminated(terminated) = self { Some(terminated) } else { None }
+    }
+}
+
+impl<'de> Deserialize<'de> for ContainerState {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Wire {
+            waiting: Option<Waiting>,
+            running: Option<Running>,
+            terminated: Option<Box<Terminated>>,
+        }
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Waiting {
+            #[serde(deserialize_with = "null_as_default")]
+            reason: Box<str>,
+        }
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Running {
+            #[serde(rename = "startedAt", deserialize_with = "time")]
+            started: Option<i64>,
+        }
+        Ok(match Wire::deserialize(from)? {
+            Wire { running: Some(running), .. } => Self::Running { started: running.started },
+            Wire { terminated: Some(terminated), .. } => Self::Terminated(terminated),
+            Wire { waiting: Some(waiting), .. } => Self::Waiting { reason: waiting.reason },
+            _ => Self::Unknown,
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for ClaimVolumes {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        #[derive(Default, Deserialize)]
+        #[serde(rename_all = "camelCase", default)]
+        struct Volume {
+            #[serde(deserialize_with = "null_as_default")]
+            name: Box<str>,
+            persistent_volume_claim: Option<Claim>,
+            ephemeral: Option<IgnoredAny>,
+        }
+        #[derive(Default, Deserialize)]
+        #[serde(rename_all = "camelCase", default)]
+        struct Claim {
+            #[serde(deserialize_with = "null_as_default")]
+            claim_name: Box<str>,
+            #[serde(deserialize_with = "null_as_default")]
+            read_only: bool,
+        }
+        let claimed = Vec::<Volume>::deserialize(from)?.into_iter().filter_map(|volume| match volume {
+            Volume { name, persistent_volume_claim: Some(claim), .. } => {
+                Some(ClaimVolume { name, claim: Some(claim.claim_name), read_only: claim.read_only })
+            }
+            Volume { name, ephemeral: Some(_), .. } => {
+                Some(ClaimVolume { name, claim: None, read_only: false })
+            }
+            _ => None,
+        });
+        Ok(Self(claimed.collect()))
+    }
 }
 
 impl Pod {
@@ -126,7 +301,7 @@ impl Pod {
 
     /// How all its containers are.
     pub fn statuses(&self) -> impl Iterator<Item = &ContainerStatus> {
-        let Status { container_statuses, init_container_statuses, ephemeral_container_statuses, .. } =
+        let PodStatus { container_statuses, init_container_statuses, ephemeral_container_statuses, .. } =
             &self.status;
         container_statuses.iter().chain(init_container_statuses).chain(ephemeral_container_statuses)
     }
@@ -152,10 +327,15 @@ impl Pod {
         &self.status.host_ip
     }
 
+    /// One of the things that hold of it, or do not.
+    pub fn condition(&self, kind: &str) -> Option<&Condition> {
+        self.status.conditions.iter().find(|condition| &*condition.kind == kind)
+    }
+
     /// `true`, `false` or `unknown`.
     pub fn ready(&self) -> String {
-        let found = self.status.conditions.iter().find(|condition| &*condition.kind == "Ready");
-        found.map_or("unknown".to_owned(), |condition| condition.status.to_ascii_lowercase())
+        self.condition("Ready")
+            .map_or("unknown".to_owned(), |condition| condition.status.to_ascii_lowercase())
     }
 }
 
