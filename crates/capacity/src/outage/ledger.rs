@@ -3,7 +3,7 @@
 //! What a look does not show is not made up: a reboot between two looks is kept without a length, an outage
 //! that was under way when watching began counts from then on only.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -215,12 +215,12 @@ impl Ledger {
 
     /// Nodes that are no longer there do not come back.
     fn note_gone(&mut self, now_ms: i64, nodes: &[NodeSeen]) -> bool {
-        let there: HashMap<&str, ()> = nodes.iter().map(|node| (node.name.as_str(), ())).collect();
+        let there: HashSet<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
         let before = self.nodes.len();
-        self.nodes.retain(|name, _| there.contains_key(name.as_str()));
+        self.nodes.retain(|name, _| there.contains(name.as_str()));
         let mut news = self.nodes.len() != before;
         for recorded in &mut self.outages {
-            if recorded.outage.is_open() && !there.contains_key(recorded.outage.node.as_str()) {
+            if recorded.outage.is_open() && !there.contains(recorded.outage.node.as_str()) {
                 recorded.outage.gone_ms = Some(now_ms.max(recorded.outage.noticed_ms));
                 news = true;
             }

@@ -32,7 +32,7 @@ pub async fn read(args: &Capacity, snapshot: &mut Snapshot) -> Result<()> {
     let options = Options {
         user_agent: format!("Vedette/{}", env!("CARGO_PKG_VERSION")),
         unix_socket: None,
-        proxy_environment: ProxyEnvironment::default(),
+        proxy_environment: ProxyEnvironment::read(&|name| std::env::var(name).ok()),
         clock: Arc::new(SystemClock),
     };
     let api = Api::new(connection?, options);
