@@ -12,7 +12,7 @@ use vedette_model::{
 };
 use vedette_promql::{Engine, RangeCache};
 use vedette_sys::Clock;
-use vedette_wire::prometheus::RuleGroup;
+use vedette_wire::{prometheus::RuleGroup, vedette::CapacityAnswer};
 
 use crate::{
     Config, KubeState, LatestSamples, QueryLog, RemoteWriter,
@@ -59,6 +59,8 @@ pub struct App {
     pub latest: Arc<dyn LatestSamples>,
     /// The state of the objects of clusters.
     pub kube_state: Arc<dyn KubeState>,
+    /// How many nodes of the watched clusters may fail.
+    pub capacity: CapacityReader,
     /// What all parts say of themselves.
     pub status: StatusBoard,
     /// Own metrics; the server adds its own.
@@ -74,6 +76,9 @@ pub struct App {
     /// Time.
     pub clock: Arc<dyn Clock>,
 }
+
+/// Tells how many nodes of the watched clusters may fail.
+pub type CapacityReader = Arc<dyn Fn() -> CapacityAnswer + Send + Sync>;
 
 /// The program.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -148,6 +148,7 @@ fn test_app_at(now_ms: i64) -> (App, tempfile::TempDir) {
         directory: Directory::default(),
         latest: Arc::new(FixedLatest),
         kube_state: Arc::new(FixedState),
+        capacity: Arc::new(|| vedette_wire::vedette::CapacityAnswer { now_unix_ms: 5, clusters: Vec::new() }),
         status,
         telemetry: Telemetry::default(),
         host: host(),

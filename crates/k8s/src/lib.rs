@@ -2,7 +2,7 @@
 //! name. Nothing here writes to a cluster.
 //!
 //! * [`Connection`] says how a cluster is reached and as whom: the account of the pod one runs in,
-//!   files of `kubectl`, or a URL. [`Api`] asks.
+//!   files of `kubectl`, or a URL. [`Api`] asks; [`Api::list`] for all objects of a kind, once.
 //! * A [`SharedWatch`] keeps the objects of one kind: listed once, in pieces, then watched. Whatever
 //!   fails, what was known stays until a new list is whole, and is marked with its age. [`Hub`] lets
 //!   all who want the same objects share one watch.
@@ -28,6 +28,7 @@ mod kubeconfig;
 mod list;
 pub mod objects;
 pub mod quantity;
+mod read;
 mod shelf;
 pub mod state;
 mod stray;
@@ -41,7 +42,7 @@ pub use error::{Error, Refusal, Right};
 pub use events::{Event, EventReader};
 pub use feed::{EventFeed, FedEvent, FeedWatch};
 pub use health::{Health, Trouble, WatchState};
-pub use hub::{Hub, SharedWatch};
+pub use hub::{Hub, SharedWatch, any_change};
 pub use kubeconfig::Kubeconfig;
 pub use list::{ListEnd, ListReader};
 pub use shelf::Shelf;

@@ -119,7 +119,7 @@ fn run_role(args: cli::Up, role: Role) -> Result<()> {
     up::run(&settings)
 }
 
-fn wait(work: impl Future<Output = Result<()>>) -> Result<()> {
+pub(crate) fn wait(work: impl Future<Output = Result<()>>) -> Result<()> {
     // The HTTP client wants to know who does its cryptography before it is made, also for http://.
     // It fails only where somebody has said so before.
     let _ = rustls::crypto::ring::default_provider().install_default();

@@ -32,9 +32,9 @@ use vedette_sys::{Clock, Flush, FolderLock, Fs, Growth, MonotonicTime, RealFs, S
 use vedette_tsdb::Tsdb;
 
 use crate::{
-    cluster_events::{self, Keeping},
+    capacity::live,
+    cluster_events::Keeping,
     cluster_state::ClusterStates,
-    clusters::{self, Clusters},
     config::{KeepSettings, ReceiverSettings, RollupSettings, Settings, Target},
     graphite,
     judgement::{self, RulerJudgement},
@@ -43,12 +43,13 @@ use crate::{
     prometheus_file,
     push::PushDoor,
     query_log::QueryFiles,
-    stray_containers::{self, Looking},
+    stray_containers::Looking,
     web_files::WebFiles,
 };
 use prometheus::{Onward, OwnRules, Prometheus};
 
 mod agent;
+mod clusters;
 pub mod prometheus;
 
 /// How often the stores flush, seal and clean up, and findings are looked through for what is over.
@@ -150,7 +151,8 @@ fn run_with_stores(settings: &Settings) -> Result<()> {
         clock: house.clock.clone(),
         status: house.status.clone(),
     };
-    let clusters = watch_clusters(settings, &house, Some((&keeping, &looking)));
+    let capacity = live::Board::new(&house.clock);
+    let clusters = clusters::watch(settings, &house, &capacity, Some((&keeping, &looking)));
     let prometheus = prometheus.zip(onward.as_ref()).map(|((path, loaded), onward)| {
         let own = OwnRules { ruler: ruler.handle(), config: alerting_config(settings), groups: own_groups };
         Prometheus::start(&path, loaded, &house, onward, Some(&outbox), settings.scrape, clusters, Some(own))
@@ -158,7 +160,7 @@ fn run_with_stores(settings: &Settings) -> Result<()> {
     let prometheus = prometheus.transpose()?.map(Arc::new);
     let (stop, stopped) = watch::channel(false);
     let program = Arc::new(Own::new(settings, house.clock.unix_ns(), stop.clone(), prometheus.clone()));
-    let server = bind_server(settings, &house, &stores, &ways, &ruler, &collector, program)?;
+    let server = bind_server(settings, &house, &stores, &ways, &ruler, &collector, program, &capacity)?;
     println!("Vedette {} watches {}: {}", env!("CARGO_PKG_VERSION"), house.host.name, address(&server));
 
     let graphite = listen_for_graphite(settings, &runtime, stores.ingest.receiver(), &stopped)?;
@@ -220,40 +222,6 @@ fn start_collector(settings: &Settings, house: &House, sink: Arc<dyn Sink>) -> R
         host: house.host.clone(),
     };
     Ok(Collector::start(&config, &surroundings)?)
-}
-
-/// Starts to watch the clusters that are configured. Discovery shares their watches.
-fn watch_clusters(settings: &Settings, house: &House, whole: Option<(&Keeping, &Looking)>) -> Arc<Clusters> {
-    let options = prometheus::client_options(&house.clock);
-    let clusters = Arc::new(Clusters::new(tokio::runtime::Handle::current(), options));
-    for cluster in &settings.kubernetes {
-        let (states, own) = (house.states.clone(), cluster.clone());
-        let (directory, status) = (house.directory.clone(), house.status.clone());
-        let gone_pods = cluster.gone_pods;
-        let (events, looking) =
-            (whole.map(|(events, _)| events.clone()), whole.map(|(_, looking)| looking.clone()));
-        let events = events.filter(|_| cluster.events).map(|mut events| {
-            events.origin.source = format!("{}/{}", events.origin.source, cluster.name);
-            events
-        });
-        let looking = looking
-            .filter(|_| cluster.stray_containers && settings.figures)
-            .map(|looking| Looking { node: cluster.node.clone().unwrap_or(looking.node.clone()), ..looking });
-        clusters.watch(cluster, &house.status, move |connected| {
-            states.watch(&own, &connected, status.clone());
-            if let Some(looking) = looking {
-                tokio::spawn(stray_containers::look(connected.clone(), looking));
-            }
-            clusters::identify(&connected, gone_pods, &directory, status);
-            if let Some(events) = events {
-                tokio::spawn(cluster_events::keep(connected, events));
-            }
-        });
-    }
-    if !settings.kubernetes.is_empty() {
-        house.telemetry.register(house.states.clone());
-    }
-    clusters
 }
 
 /// Where events of clusters go.
@@ -561,6 +529,7 @@ fn bind_server(
     ruler: &Ruler,
     collector: &Collector,
     program: Arc<Own>,
+    capacity: &live::Board,
 ) -> Result<Server> {
     let index = collector.containers();
     let app = App {
@@ -583,6 +552,7 @@ fn bind_server(
         directory: house.directory.clone(),
         latest: Arc::new(LatestFigures(collector.latest())),
         kube_state: house.states.clone(),
+        capacity: capacity.reader(),
         status: house.status.clone(),
         telemetry: house.telemetry.clone(),
         host: house.host.clone(),

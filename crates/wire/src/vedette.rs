@@ -8,6 +8,7 @@ use std::{borrow::Cow, fmt};
 use serde::{Serialize, Serializer};
 use vedette_model as model;
 
+mod capacity;
 mod event;
 mod page;
 mod query;
@@ -15,6 +16,11 @@ mod query;
 pub(crate) mod typescript;
 mod workload;
 
+pub use capacity::{
+    CapacityAdvice, CapacityAnswer, CapacityCluster, CapacityFailure, CapacityJudgement, CapacityMove,
+    CapacityOutage, CapacityOutages, CapacityPods, CapacityPoint, CapacityPool, CapacityPriority,
+    CapacityZone,
+};
 pub use event::{Ancestor, Event, Finding, ProcessRef};
 pub use page::{
     Container, ContainersAnswer, ErrorAnswer, EventsAnswer, Exited, Fact, FindingsAnswer, HostInfo, Loss,

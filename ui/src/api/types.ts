@@ -296,6 +296,129 @@ export interface ExplainAnswer {
   nodes: ExplainNode[];
 }
 
+export interface CapacityPods {
+  count: number;
+  first: string[];
+}
+
+export interface CapacityPriority {
+  priority: number;
+  pods: number;
+}
+
+export interface CapacityMove {
+  pod: string;
+  node: string;
+}
+
+export interface CapacityFailure {
+  nodes: string[];
+  displaced: number;
+  pending: CapacityPods;
+  pending_by_priority: CapacityPriority[];
+  stuck: CapacityPods;
+  lost: CapacityPods;
+  bound: CapacityPods;
+  budgets_broken: string[];
+  reason: string | null;
+  could_fit: boolean | null;
+  moves: CapacityMove[];
+}
+
+export interface CapacityZone {
+  key: string;
+  value: string;
+  failure: CapacityFailure;
+}
+
+export interface CapacityPoint {
+  failures: number;
+  sets: number;
+  tried: number;
+  exact: boolean;
+  share_min: number;
+  share_max: number;
+  mean_pending: number;
+}
+
+export interface CapacityAdvice {
+  nodes: number;
+  like: string;
+  sets_tried: number;
+  exact: boolean;
+}
+
+export interface CapacityJudgement {
+  at_unix_ms: number;
+  took_seconds: number;
+  nodes: number;
+  pods: number;
+  kinds: number;
+  survives: number;
+  fails_at: number | null;
+  curve: CapacityPoint[];
+  witness: CapacityFailure | null;
+  single_failures: CapacityFailure[];
+  single_failures_found: number;
+  zones: CapacityZone[];
+  advice: CapacityAdvice | null;
+  pending_before: CapacityPods;
+  gated: CapacityPods;
+  notes: string[];
+}
+
+export interface CapacityPool {
+  pool: string;
+  nodes: number;
+  outages: number;
+  open: number;
+  mean_to_detect_seconds: number | null;
+  mean_to_recover_seconds: number | null;
+  recovery_is_whole: boolean;
+  median_to_recover_seconds: number | null;
+  mean_to_run_again_seconds: number | null;
+  mean_between_failures_seconds: number | null;
+  down: number;
+}
+
+export interface CapacityOutage {
+  node: string;
+  pool: string;
+  began_unix_ms: number;
+  noticed_unix_ms: number;
+  ended_unix_ms: number | null;
+  gone_unix_ms: number | null;
+  rebooted: boolean;
+  unseen: boolean;
+  pods: number;
+  pods_again_unix_ms: number | null;
+}
+
+export interface CapacityOutages {
+  since_unix_ms: number | null;
+  pools: CapacityPool[];
+  recent: CapacityOutage[];
+  count: number;
+  down_at_once: number[];
+  expected_shortfall_pods: number | null;
+  beyond_judged: number | null;
+}
+
+export interface CapacityCluster {
+  name: string;
+  wanted: number;
+  trouble: string[];
+  incomplete: string[];
+  age_seconds: number;
+  judged: CapacityJudgement | null;
+  outages: CapacityOutages;
+}
+
+export interface CapacityAnswer {
+  now_unix_ms: number;
+  clusters: CapacityCluster[];
+}
+
 export interface ErrorAnswer {
   error: string;
   remedy: string;
