@@ -1,7 +1,10 @@
 //! Conformance suites: each is a runner over a folder of cases, most of them in the crate that
 //! they judge.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
 
 use anyhow::{Result, bail};
 
@@ -16,10 +19,12 @@ struct Suite {
     test: &'static str,
     /// Whether the programs of `tests/peers` know what is right.
     asks_peers: bool,
+    /// Another runner for some of the cases: its package and test.
+    also: Option<(&'static str, &'static str)>,
 }
 
 const fn suite(name: &'static str, package: &'static str) -> Suite {
-    Suite { name, package, test: "conformance", asks_peers: false }
+    Suite { name, package, test: "conformance", asks_peers: false, also: None }
 }
 
 const SUITES: &[Suite] = &[
@@ -28,7 +33,7 @@ const SUITES: &[Suite] = &[
     Suite { asks_peers: true, ..suite("expositions", "vedette-wire") },
     suite("file_sd", "vedette-config"),
     suite("k8s-recordings", "vedette-k8s"),
-    Suite { test: "metrics", ..suite("metrics", "vedette-host") },
+    Suite { test: "metrics", also: Some(("vedette-k8s", "kube_state")), ..suite("metrics", "vedette-host") },
     suite("nk", "vedette-capacity"),
     Suite { test: "node_exporter", ..suite("node_exporter", "vedette-host") },
     suite("prometheus-config", "vedette-config"),
@@ -54,7 +59,10 @@ pub fn run(name: &str, dir: Option<PathBuf>) -> Result<()> {
     };
     let Some(suite) = suite else { return promql::compliance(&dir, &vedette_binary()?) };
     let through_loop = if EXPOSITIONS.contains(&suite.name) { scraped(suite.name, &dir)? } else { Ok(()) };
-    let mut tests = cargo(&["test", "--quiet", "--locked", "--package", suite.package, "--test", suite.test]);
+    if let Some(also) = suite.also {
+        return both([(suite.package, suite.test), also], &dir);
+    }
+    let mut tests = runner(suite.package, suite.test);
     if suite.asks_peers {
         match peers::programs() {
             Ok(programs) => _ = tests.env("VEDETTE_PEERS", programs),
@@ -65,6 +73,37 @@ pub fn run(name: &str, dir: Option<PathBuf>) -> Result<()> {
     tests.env("VEDETTE_CONFORMANCE_SUITE", suite.name);
     check(tests.env("VEDETTE_CONFORMANCE_DIR", dir.canonicalize()?))?;
     through_loop.map_err(anyhow::Error::msg)
+}
+
+fn runner(package: &str, test: &str) -> Command {
+    cargo(&["test", "--quiet", "--locked", "--package", package, "--test", test])
+}
+
+/// Two runners over one folder, whose counts are added up: the last line is that of the suite.
+fn both(runners: [(&str, &str); 2], dir: &Path) -> Result<()> {
+    let (mut counts, mut has_failed) = ([0_usize; 3], false);
+    for (package, test) in runners {
+        let mut tests = runner(package, test);
+        let ran =
+            tests.env("VEDETTE_CONFORMANCE_DIR", dir.canonicalize()?).stderr(Stdio::inherit()).output()?;
+        has_failed |= !ran.status.success();
+        let text = String::from_utf8_lossy(&ran.stdout);
+        let Some((told, [passed, failed, skipped])) =
+            text.trim_end().rsplit_once('\n').and_then(|(told, last)| {
+                let mut words = last.split(", ").map(|part| part.split_once(' ')?.0.parse().ok());
+                Some((told, [words.next()??, words.next()??, words.next()??]))
+            })
+        else {
+            bail!("{package} {test} gives no counts: {text}");
+        };
+        println!("{told}");
+        for (sum, count) in counts.iter_mut().zip([passed, failed, skipped]) {
+            *sum += count;
+        }
+    }
+    let [passed, failed, skipped] = counts;
+    println!("{passed} passed, {failed} failed, {skipped} skipped");
+    if has_failed { bail!("{failed} cases failed") } else { Ok(()) }
 }
 
 /// Expositions through the whole loop. What differs is an error that is told after the suite, whose last

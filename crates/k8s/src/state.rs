@@ -25,12 +25,14 @@ mod policy;
 mod resources;
 mod rows;
 mod storage;
+#[cfg(test)]
+mod tests;
 mod watched;
 mod workloads;
 
 use crate::objects::{Condition, Object};
 
-pub use cluster::{ClusterState, States};
+pub use cluster::{ClusterState, States, Wanted};
 pub use kinds::{KINDS, StateKind};
 pub use page::{Format, Gone, Page};
 pub use pairs::{Allowed, annotations, labels};

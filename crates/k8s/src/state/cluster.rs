@@ -1,11 +1,10 @@
 //! The state of all clusters that are watched.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use hashbrown::HashMap;
 use parking_lot::RwLock;
 
-use super::{Allowed, Format, Gone, KINDS, Page, Watched};
+use super::{Allowed, Format, Gone, KINDS, Page, StateKind, Watched};
 use crate::{Api, Hub};
 
 /// The watches of a cluster whose objects are told.
@@ -16,12 +15,34 @@ pub struct ClusterState {
     allowed: Vec<Allowed>,
 }
 
+/// Which objects of a cluster are told, and with what.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Wanted {
+    /// Kinds by their words in paths, as `pods`; those that are told by default where there are none.
+    pub kinds: Option<Vec<String>>,
+    /// Labels and annotations, by kind.
+    pub allowed: BTreeMap<String, Allowed>,
+}
+
+impl Wanted {
+    fn has(&self, kind: &StateKind) -> bool {
+        match &self.kinds {
+            Some(kinds) => kinds.iter().any(|name| name == kind.resource.plural),
+            None => kind.is_default,
+        }
+    }
+}
+
 impl ClusterState {
-    /// Begins to watch, or joins who does. What is allowed is given by the word of a resource in paths, as `pods`.
-    pub fn watch(name: Arc<str>, hub: &Hub, api: &Arc<Api>, allowed: &HashMap<String, Allowed>) -> Self {
-        let watches = KINDS.iter().map(|kind| kind.is_default.then(|| (kind.watch)(hub, api))).collect();
-        let of = |plural: &str| allowed.get(plural).cloned().unwrap_or_default();
-        Self { name, watches, allowed: KINDS.iter().map(|kind| of(kind.resource.plural)).collect() }
+    /// Begins to watch, or joins who does.
+    pub fn watch(name: Arc<str>, hub: &Hub, api: &Arc<Api>, wanted: &Wanted) -> Self {
+        let watch = |kind: &StateKind| wanted.has(kind).then(|| (kind.watch)(hub, api));
+        let of = |plural: &str| wanted.allowed.get(plural).cloned().unwrap_or_default();
+        Self {
+            name,
+            watches: KINDS.iter().map(watch).collect(),
+            allowed: KINDS.iter().map(|kind| of(kind.resource.plural)).collect(),
+        }
     }
 
     /// What it is called.
@@ -52,17 +73,17 @@ impl States {
         self.0.read().clone()
     }
 
-    /// Writes the page of the clusters. Rows name their cluster if `names_cluster`.
+    /// Writes the page. Rows name their cluster if `names_cluster`. `take` is given pieces of whole lines.
     ///
     /// # Errors
     /// `take` wants no more.
     pub fn write(
         &self,
-        clusters: &[Arc<ClusterState>],
         names_cluster: bool,
         format: Format,
         take: &mut dyn FnMut(&mut String) -> Result<(), Gone>,
     ) -> Result<(), Gone> {
+        let clusters = self.clusters();
         let mut page = Page::new(format, take);
         for (at, kind) in KINDS.iter().enumerate() {
             let taken: Vec<_> = clusters
@@ -75,12 +96,7 @@ impl States {
             if taken.is_empty() {
                 continue;
             }
-            for (family, words) in (kind.families)().iter().enumerate() {
-                page.family(words);
-                for snapshot in &taken {
-                    snapshot.write(family, &mut page)?;
-                }
-            }
+            kind.write(&taken, &mut page)?;
         }
         page.finish()
     }

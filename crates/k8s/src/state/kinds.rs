@@ -73,6 +73,7 @@ pub struct StateKind {
     read: Read,
 }
 
+/// Takes objects, each in JSON, instead of those of a watch.
 type Read = fn(&[&str], &Allowed) -> Result<Box<dyn Snapshot>, serde_json::Error>;
 
 impl StateKind {

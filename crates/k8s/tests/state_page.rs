@@ -1,0 +1,173 @@
+//! What the state of many pods takes as a page: nothing that stays, little while it is written, and not long.
+//!
+//! `VEDETTE_STATE_PODS` names another number of pods, as 10000, for whoever measures; times are only told with
+//! optimization (`--release`).
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use vedette_config::HttpClient;
+use vedette_http_client::{Options, ProxyEnvironment};
+use vedette_k8s::{
+    Connection, Hub, Timing,
+    state::{ClusterState, Format, Gone, States, Wanted},
+};
+use vedette_sys::{Clock as _, SystemClock};
+use vedette_test_apiserver::ApiServer;
+
+/// Pods without a wish.
+const PODS: usize = 500;
+/// Pods of a node.
+const PODS_A_NODE: usize = 10;
+/// What may be held beside the objects while a page is written: heads of rows, and the piece under way.
+const BESIDE_BYTES_A_POD_MAX: usize = 400;
+const BESIDE_BYTES_MAX: usize = 1 << 20;
+/// Generous: a machine may be busy.
+const SOON: Duration = Duration::from_secs(120);
+
+static NOW: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+/// The system's allocator, adding up what is in use.
+struct Counting;
+
+#[expect(unsafe_code, reason = "an allocator can be written in no other way")]
+// SAFETY: every call is passed on unchanged to the system's allocator; counting touches two numbers.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        PEAK.fetch_max(NOW.fetch_add(layout.size(), Relaxed) + layout.size(), Relaxed);
+        // SAFETY: the caller keeps the contract of `alloc`, which is the same.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        NOW.fetch_sub(layout.size(), Relaxed);
+        // SAFETY: the caller keeps the contract of `dealloc`; `place` came from `System`.
+        unsafe { System.dealloc(place, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// A pod as a deployment makes it.
+fn pod(number: usize) -> Value {
+    let condition =
+        |kind: &str| json!({"type": kind, "status": "True", "lastTransitionTime": "2026-11-21T00:47:52Z"});
+    json!({
+        "metadata": {"name": format!("web-{}-6f7d8c9b5d-{number:05x}", number / 30),
+            "namespace": format!("team-{}", number % 40),
+            "uid": format!("{number:08x}-1111-2222-3333-444444444444"),
+            "creationTimestamp": "2026-11-21T00:47:52Z",
+            "labels": {"app": "web", "pod-template-hash": "6f7d8c9b5d", "app.kubernetes.io/part-of": "shop"},
+            "annotations": {"prometheus.io/scrape": "true"},
+            "ownerReferences": [{"kind": "ReplicaSet", "name": "web-6f7d8c9b5d", "controller": true}]},
+        "spec": {"nodeName": format!("node-{}", number / PODS_A_NODE), "serviceAccountName": "default",
+            "restartPolicy": "Always", "schedulerName": "default-scheduler",
+            "containers": [{"name": "app", "image": "registry.example.com/shop/web:1.2.3",
+                "ports": [{"name": "http", "containerPort": 8080, "protocol": "TCP"}],
+                "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "256Mi"}}}],
+            "tolerations": [
+                {"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute",
+                    "tolerationSeconds": 300},
+                {"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute",
+                    "tolerationSeconds": 300}]},
+        "status": {"phase": "Running", "qosClass": "Burstable", "startTime": "2026-11-21T00:47:52Z",
+            "podIP": format!("10.{}.{}.{}", number >> 16, number >> 8 & 255, number & 255), "hostIP": "10.255.0.1",
+            "podIPs": [{"ip": format!("10.{}.{}.{}", number >> 16, number >> 8 & 255, number & 255)}],
+            "conditions": (["Ready", "Initialized", "ContainersReady", "PodScheduled"].map(condition)),
+            "containerStatuses": [{"name": "app", "containerID": format!("containerd://{number:064x}"),
+                "image": "registry.example.com/shop/web:1.2.3",
+                "imageID": "registry.example.com/shop/web@sha256:0123456789abcdef0123456789abcdef0123456789abcdef",
+                "ready": true, "restartCount": 0, "state": {"running": {"startedAt": "2026-11-21T00:47:55Z"}}}]}
+    })
+}
+
+fn node(number: usize) -> Value {
+    let condition = |kind: &str| json!({"type": kind, "status": "False"});
+    let amounts = json!({"cpu": "16", "memory": "64Gi", "pods": "110", "ephemeral-storage": "100Gi"});
+    json!({"metadata": {"name": format!("node-{number}"), "creationTimestamp": "2026-11-21T00:47:52Z"},
+        "status": {"capacity": amounts, "allocatable": amounts,
+            "conditions": (["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"].map(condition)),
+            "addresses": [{"type": "InternalIP", "address": "10.255.0.1"}]}})
+}
+
+/// Rows and bytes of the page; each line is looked at once.
+fn read(states: &States) -> (usize, usize) {
+    let (mut rows, mut bytes) = (0, 0);
+    let mut take = |piece: &mut String| {
+        assert!(piece.ends_with('\n'), "pieces are whole lines");
+        bytes += piece.len();
+        if cfg!(debug_assertions) {
+            rows += piece.lines().filter(|line| !line.starts_with('#')).count();
+        }
+        Ok::<(), Gone>(())
+    };
+    states.write(false, Format::Text, &mut take).expect("all is taken");
+    (rows, bytes)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_leaves_nothing_and_takes_little() {
+    let wished = std::env::var("VEDETTE_STATE_PODS").ok().and_then(|text| text.parse().ok());
+    let pods: usize = wished.unwrap_or(PODS);
+    let server = ApiServer::start();
+    for number in 0..pods {
+        server.put("/api/v1/pods", pod(number));
+    }
+    for number in 0..pods / PODS_A_NODE {
+        server.put("/api/v1/nodes", node(number));
+    }
+    let options = Options {
+        user_agent: "Vedette/test".into(),
+        unix_socket: None,
+        proxy_environment: ProxyEnvironment::default(),
+        clock: Arc::new(SystemClock),
+    };
+    let hub = Hub::new(tokio::runtime::Handle::current(), options, Timing::default());
+    let api = hub.cluster(Connection::to(server.url().parse().expect("a URL"), HttpClient::default()));
+    let before = NOW.load(Relaxed);
+    let wanted = Wanted { kinds: Some(vec!["pods".into(), "nodes".into()]), ..Wanted::default() };
+    let cluster = Arc::new(ClusterState::watch("c".into(), &hub, &api, &wanted));
+    let states = States::default();
+    states.add(cluster.clone());
+    let is_whole = || cluster.watches().all(|watch| watch.health().state().is_whole);
+    let waited = tokio::time::timeout(SOON, async {
+        while !is_whole() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    waited.await.expect("the lists are whole");
+    assert_eq!(cluster.watches().map(|watch| watch.objects()).sum::<usize>(), pods + pods / PODS_A_NODE);
+
+    // The server stands in the same process; its threads rest while nothing is asked.
+    let kept = NOW.load(Relaxed);
+    PEAK.store(kept, Relaxed);
+    let (rows, bytes) = read(&states);
+    let (after, peak) = (NOW.load(Relaxed), PEAK.load(Relaxed));
+    println!(
+        "{pods} pods: {} bytes kept beside what the server holds before, page of {bytes} bytes and {rows} rows, \
+         {} bytes more while it is written, {} after",
+        kept.saturating_sub(before),
+        peak.saturating_sub(kept),
+        after.saturating_sub(kept)
+    );
+    assert!(!cfg!(debug_assertions) || rows > pods * 35, "{rows} rows");
+    let beside_max = pods * BESIDE_BYTES_A_POD_MAX + BESIDE_BYTES_MAX;
+    assert!(peak.saturating_sub(kept) < beside_max, "{} bytes while a page is written", peak - kept);
+    assert!(after.saturating_sub(kept) < BESIDE_BYTES_MAX, "{} bytes stay", after - kept);
+    if !cfg!(debug_assertions) {
+        for _ in 0..5 {
+            let begin = SystemClock.monotonic();
+            read(&states);
+            println!("a page in {:?}", SystemClock.monotonic().since(begin));
+        }
+    }
+}
