@@ -16,6 +16,7 @@ use crate::run::{check, output, target};
 /// Packages that are unpacked, all together into one tree.
 const UNPACKED: &[&str] = &[
     "containerd",
+    "etcd-server",
     "runc",
     "docker.io",
     "libdevmapper1.02.1",

@@ -18,6 +18,7 @@ mod promql;
 mod run;
 mod sim;
 mod test;
+mod test_programs;
 mod tidy;
 mod web;
 

@@ -10,11 +10,12 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
     Lane, bench, conformance, debian, fuzz, guest, jvm, otel, peers, promql,
     run::{cargo, check, command, release_binary},
+    test_programs::TestPrograms,
     tidy, web,
 };
 
@@ -25,6 +26,11 @@ const PROMQL_DIFF_SEED: u64 = 1;
 
 /// One file of tests that fails must not hide what the others would tell.
 const ALL: &str = "--no-fail-fast";
+
+/// The folder of end-to-end tests.
+const E2E: &str = "tests/e2e";
+/// Tests that start programs do so one after the other.
+const ONE_BY_ONE: [&str; 2] = ["--show-output", "--test-threads=1"];
 
 /// How long each fuzz target runs with every change.
 const FUZZ_SECONDS: u32 = 3;
@@ -97,27 +103,19 @@ fn e2e_with(name: Option<&str>, skips: &mut Vec<String>) -> Result<()> {
     web::build()?;
     let binary = release_binary()?;
     let parts = debian::prepare()?;
-    let mut tests = cargo(&[
-        "test",
-        "--locked",
-        "--package",
-        "vedette-e2e",
-        ALL,
-        "--",
-        "--show-output",
-        "--test-threads=1",
-    ]);
-    tests.env("VEDETTE_BINARY", &binary).env("VEDETTE_PARTS", &parts.root);
-    tests.env("VEDETTE_MISSING", parts.missing.join("; "));
-    opentelemetry(&mut tests);
-    if let Some(name) = name {
-        tests.arg(name);
+    let programs = TestPrograms::build()?;
+    let mut failed = 0;
+    for mut tests in programs.commands(E2E) {
+        tests.args(ONE_BY_ONE).env("VEDETTE_BINARY", &binary).env("VEDETTE_PARTS", &parts.root);
+        tests.env("VEDETTE_MISSING", parts.missing.join("; "));
+        opentelemetry(&mut tests);
+        // One file of tests that fails must not hide what the others would tell.
+        failed += usize::from(watched(tests.args(name), skips).is_err());
     }
-    watched(&mut tests, skips)?;
+    ensure!(failed == 0, "{failed} files of tests failed");
     // Exports, to Debian's servers.
-    let mut tests = sinks(name);
-    tests.args(["--skip", "jvm"]).env("VEDETTE_PARTS", &parts.root);
-    watched(&mut tests, skips)?;
+    let mut tests = sinks(&programs)?;
+    watched(tests.args(name).args(["--skip", "jvm"]).env("VEDETTE_PARTS", &parts.root), skips)?;
     for bench in bench::SMALL {
         if name.is_none_or(|name| format!("bench {bench}").contains(name)) {
             skips.extend(bench::small(bench, &binary)?.map(|reason| format!("bench {bench}: {reason}")));
@@ -127,23 +125,24 @@ fn e2e_with(name: Option<&str>, skips: &mut Vec<String>) -> Result<()> {
 }
 
 /// The tests that export to real servers.
-fn sinks(name: Option<&str>) -> Command {
-    let mut tests = cargo(&["test", "--locked", "--package", "vedette-remote", "--test", "sinks"]);
-    tests.args(name.map(|name| ["--", name].to_vec()).unwrap_or_else(|| vec!["--"]));
-    tests.args(["--ignored", "--show-output", "--test-threads=1"]);
-    tests
+fn sinks(programs: &TestPrograms) -> Result<Command> {
+    let mut tests = programs.command("crates/remote", "sinks")?;
+    tests.arg("--ignored").args(ONE_BY_ONE);
+    Ok(tests)
 }
 
 fn peers(skips: &mut Vec<String>) -> Result<()> {
+    let programs = TestPrograms::build()?;
     match jvm::artefacts() {
-        Ok(folder) => watched(sinks(Some("jvm")).env("VEDETTE_JVM", folder), skips)?,
+        Ok(folder) => watched(sinks(&programs)?.arg("jvm").env("VEDETTE_JVM", folder), skips)?,
         Err(error) => skips
             .push(format!("export to Kafka and OpenSearch: their artefacts cannot be had here: {error:#}")),
     }
     let binary = release_binary()?;
-    virtual_machine(&binary, skips)?;
+    virtual_machine(&programs, &binary, skips)?;
+    control_plane(&programs, &binary, skips)?;
     match peers::programs() {
-        Ok(tools) => peers_tests(&binary, &tools, skips)?,
+        Ok(tools) => peers_tests(&programs, &binary, &tools, skips)?,
         Err(error) => {
             skips.push(format!("peers lane: the reference programs cannot be built here: {error:#}"));
             if let Err(error) = debian::package("prometheus") {
@@ -171,7 +170,7 @@ fn peers(skips: &mut Vec<String>) -> Result<()> {
 }
 
 /// What needs a kernel unlike this machine's.
-fn virtual_machine(binary: &Path, skips: &mut Vec<String>) -> Result<()> {
+fn virtual_machine(programs: &TestPrograms, binary: &Path, skips: &mut Vec<String>) -> Result<()> {
     let tree = match guest::tree() {
         Ok(tree) => tree,
         Err(error) => {
@@ -180,45 +179,45 @@ fn virtual_machine(binary: &Path, skips: &mut Vec<String>) -> Result<()> {
         }
     };
     let parts = debian::prepare()?;
-    let mut tests = cargo(&["test", "--locked", "--package", "vedette-e2e", "--test", "guest"]);
-    tests.args(["--", "--show-output"]).env("VEDETTE_BINARY", binary).env("VEDETTE_GUEST", tree);
+    let mut tests = programs.command(E2E, "guest")?;
+    tests.args(ONE_BY_ONE).env("VEDETTE_BINARY", binary).env("VEDETTE_GUEST", tree);
     watched(tests.env("VEDETTE_PARTS", &parts.root), skips)
 }
 
-fn peers_tests(binary: &Path, tools: &Path, skips: &mut Vec<String>) -> Result<()> {
-    let mut tests = cargo(&[
-        "test",
-        "--locked",
-        "--package",
-        "vedette-e2e",
-        "--test",
-        "peers",
-        ALL,
-        "--test",
-        "receive",
-        "--",
-        "--show-output",
-        "--test-threads=1",
-    ]);
-    tests.env("VEDETTE_BINARY", binary).env("VEDETTE_PEERS", tools);
-    opentelemetry(&mut tests);
-    watched(&mut tests, skips)?;
-    // Sample by sample, against the packages of Prometheus.
-    let mut tests =
-        cargo(&["test", "--locked", "--package", "vedette-tsdb", "--lib", "blocks_of_prometheus"]);
-    tests.env("VEDETTE_PEERS", tools);
-    watched(&mut tests, skips)?;
-    // Status, type and shape of answers, asked of both, and what its promtool makes of ours.
-    for test in ["tests::peers", "tests::promtool"] {
-        let mut tests =
-            cargo(&["test", "--locked", "--package", "vedette-api", "--lib", test, "--", "--show-output"]);
-        tests.env("VEDETTE_PEERS", tools);
+/// What needs a real API server.
+fn control_plane(programs: &TestPrograms, binary: &Path, skips: &mut Vec<String>) -> Result<()> {
+    let folder = match peers::kubernetes() {
+        Ok(folder) => folder,
+        Err(error) => {
+            skips.push(format!("real control plane of Kubernetes: it cannot be built here: {error:#}"));
+            return Ok(());
+        }
+    };
+    let parts = debian::prepare()?;
+    let mut tests = programs.command(E2E, "control_plane")?;
+    tests.args(ONE_BY_ONE).env("VEDETTE_BINARY", binary).env("VEDETTE_KUBERNETES", folder);
+    watched(tests.env("VEDETTE_PARTS", &parts.root), skips)
+}
+
+fn peers_tests(programs: &TestPrograms, binary: &Path, tools: &Path, skips: &mut Vec<String>) -> Result<()> {
+    for name in ["peers", "receive"] {
+        let mut tests = programs.command(E2E, name)?;
+        tests.args(ONE_BY_ONE).env("VEDETTE_BINARY", binary).env("VEDETTE_PEERS", tools);
+        opentelemetry(&mut tests);
         watched(&mut tests, skips)?;
     }
-    // Line by line, against its parsers.
-    let mut tests = cargo(&["test", "--locked", "--package", "vedette-wire", "--test", "conformance"]);
-    tests.env("VEDETTE_PEERS", tools);
-    watched(&mut tests, skips)?;
+    for (folder, program, test) in [
+        // Sample by sample, against the packages of Prometheus.
+        ("crates/tsdb", "vedette_tsdb", "blocks_of_prometheus"),
+        // Status, type and shape of answers, asked of both, and what its promtool makes of ours.
+        ("crates/api", "vedette_api", "tests::peers"),
+        ("crates/api", "vedette_api", "tests::promtool"),
+        // Line by line, against its parsers.
+        ("crates/wire", "conformance", ""),
+    ] {
+        let mut tests = programs.command(folder, program)?;
+        watched(tests.args([test, "--show-output"]).env("VEDETTE_PEERS", tools), skips)?;
+    }
     // Body by body, scraped and stored by both.
     for suite in conformance::EXPOSITIONS {
         match conformance::folder(suite, None) {

@@ -15,7 +15,7 @@ use vedette_sys::Clock;
 use vedette_wire::prometheus::RuleGroup;
 
 use crate::{
-    Config, LatestSamples, QueryLog, RemoteWriter,
+    Config, KubeState, LatestSamples, QueryLog, RemoteWriter,
     gate::Gate,
     metrics::{Metrics, QueryMetrics},
     prometheus::notifications::Notifications,
@@ -55,6 +55,8 @@ pub struct App {
     pub containers: Arc<dyn Fn() -> Vec<Arc<Container>> + Send + Sync>,
     /// The newest values of what is collected.
     pub latest: Arc<dyn LatestSamples>,
+    /// The state of the objects of clusters.
+    pub kube_state: Arc<dyn KubeState>,
     /// What all parts say of themselves.
     pub status: StatusBoard,
     /// Own metrics; the server adds its own.

@@ -1,24 +1,36 @@
-//! `/metrics`, `/metrics/node`, `/metrics/cadvisor`.
+//! `/metrics`, `/metrics/node`, `/metrics/cadvisor`, `/metrics/kube-state`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use hyper::{
     HeaderMap, StatusCode,
     header::{ACCEPT, HeaderValue, VARY},
 };
 use vedette_model::{
-    METRIC_NAME, MetricKind,
+    MetricKind,
     telemetry::{Family, MetricVisitor, Telemetry},
 };
-use vedette_wire::exposition::{Format, Writer};
+use vedette_promql::Cancel;
+use vedette_wire::{
+    exposition::{Format, Writer},
+    prometheus::ErrorType,
+};
 
 use crate::{
-    answer::{Answer, whole},
+    answer::{Answer, Body, whole},
     app::Shared,
+    flow::{self, Answered, Flow, Outlet},
     latest::{LatestSamples, Source},
     request::Call,
     routes::Handled,
 };
+
+/// Tells the state of the objects of clusters as metrics.
+pub trait KubeState: Send + Sync {
+    /// Writes the page in this format. `take` is given pieces of it, takes what is in them, and tells whether it
+    /// wants more. Whether the page is whole.
+    fn write(&self, format: Format, take: &mut dyn FnMut(&mut Vec<u8>) -> bool) -> bool;
+}
 
 /// Vedette's own metrics.
 pub fn own(call: Call) -> Handled {
@@ -36,6 +48,42 @@ pub fn containers(call: Call) -> Handled {
     Box::pin(written(call, |format, shared| {
         write_latest(format, &*shared.app.latest, Source::Containers, true)
     }))
+}
+
+/// The state of the objects of clusters, sent while it is written: a large cluster makes a page of many megabytes.
+pub fn kube_state(call: Call) -> Handled {
+    Box::pin(async move {
+        let format = accepted(&call.headers);
+        let flow = Arc::new(Flow::default());
+        let mut outlet = Outlet::strict(flow.clone(), call.shared.app.clock.clone());
+        let work = tokio::task::spawn_blocking(move || {
+            let (mut rest, cancel) = (Vec::new(), Cancel::new());
+            let is_whole = call.shared.app.kube_state.write(format, &mut |piece| {
+                if rest.is_empty() {
+                    std::mem::swap(&mut rest, piece);
+                } else {
+                    rest.append(piece);
+                }
+                outlet.flow(&mut rest, &cancel).is_ok()
+            });
+            if is_whole { Ok(rest) } else { Err((ErrorType::Canceled, "the client is too slow".to_owned())) }
+        });
+        let work = async move {
+            let bug = |_| Err((ErrorType::Internal, "BUG: the page could not be written".to_owned()));
+            work.await.unwrap_or_else(bug)
+        };
+        match flow::begin(work, flow).await {
+            Answered::Whole(Ok(text)) => give(format, text),
+            Answered::Whole(Err((_, reason))) => {
+                whole(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", reason)
+            }
+            Answered::Stream(stream) => {
+                let mut answer = give(format, Vec::new());
+                *answer.body_mut() = Body::Flow(stream);
+                answer
+            }
+        }
+    })
 }
 
 /// Parts that are asked may wait for a lock or a disk, so they are asked on a thread that may.
@@ -86,11 +134,11 @@ fn write_own(format: Format, telemetry: &Telemetry) -> Vec<u8> {
     writer.finish()
 }
 
-/// Labels that a scrape of the exporter would add, and [`METRIC_NAME`], which stands in front.
-const NOT_WRITTEN: [&str; 4] = [METRIC_NAME, "instance", "job", "metrics_path"];
+/// Room for a page, so that it is rarely moved as it grows.
+const PAGE_BYTES: usize = 1 << 20;
 
 fn write_latest(format: Format, latest: &dyn LatestSamples, source: Source, with_time: bool) -> Vec<u8> {
-    let mut writer = Writer::new(format);
+    let mut writer = Writer::with_capacity(format, PAGE_BYTES);
     let mut open = String::new();
     latest.visit(source, &mut |sample| {
         if open != sample.family {
@@ -100,9 +148,7 @@ fn write_latest(format: Format, latest: &dyn LatestSamples, source: Source, with
                 None => writer.family(&open, MetricKind::Unknown, "", ""),
             }
         }
-        let labels = sample.labels.iter().filter(|(name, _)| !NOT_WRITTEN.contains(name));
-        let time_ms = with_time.then_some(sample.time_ms);
-        writer.sample(sample.labels.metric_name(), labels, sample.value, time_ms);
+        writer.row(sample.text, sample.value, with_time.then_some(sample.time_ms));
     });
     writer.finish()
 }

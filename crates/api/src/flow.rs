@@ -62,6 +62,8 @@ pub struct Outlet {
     flow: Arc<Flow>,
     clock: Arc<dyn Clock>,
     waited: Duration,
+    /// Whether a client that is too slow gets no more, instead of the rest out of memory.
+    gives_up: bool,
 }
 
 /// What is sent: the pieces, and then what the work leaves.
@@ -112,7 +114,12 @@ impl Flow {
 impl Outlet {
     /// One that waits by this clock.
     pub fn new(flow: Arc<Flow>, clock: Arc<dyn Clock>) -> Self {
-        Self { flow, clock, waited: Duration::ZERO }
+        Self { flow, clock, waited: Duration::ZERO, gives_up: false }
+    }
+
+    /// One whose answer is too large to wait in memory for a client that is too slow: such a one is cut off.
+    pub fn strict(flow: Arc<Flow>, clock: Arc<dyn Clock>) -> Self {
+        Self { gives_up: true, ..Self::new(flow, clock) }
     }
 
     /// Sends what was written if it is enough for a piece, and leaves an empty buffer. Bytes that
@@ -129,7 +136,8 @@ impl Outlet {
             self.waited += self.clock.monotonic().since(begun);
             cancel.check()?;
         }
-        if state.is_abandoned {
+        let is_too_slow = self.gives_up && state.pieces.len() >= PIECES_AHEAD;
+        if state.is_abandoned || is_too_slow {
             return Err(QueryError::Canceled);
         }
         let is_ahead = state.pieces.len() >= PIECES_AHEAD;

@@ -20,6 +20,8 @@ pub struct LatestSample<'a> {
     pub metadata: Option<&'a MetricMetadata>,
     /// Labels, those included that a scrape adds: `job`, `instance`, `metrics_path`.
     pub labels: &'a Labels,
+    /// Name and labels as an exposition has them, without those that a scrape adds.
+    pub text: &'a [u8],
     /// Value.
     pub value: f64,
     /// Milliseconds since the Unix epoch.

@@ -38,6 +38,7 @@ mod web;
 pub use app::{Alertmanagers, App, BuildInfo, Job, Judgement, Program, Reload, SeriesAdmin};
 pub use config::{Config, ConfigError};
 pub use cors::Origins;
+pub use exposition::KubeState;
 pub use latest::{LatestSample, LatestSamples, SeriesCourse, Source};
 pub use push::{Counts, InfluxPrecision, Protocol, RemoteWriter, RemoteWritten};
 pub use queries::QueryLog;

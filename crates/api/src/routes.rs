@@ -163,6 +163,7 @@ routes! {
     GET "/metrics" Read "Exposes Vedette's own metrics." exposition::own;
     GET "/metrics/node" Read "Exposes the newest values of this machine, as node_exporter does." exposition::node;
     GET "/metrics/cadvisor" Read "Exposes the newest values of the containers, as cAdvisor does." exposition::containers;
+    GET "/metrics/kube-state" Read "Exposes the state of the objects of clusters, as kube-state-metrics does." exposition::kube_state;
     GET "/-/healthy" Open "Answers 200 while the server runs." own::status::healthy;
     GET "/-/ready" Open "Answers 200 once reads and writes are taken, 503 before; the first may wait a second for the log to be replayed." own::status::ready;
     POST_PUT "/-/reload" Admin "Reads the configuration anew, where the operator allows it." own::lifecycle::reload;

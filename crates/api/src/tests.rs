@@ -48,7 +48,10 @@ use vedette_model::{
 use vedette_promql::{Engine, EngineConfig};
 use vedette_sys::{ManualClock, RealFs};
 use vedette_tsdb::{ExemplarSample, RefRow, Tsdb};
-use vedette_wire::prometheus::{Alert, AlertState, AlertingRule, Rule, RuleGroup, RuleHealth};
+use vedette_wire::{
+    exposition::Format,
+    prometheus::{Alert, AlertState, AlertingRule, Rule, RuleGroup, RuleHealth},
+};
 
 use crate::{
     Alertmanagers, App, BuildInfo, Config, Counts, InfluxPrecision, Job, Judgement, LatestSample,
@@ -143,6 +146,7 @@ fn test_app_at(now_ms: i64) -> (App, tempfile::TempDir) {
             vec![Arc::new(Container { id: "abc".into(), name: "c1".into(), ..Container::default() })]
         }),
         latest: Arc::new(FixedLatest),
+        kube_state: Arc::new(FixedState),
         status,
         telemetry: Telemetry::default(),
         host: host(),
@@ -525,8 +529,11 @@ impl LatestSamples for FixedLatest {
             let (unit, help) = (String::new(), "H.".to_owned());
             let metadata = kind.map(|kind| MetricMetadata { family: family.into(), kind, unit, help });
             let all = labels.iter().copied().chain([("job", "j"), ("instance", "i"), ("metrics_path", "/m")]);
-            let labels = &Labels::from_pairs(all);
-            each(LatestSample { family, metadata: metadata.as_ref(), labels, value, time_ms: NOW_MS });
+            let (name, own) = (labels[0].1, &labels[1..]);
+            let mut text = Vec::new();
+            vedette_wire::exposition::push_series(&mut text, name, own.iter().copied());
+            let (text, labels) = (&*text, &Labels::from_pairs(all));
+            each(LatestSample { family, metadata: metadata.as_ref(), labels, text, value, time_ms: NOW_MS });
         };
         let (gauge, counter, summary) = (MetricKind::Gauge, MetricKind::Counter, MetricKind::Summary);
         match source {
@@ -562,5 +569,15 @@ impl LatestSamples for FixedLatest {
             state: 'S',
             ..ProcessFigures::default()
         }]
+    }
+}
+
+/// A page in two pieces, of which the first is large enough to be sent by itself.
+struct FixedState;
+
+impl crate::KubeState for FixedState {
+    fn write(&self, format: Format, take: &mut dyn FnMut(&mut Vec<u8>) -> bool) -> bool {
+        let line = if format == Format::OpenMetrics { b"kube_open 1\n" } else { b"kube_text 1\n" };
+        take(&mut line.repeat(20_000)) && take(&mut line.to_vec())
     }
 }

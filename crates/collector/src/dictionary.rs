@@ -1,12 +1,14 @@
 //! The series dictionary of one origin: stamps the labels that all of its series share, keeps
 //! what was defined so that it can be defined again, and the latest values for expositions.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-};
+mod history;
 
-use vedette_model::{Labels, MetricMetadata, Row, Samples, SeriesDefinition};
+use std::collections::HashMap;
+
+use vedette_model::{Labels, METRIC_NAME, MetricMetadata, Row, Samples, SeriesDefinition};
+use vedette_wire::exposition::push_series;
+
+use history::History;
 
 /// What one origin has told so far.
 #[derive(Debug, Default)]
@@ -23,6 +25,9 @@ pub struct Dictionary {
 #[derive(Debug, Default)]
 struct Order {
     places: Vec<Place>,
+    /// The series at the places as expositions name them, one behind the other, and where each ends.
+    texts: Vec<u8>,
+    text_ends: Vec<u32>,
     /// Numbers that have come since the order was made, and such that stand for nothing or another series.
     come: Vec<u32>,
     gone: Vec<u32>,
@@ -46,28 +51,12 @@ pub struct Newest<'a> {
     pub metadata: Option<&'a MetricMetadata>,
     /// Its labels.
     pub labels: &'a Labels,
+    /// Its name and labels as an exposition has them, without those that all series share: a scrape adds them.
+    pub text: &'a [u8],
     /// Milliseconds since the Unix epoch.
     pub time_ms: i64,
     /// Its value.
     pub value: f64,
-}
-
-/// The rows of the last two minutes, for those who ask for a course and have no store.
-#[derive(Debug, Default)]
-struct History {
-    rows: VecDeque<KeptRow>,
-    /// Of all rows.
-    values: usize,
-    /// Since when each number stands for its series: before, it stood for another.
-    since_ms: Vec<i64>,
-}
-
-/// Rows of the same series share them.
-#[derive(Debug)]
-struct KeptRow {
-    time_ms: i64,
-    series: Arc<[u32]>,
-    values: Box<[f64]>,
 }
 
 /// The course of one series.
@@ -78,13 +67,6 @@ pub struct Course {
     /// Times in milliseconds and values, the oldest first.
     pub samples: Vec<(i64, f64)>,
 }
-
-/// How long rows are kept: as long as cAdvisor keeps statistics where nobody says.
-const HISTORY_MS: i64 = 120_000;
-/// How many values are kept, whatever their times: 16 MiB of them.
-const HISTORY_VALUES_MAX: usize = 2 << 20;
-/// How many rows are kept, whatever their times.
-const HISTORY_ROWS_MAX: usize = 640;
 
 impl Dictionary {
     /// A dictionary whose series all get the labels of `stamp`, such as `job` and `instance`.
@@ -166,39 +148,46 @@ impl Dictionary {
     /// The newest sample of every series that is not retired, by family and labels.
     pub fn newest(&mut self) -> impl Iterator<Item = Newest<'_>> {
         self.put_in_order();
-        self.order.places.iter().filter_map(|place| {
+        let Order { places, texts, text_ends, .. } = &self.order;
+        let begins = std::iter::once(&0).chain(text_ends);
+        places.iter().zip(begins.zip(text_ends)).filter_map(|(place, (begin, end))| {
+            let text = &texts[*begin as usize..*end as usize];
             let labels = self.series[place.series as usize].as_ref()?;
             let (time_ms, value) = self.latest[place.series as usize];
             let metadata = place.metadata.map(|i| &self.metadata[i as usize]);
-            Some(Newest { family: place.family(labels), metadata, labels, time_ms, value })
+            Some(Newest { family: place.family(labels), metadata, labels, text, time_ms, value })
         })
     }
 
     /// Few come and go between two looks, and what stays is in order.
     fn put_in_order(&mut self) {
-        let Self { series, metadata, order: Order { places, come, gone }, .. } = self;
+        let Self { stamp, series, metadata, order, .. } = self;
+        let Order { places, come, gone, .. } = order;
+        if come.is_empty() && gone.is_empty() {
+            return;
+        }
         if !gone.is_empty() {
             gone.sort_unstable();
             places.retain(|place| gone.binary_search(&place.series).is_err());
             gone.clear();
         }
-        if come.is_empty() {
-            return;
+        if !come.is_empty() {
+            come.sort_unstable();
+            come.dedup();
+            let families: HashMap<&str, u32> =
+                metadata.iter().zip(0..).map(|(m, i)| (m.family.as_str(), i)).collect();
+            let new = come.drain(..).filter_map(|number| {
+                let labels = series[number as usize].as_ref()?;
+                Some(Place::of(number, labels.metric_name(), &families))
+            });
+            places.extend(new);
+            let labels = |place: &Place| series[place.series as usize].as_ref();
+            places.sort_by(|a, b| {
+                let family = |place: &Place| labels(place).map(|labels| place.family(labels));
+                family(a).cmp(&family(b)).then_with(|| labels(a).cmp(&labels(b)))
+            });
         }
-        come.sort_unstable();
-        come.dedup();
-        let families: HashMap<&str, u32> =
-            metadata.iter().zip(0..).map(|(m, i)| (m.family.as_str(), i)).collect();
-        let new = come.drain(..).filter_map(|number| {
-            let labels = series[number as usize].as_ref()?;
-            Some(Place::of(number, labels.metric_name(), &families))
-        });
-        places.extend(new);
-        let labels = |place: &Place| series[place.series as usize].as_ref();
-        places.sort_by(|a, b| {
-            let family = |place: &Place| labels(place).map(|labels| place.family(labels));
-            family(a).cmp(&family(b)).then_with(|| labels(a).cmp(&labels(b)))
-        });
+        order.write_texts(series, stamp);
     }
 
     /// The courses of the series that are wanted and not retired; empty where none are kept.
@@ -212,15 +201,7 @@ impl Dictionary {
                 courses.push(Course { labels: labels.clone(), samples: Vec::new() });
             }
         }
-        for row in &history.rows {
-            for (series, value) in row.series.iter().zip(&row.values) {
-                let place = *series as usize;
-                let is_its_own = history.since_ms.get(place).is_none_or(|since| *since <= row.time_ms);
-                if let Some(course) = places.get(place).copied().flatten().filter(|_| is_its_own) {
-                    courses[course].samples.push((row.time_ms, *value));
-                }
-            }
-        }
+        history.tell(&places, |course, time_ms, value| courses[course].samples.push((time_ms, value)));
         courses
     }
 
@@ -231,6 +212,20 @@ impl Dictionary {
 }
 
 impl Order {
+    fn write_texts(&mut self, series: &[Option<Labels>], stamp: &[(String, String)]) {
+        self.texts.clear();
+        self.text_ends.clear();
+        let is_told = |name: &str| name != METRIC_NAME && !stamp.iter().any(|(shared, _)| shared == name);
+        for place in &self.places {
+            if let Some(labels) = &series[place.series as usize] {
+                let told = labels.iter().filter(|(name, _)| is_told(name));
+                push_series(&mut self.texts, labels.metric_name(), told);
+            }
+            self.text_ends.push(self.texts.len() as u32);
+        }
+        self.texts.shrink_to_fit();
+    }
+
     /// Begins anew with all numbers below this one.
     fn forget(&mut self, numbers: usize) {
         self.places.clear();
@@ -252,38 +247,6 @@ impl Place {
 
     fn family<'l>(&self, labels: &'l Labels) -> &'l str {
         &labels.metric_name()[..self.family_bytes as usize]
-    }
-}
-
-impl History {
-    fn note(&mut self, samples: &Samples) {
-        let Some(now_ms) = samples.rows.iter().map(|row| row.time_ms).max() else { return };
-        for definition in &samples.defined {
-            let place = definition.series as usize;
-            if self.since_ms.len() <= place {
-                self.since_ms.resize(place + 1, i64::MIN);
-            }
-            self.since_ms[place] = now_ms;
-        }
-        for row in samples.rows.iter().filter(|row| !row.series.is_empty()) {
-            // The row of every pass has the same series time after time.
-            let same = self.rows.iter().rev().take(24).find(|kept| *kept.series == *row.series);
-            let series = same.map_or_else(|| row.series.as_slice().into(), |kept| kept.series.clone());
-            self.values += row.values.len();
-            self.rows.push_back(KeptRow {
-                time_ms: row.time_ms,
-                series,
-                values: row.values.as_slice().into(),
-            });
-        }
-        let is_old = |row: &KeptRow| row.time_ms <= now_ms - HISTORY_MS || row.time_ms > now_ms;
-        while self.rows.len() > HISTORY_ROWS_MAX
-            || self.values > HISTORY_VALUES_MAX
-            || self.rows.front().is_some_and(is_old)
-        {
-            let Some(row) = self.rows.pop_front() else { break };
-            self.values -= row.values.len();
-        }
     }
 }
 
@@ -407,34 +370,11 @@ mod tests {
             (samples.len(), samples[0], samples[119]),
             (120, (31_000, 31_000.0), (150_000, 150_000.0))
         );
-        let kept = dictionary.history.as_ref().unwrap();
-        assert!(
-            kept.rows.iter().all(|row| Arc::ptr_eq(&row.series, &kept.rows[0].series)),
-            "series are kept once"
-        );
         pass(&mut dictionary, 151_000, &[], &[0]);
         assert_eq!(of(&dictionary, "a"), None, "it is retired");
         pass(&mut dictionary, 152_000, &[(0, "c")], &[]);
         assert_eq!(of(&dictionary, "c"), Some(vec![(152_000, 152_000.0)]), "nothing of the one before");
         assert_eq!(of(&dictionary, "b").unwrap().len(), 120);
         assert_eq!(Dictionary::new(&[]).courses(&|_| true), []);
-    }
-
-    #[test]
-    fn very_many_series_are_kept_for_less_time() {
-        let mut dictionary = Dictionary::with_history(&[]);
-        let series = 100_000_u32;
-        for second in 1..=60 {
-            let row = Row {
-                time_ms: second * 1000,
-                series: (0..series).collect(),
-                values: vec![1.0; series as usize],
-                ..Row::default()
-            };
-            dictionary.note(&mut Samples { rows: vec![row], ..Samples::default() });
-        }
-        let kept = dictionary.history.as_ref().unwrap();
-        assert_eq!((kept.rows.len(), kept.values), (20, 2_000_000));
-        assert_eq!(kept.rows.back().map(|row| row.time_ms), Some(60_000), "the newest");
     }
 }

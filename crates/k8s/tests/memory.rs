@@ -10,8 +10,8 @@ use serde_json::json;
 use vedette_k8s::{Error, ListReader, Shelf, objects::Pod};
 
 const PODS: usize = 1_000;
-/// Measured with 30,000: 1,236; as JSON they have 2,302.
-const BYTES_A_POD_MAX: usize = 1_600;
+/// Measured: 1,953, of which 720 are only for state metrics; as JSON they have 2,299.
+const BYTES_A_POD_MAX: usize = 2_400;
 /// The peak of a list over what is kept when it ends; the goal is 1.3.
 const PEAK_RATIO_MAX: f64 = 1.2;
 

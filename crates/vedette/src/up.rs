@@ -32,6 +32,7 @@ use vedette_sys::{Clock, Flush, FolderLock, Fs, Growth, MonotonicTime, RealFs, S
 use vedette_tsdb::Tsdb;
 
 use crate::{
+    cluster_state::ClusterStates,
     clusters::Clusters,
     config::{KeepSettings, ReceiverSettings, RollupSettings, Settings, Target},
     graphite,
@@ -67,6 +68,8 @@ struct House {
     telemetry: Telemetry,
     host: Arc<Host>,
     kernel: String,
+    /// The state of the objects of the clusters that are watched.
+    states: Arc<ClusterStates>,
 }
 
 impl House {
@@ -209,7 +212,13 @@ fn watch_clusters(settings: &Settings, house: &House) -> Arc<Clusters> {
     let options = prometheus::client_options(&house.clock);
     let clusters = Arc::new(Clusters::new(tokio::runtime::Handle::current(), options));
     for cluster in &settings.kubernetes {
-        clusters.watch(cluster, &house.status, |_connected| {});
+        let (states, status, settings) = (house.states.clone(), house.status.clone(), cluster.clone());
+        clusters.watch(cluster, &house.status, move |connected| {
+            states.watch(&settings, &connected, status);
+        });
+    }
+    if !settings.kubernetes.is_empty() {
+        house.telemetry.register(house.states.clone());
     }
     clusters
 }
@@ -217,9 +226,11 @@ fn watch_clusters(settings: &Settings, house: &House) -> Arc<Clusters> {
 /// What all parts share, and the lock of the data folder.
 fn open_house(settings: &Settings) -> Result<(House, FolderLock)> {
     let identity = Identity::read(&host_config(settings)).context("cannot tell which machine this is")?;
+    let clock = Arc::new(SystemClock);
     let house = House {
         fs: Arc::new(RealFs),
-        clock: Arc::new(SystemClock),
+        states: Arc::new(ClusterStates::new(&settings.kubernetes, clock.clone())),
+        clock,
         status: StatusBoard::default(),
         telemetry: Telemetry::default(),
         host: Arc::new(identity.host.clone()),
@@ -523,6 +534,7 @@ fn bind_server(
         judgement: Arc::new(RulerJudgement(ruler.handle())),
         containers: Arc::new(move || index.all()),
         latest: Arc::new(LatestFigures(collector.latest())),
+        kube_state: house.states.clone(),
         status: house.status.clone(),
         telemetry: house.telemetry.clone(),
         host: house.host.clone(),
@@ -635,8 +647,8 @@ impl LatestSamples for LatestFigures {
             Source::Containers => self.0.containers.lock(),
         };
         dictionary.newest().for_each(|newest| {
-            let Newest { family, metadata, labels, time_ms, value } = newest;
-            each(LatestSample { family, metadata, labels, value, time_ms });
+            let Newest { family, metadata, labels, text, time_ms, value } = newest;
+            each(LatestSample { family, metadata, labels, text, value, time_ms });
         });
     }
 

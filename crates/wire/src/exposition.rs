@@ -114,6 +114,11 @@ impl Writer {
         Self { format, out: Vec::with_capacity(16 * 1024) }
     }
 
+    /// The same with room for so many bytes.
+    pub fn with_capacity(format: Format, bytes: usize) -> Self {
+        Self { format, out: Vec::with_capacity(bytes) }
+    }
+
     /// Opens a family. `name` is the family's sample name, with `_total` where a counter has it.
     pub fn family(&mut self, name: &str, kind: MetricKind, unit: &str, help: &str) {
         let (name, kind) = match self.format {
@@ -143,28 +148,17 @@ impl Writer {
         value: f64,
         time_ms: Option<i64>,
     ) {
-        let bare = is_classic(name, true);
-        let mut open = false;
-        if bare {
-            self.out.extend_from_slice(name.as_bytes());
-        } else {
-            self.out.extend_from_slice(b"{");
-            push_quoted(&mut self.out, name);
-            open = true;
-        }
-        for (label, text) in labels {
-            self.out.push(if std::mem::replace(&mut open, true) { b',' } else { b'{' });
-            if is_classic(label, false) {
-                self.out.extend_from_slice(label.as_bytes());
-            } else {
-                push_quoted(&mut self.out, label);
-            }
-            self.out.push(b'=');
-            push_quoted(&mut self.out, text);
-        }
-        if open {
-            self.out.push(b'}');
-        }
+        push_series(&mut self.out, name, labels);
+        self.finish_row(value, time_ms);
+    }
+
+    /// Writes one sample of a series whose name and labels are text already, by [`push_series`].
+    pub fn row(&mut self, series: &[u8], value: f64, time_ms: Option<i64>) {
+        self.out.extend_from_slice(series);
+        self.finish_row(value, time_ms);
+    }
+
+    fn finish_row(&mut self, value: f64, time_ms: Option<i64>) {
         self.out.push(b' ');
         push_shortest(&mut self.out, value);
         if let Some(time_ms) = time_ms {
@@ -200,6 +194,32 @@ impl Writer {
             push_quoted(&mut self.out, name);
         }
         self.out.push(b' ');
+    }
+}
+
+/// Appends what names a series: its name and labels.
+pub fn push_series<'a>(out: &mut Vec<u8>, name: &str, labels: impl IntoIterator<Item = (&'a str, &'a str)>) {
+    let bare = is_classic(name, true);
+    let mut open = false;
+    if bare {
+        out.extend_from_slice(name.as_bytes());
+    } else {
+        out.extend_from_slice(b"{");
+        push_quoted(out, name);
+        open = true;
+    }
+    for (label, text) in labels {
+        out.push(if std::mem::replace(&mut open, true) { b',' } else { b'{' });
+        if is_classic(label, false) {
+            out.extend_from_slice(label.as_bytes());
+        } else {
+            push_quoted(out, label);
+        }
+        out.push(b'=');
+        push_quoted(out, text);
+    }
+    if open {
+        out.push(b'}');
     }
 }
 

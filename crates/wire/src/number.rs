@@ -1,7 +1,5 @@
 //! Numbers and times as Go writes them, which is how Prometheus' clients expect them.
 
-use std::fmt::Write as _;
-
 /// Appends `value` with as few digits as name it exactly, without exponent (Go's `'f', -1`).
 pub fn push_plain(out: &mut Vec<u8>, value: f64) {
     if push_special(out, value) {
@@ -65,17 +63,60 @@ pub fn push_exponent(out: &mut Vec<u8>, value: f64) {
     if push_special(out, value) {
         return;
     }
-    let mut text = String::with_capacity(24);
-    write!(text, "{value:e}").expect("BUG: writing to a String cannot fail");
-    let (mantissa, exponent) = text.split_once('e').expect("BUG: {:e} writes an exponent");
-    let (sign, digits) = exponent.strip_prefix('-').map_or(("+", exponent), |digits| ("-", digits));
-    out.extend_from_slice(mantissa.as_bytes());
-    out.push(b'e');
-    out.extend_from_slice(sign.as_bytes());
-    if digits.len() < 2 {
+    if value.is_sign_negative() {
+        out.push(b'-');
+    }
+    let mut buffer = zmij::Buffer::new();
+    let text = buffer.format_finite(value.abs()).as_bytes();
+    let (mantissa, mut exponent) = match text.iter().position(|byte| *byte == b'e') {
+        Some(at) => (&text[..at], small_number(&text[at + 1..])),
+        None => (text, 0),
+    };
+    let point = mantissa.iter().position(|byte| *byte == b'.').unwrap_or(mantissa.len());
+    let (mut digits, mut length) = ([0; DIGITS_MAX], 0);
+    exponent += point as i32 - 1;
+    for byte in mantissa.iter().filter(|byte| **byte != b'.') {
+        if length == 0 && *byte == b'0' {
+            exponent -= 1;
+            continue;
+        }
+        if length < DIGITS_MAX {
+            digits[length] = *byte;
+            length += 1;
+        }
+    }
+    while length > 0 && digits[length - 1] == b'0' {
+        length -= 1;
+    }
+    match &digits[..length] {
+        [] => {
+            out.push(b'0');
+            exponent = 0;
+        }
+        [first] => out.push(*first),
+        [first, rest @ ..] => {
+            out.extend_from_slice(&[*first, b'.']);
+            out.extend_from_slice(rest);
+        }
+    }
+    out.extend_from_slice(if exponent < 0 { b"e-" } else { b"e+" });
+    if exponent.abs() < 10 {
         out.push(b'0');
     }
-    out.extend_from_slice(digits.as_bytes());
+    out.extend_from_slice(itoa::Buffer::new().format(exponent.unsigned_abs()).as_bytes());
+}
+
+/// Digits of a float, and the zeros that may stand around them where there is no exponent.
+const DIGITS_MAX: usize = 32;
+
+/// The number of an exponent.
+fn small_number(text: &[u8]) -> i32 {
+    let (sign, digits) = match text {
+        [b'-', rest @ ..] => (-1, rest),
+        [b'+', rest @ ..] => (1, rest),
+        _ => (1, text),
+    };
+    sign * digits.iter().fold(0, |number, byte| number * 10 + i32::from(byte - b'0'))
 }
 
 /// Appends a sample value as Prometheus' JSON answers have it: plain between 1e-6 and 1e21,
@@ -155,4 +196,45 @@ fn push_special(out: &mut Vec<u8>, value: f64) -> bool {
 
 fn push_display(out: &mut Vec<u8>, value: impl std::fmt::Display) {
     std::io::Write::write_fmt(out, format_args!("{value}")).expect("BUG: writing to a Vec cannot fail");
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn of_two_digits_as_near_the_even_one_is_told_as_go_does() {
+        let mut out = Vec::new();
+        push_exponent(&mut out, 20_478_915_397_987.812_5);
+        assert_eq!(out, b"2.0478915397987812e+13");
+    }
+
+    proptest! {
+        /// Beside the formatting of the language, whose exponents have neither sign nor two digits.
+        #[test]
+        fn exponents_are_those_of_the_shortest_digits(bits in any::<u64>(), whole in any::<u64>(), shift in 0..64) {
+            for value in [f64::from_bits(bits), (whole >> shift) as f64, (whole >> shift) as f64 / 1e3, -1e22, 5e-324] {
+                if !value.is_finite() {
+                    continue;
+                }
+                let text = format!("{value:e}");
+                let (mantissa, exponent) = text.split_once('e').unwrap();
+                let exponent: i32 = exponent.parse().unwrap();
+                let sign = if exponent < 0 { '-' } else { '+' };
+                let mut out = Vec::new();
+                push_exponent(&mut out, value);
+                let (told, expected) =
+                    (String::from_utf8(out).unwrap(), format!("{mantissa}e{sign}{:02}", exponent.abs()));
+                // Of two that are as short and as near Go takes the even one.
+                if told != expected {
+                    prop_assert_eq!(told.parse::<f64>().unwrap().to_bits(), value.to_bits());
+                    prop_assert_eq!(told.len(), expected.len());
+                }
+                let (_, told) = told.split_once('e').unwrap();
+                prop_assert_eq!(told, format!("{sign}{:02}", exponent.abs()));
+            }
+        }
+    }
 }

@@ -7,6 +7,7 @@
 #![expect(clippy::disallowed_methods, reason = "end-to-end tests wait in real time, with deadlines")]
 
 pub mod containers;
+pub mod control_plane;
 pub mod docker;
 pub mod guest;
 pub mod http;

@@ -210,6 +210,18 @@ async fn own_metrics_count_requests() {
     running.stop().await;
 }
 
+/// It is sent while it is written, and nothing of it gets lost between the pieces.
+#[tokio::test]
+async fn the_state_of_clusters_is_exposed() {
+    let running = start().await;
+    let text = http::get(running.address, "/metrics/kube-state").await;
+    assert_eq!(text.body, "kube_text 1\n".repeat(20_001));
+    let accept = "Accept: application/openmetrics-text\r\n";
+    let open = http::get_with(running.address, "/metrics/kube-state", accept).await;
+    assert_eq!(open.body, "kube_open 1\n".repeat(20_001));
+    running.stop().await;
+}
+
 #[tokio::test]
 async fn collected_values_are_exposed() {
     let running = start().await;

@@ -6,7 +6,9 @@ use std::{
     sync::Arc,
 };
 
-use super::{Error, KubernetesCluster};
+use vedette_k8s::state::{KINDS, Wanted};
+
+use super::{Error, KubernetesCluster, StateMetrics};
 
 /// A cluster that is watched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +19,8 @@ pub struct ClusterSettings {
     pub kubeconfig_file: Option<PathBuf>,
     /// A context of that file, if not the current one.
     pub context: Option<String>,
+    /// Which of its objects are told as metrics.
+    pub state: Wanted,
 }
 
 /// Checks what is written.
@@ -43,9 +47,36 @@ pub(super) fn settings(
             name: cluster.name.into(),
             kubeconfig_file: cluster.kubeconfig_file.map(|file| folder.join(file)),
             context: cluster.context,
+            state: state(&format!("{place}[{at}].state_metrics"), cluster.state_metrics)?,
         })
     };
     written.into_iter().enumerate().map(one).collect()
+}
+
+fn state(place: &str, written: StateMetrics) -> Result<Wanted, Error> {
+    let known = |key: &str, kind: &str| {
+        if KINDS.iter().any(|known| known.resource.plural == kind) {
+            return Ok(());
+        }
+        let all: Vec<_> = KINDS.iter().map(|known| known.resource.plural).collect();
+        let reason = format!("{kind:?} is no kind whose state is told; there are {}", all.join(", "));
+        Err(Error::Value { place: format!("{place}.{key}"), reason })
+    };
+    let mut wanted = Wanted::default();
+    if let Some(kinds) = written.kinds {
+        kinds.iter().try_for_each(|kind| known("kinds", kind))?;
+        wanted.kinds = Some(kinds);
+    }
+    let boxed = |names: Vec<String>| names.into_iter().map(String::into_boxed_str).collect::<Vec<_>>();
+    for (kind, names) in written.labels {
+        known("labels", &kind)?;
+        wanted.allowed.entry(kind).or_default().labels = boxed(names);
+    }
+    for (kind, names) in written.annotations {
+        known("annotations", &kind)?;
+        wanted.allowed.entry(kind).or_default().annotations = boxed(names);
+    }
+    Ok(wanted)
 }
 
 /// As long as a label of DNS may be, so that it fits wherever names of clusters stand.

@@ -1,7 +1,7 @@
 //! What a person writes: the keys of the file, as they stand there and unchecked. Their comments are the
 //! reference page.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::Deserialize;
 
@@ -98,6 +98,21 @@ pub struct KubernetesCluster {
     pub kubeconfig_file: Option<PathBuf>,
     /// A context of that file. Default: its current context.
     pub context: Option<String>,
+    /// Which of its objects are told at `/metrics/kube-state`, and with which of their labels.
+    pub state_metrics: StateMetrics,
+}
+
+/// The state of the objects of a cluster as metrics, by the names of kube-state-metrics.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StateMetrics {
+    /// Kinds of objects by their words in paths, as `pods`; an empty list for none. Default: all that
+    /// kube-state-metrics tells by default.
+    pub kinds: Option<Vec<String>>,
+    /// Names of labels that are told of the objects of a kind, or `*` for all: `{pods: [app]}`. Default: none.
+    pub labels: BTreeMap<String, Vec<String>>,
+    /// The same of annotations. Default: none.
+    pub annotations: BTreeMap<String, Vec<String>>,
 }
 
 /// How facts are gathered.

@@ -43,6 +43,7 @@ pub fn run(settings: &Settings) -> Result<()> {
         judgement: unkept,
         containers: Arc::new(move || index.all()),
         latest: Arc::new(LatestFigures(collector.latest())),
+        kube_state: house.states.clone(),
         status: house.status.clone(),
         telemetry: house.telemetry.clone(),
         host: house.host.clone(),

@@ -1,0 +1,140 @@
+//! The state of the objects of clusters as metrics, and how their watches are.
+
+use std::{sync::Arc, time::Duration};
+
+use vedette_api::KubeState;
+use vedette_k8s::state::{ClusterState, Format, Gone, States};
+use vedette_model::{
+    MetricKind,
+    status::{Health, Part, StatusBoard},
+    telemetry::{Family, MetricSource, MetricVisitor},
+};
+use vedette_sys::Clock;
+use vedette_wire::exposition;
+
+use crate::{clusters::Connected, config::ClusterSettings};
+
+/// How often the status board is told how watches are.
+const STATUS_INTERVAL: Duration = Duration::from_secs(2);
+
+/// The state of all clusters of the configuration.
+pub struct ClusterStates {
+    states: States,
+    names_cluster: bool,
+    clock: Arc<dyn Clock>,
+}
+
+impl ClusterStates {
+    /// None is watched yet.
+    pub fn new(clusters: &[ClusterSettings], clock: Arc<dyn Clock>) -> Self {
+        Self { states: States::default(), names_cluster: clusters.len() > 1, clock }
+    }
+
+    /// Begins to watch a cluster, and tells the status board how its watches are for as long as the process runs.
+    pub fn watch(&self, cluster: &ClusterSettings, connected: &Connected, status: StatusBoard) {
+        let Connected { name, hub, api } = connected;
+        let state = Arc::new(ClusterState::watch(name.clone(), hub, api, &cluster.state));
+        self.states.add(state.clone());
+        let server = api.connection().server.clone();
+        tokio::spawn(async move {
+            let name = format!("cluster {}", state.name());
+            loop {
+                status.post(&name, part(&state).fact("API server", &server));
+                tokio::time::sleep(STATUS_INTERVAL).await;
+            }
+        });
+    }
+}
+
+/// How the watches of a cluster are.
+fn part(cluster: &ClusterState) -> Part {
+    let mut troubles = Vec::new();
+    let (mut objects, mut watches, mut whole) = (0, 0, 0);
+    let mut has_failed = true;
+    for watch in cluster.watches() {
+        let state = watch.health().state();
+        watches += 1;
+        whole += usize::from(state.is_whole);
+        objects += watch.objects();
+        has_failed &= state.trouble.is_some();
+        troubles.extend(state.trouble.map(|trouble| trouble.told(watch.health().resource(), state.is_whole)));
+    }
+    let part = if troubles.is_empty() {
+        Part::ok()
+    } else {
+        let health = if has_failed { Health::Failed } else { Health::Degraded };
+        let remedy = "Grant the account what is missing, or leave kinds out by state_metrics.kinds; \
+            what can be watched is told, and the rest is tried again.";
+        Part::new(health, troubles.join("; "), remedy)
+    };
+    part.fact("objects", objects).fact("watches", format!("{whole} of {watches} whole"))
+}
+
+impl KubeState for ClusterStates {
+    fn write(&self, format: exposition::Format, take: &mut dyn FnMut(&mut Vec<u8>) -> bool) -> bool {
+        let format = match format {
+            exposition::Format::Text => Format::Text,
+            exposition::Format::OpenMetrics => Format::OpenMetrics,
+        };
+        let mut take = |text: &mut String| {
+            let mut bytes = std::mem::take(text).into_bytes();
+            let wants_more = take(&mut bytes);
+            bytes.clear();
+            // A buffer that comes back is written again.
+            *text = String::from_utf8(bytes).unwrap_or_default();
+            if wants_more { Ok(()) } else { Err(Gone) }
+        };
+        self.states.write(self.names_cluster, format, &mut take).is_ok()
+    }
+}
+
+const OBJECTS: Family = Family {
+    name: "vedette_k8s_watch_objects",
+    kind: MetricKind::Gauge,
+    help: "Objects of a cluster that are known.",
+};
+const LISTS: Family = Family {
+    name: "vedette_k8s_watch_lists_total",
+    kind: MetricKind::Counter,
+    help: "Lists of the objects of a cluster that came to their end.",
+};
+const EVENTS: Family = Family {
+    name: "vedette_k8s_watch_events_total",
+    kind: MetricKind::Counter,
+    help: "Changes of the objects of a cluster that were told.",
+};
+const FAILURES: Family = Family {
+    name: "vedette_k8s_watch_failures_total",
+    kind: MetricKind::Counter,
+    help: "Times that the objects of a cluster could not be listed or watched.",
+};
+const AGE: Family = Family {
+    name: "vedette_k8s_watch_age_seconds",
+    kind: MetricKind::Gauge,
+    help: "How long ago the API server told of the objects last, where something goes wrong; 0 where all is well.",
+};
+
+impl MetricSource for ClusterStates {
+    fn visit(&self, visitor: &mut dyn MetricVisitor) {
+        let now = self.clock.monotonic();
+        let clusters = self.states.clusters();
+        for family in [&OBJECTS, &LISTS, &EVENTS, &FAILURES, &AGE] {
+            for (cluster, watch) in
+                clusters.iter().flat_map(|all| all.watches().map(move |watch| (all, watch)))
+            {
+                let state = watch.health().state();
+                let value = match family.name {
+                    name if name == OBJECTS.name => watch.objects() as f64,
+                    name if name == LISTS.name => state.lists as f64,
+                    name if name == EVENTS.name => state.events as f64,
+                    name if name == FAILURES.name => state.failures as f64,
+                    // Of what was never told there is no age.
+                    _ if state.last_contact.is_none() => continue,
+                    _ => state.age(now).map_or(0.0, |age| age.as_secs_f64()),
+                };
+                let resource = watch.health().resource().name();
+                visitor.value(family, &[("cluster", cluster.name()), ("resource", &resource)], value);
+            }
+        }
+    }
+}
