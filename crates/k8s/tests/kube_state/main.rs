@@ -73,7 +73,7 @@ fn main() -> ExitCode {
             let has_kind = told.keys().any(|name| of_resource(name, row.resource));
             match (row.is_default, has_kind) {
                 (false, _) => {
-                    *absent.entry((row.resource, "one has to ask the peer for it")).or_default() += 1
+                    *absent.entry((row.resource, "one has to ask the peer for it")).or_default() += 1;
                 }
                 (true, false) => *absent.entry((row.resource, "such objects are not told")).or_default() += 1,
                 (true, true) => {
