@@ -8,6 +8,8 @@ mod node;
 mod owned;
 mod pod;
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Deserializer, de, de::DeserializeOwned};
 
 pub use network::{
@@ -84,6 +86,14 @@ pub struct Meta {
     pub annotations: Pairs,
     /// The object that made it and cares for it.
     pub controller: Option<Box<Owner>>,
+    /// Others that it goes with; hardly anything has one.
+    pub other_owners: Box<[Owner]>,
+    /// When it was made, in seconds since 1970.
+    pub created: Option<i64>,
+    /// When it was to go, in seconds since 1970.
+    pub deleted: Option<i64>,
+    /// How often what is wished of it has changed.
+    pub generation: i64,
 }
 
 /// An object that made another.
@@ -99,6 +109,12 @@ impl Meta {
     /// What tells it from others of its kind.
     pub fn key(&self) -> Box<str> {
         key(&self.namespace, &self.name)
+    }
+
+    /// All owners, and whether each is the controller.
+    pub fn owners(&self) -> impl Iterator<Item = (&Owner, bool)> {
+        let controller = self.controller.iter().map(|owner| (&**owner, true));
+        controller.chain(self.other_owners.iter().map(|owner| (owner, false)))
     }
 }
 
@@ -165,8 +181,14 @@ impl<'de> Deserialize<'de> for Meta {
             labels: Pairs,
             #[serde(default)]
             annotations: Pairs,
-            #[serde(default, deserialize_with = "controller")]
-            owner_references: Option<Box<Owner>>,
+            #[serde(default)]
+            owner_references: Owners,
+            #[serde(default, deserialize_with = "time")]
+            creation_timestamp: Option<i64>,
+            #[serde(default, deserialize_with = "time")]
+            deletion_timestamp: Option<i64>,
+            #[serde(default, deserialize_with = "null_as_default")]
+            generation: i64,
         }
         let wire = Wire::deserialize(from)?;
         Ok(Self {
@@ -176,25 +198,50 @@ impl<'de> Deserialize<'de> for Meta {
             resource_version: wire.resource_version,
             labels: wire.labels,
             annotations: wire.annotations,
-            controller: wire.owner_references,
+            controller: wire.owner_references.controller,
+            other_owners: wire.owner_references.others,
+            created: wire.creation_timestamp,
+            deleted: wire.deletion_timestamp,
+            generation: wire.generation,
         })
     }
 }
 
-/// The one owner that is the controller, if there is one.
-fn controller<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Box<Owner>>, D::Error> {
-    #[derive(Deserialize)]
-    struct Wire {
+/// Who an object goes with.
+#[derive(Debug, Default)]
+struct Owners {
+    controller: Option<Box<Owner>>,
+    others: Box<[Owner]>,
+}
+
+impl<'de> Deserialize<'de> for Owners {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        #[derive(Default, Deserialize)]
         #[serde(default)]
-        kind: Box<str>,
-        #[serde(default)]
-        name: Box<str>,
-        #[serde(default)]
-        controller: Option<bool>,
+        struct Wire {
+            #[serde(deserialize_with = "null_as_default")]
+            kind: Box<str>,
+            #[serde(deserialize_with = "null_as_default")]
+            name: Box<str>,
+            controller: Option<bool>,
+        }
+        let mut controller = None;
+        let mut others = Vec::new();
+        for wire in Option::<Vec<Wire>>::deserialize(from)?.unwrap_or_default() {
+            let owner = Owner { kind: wire.kind, name: wire.name };
+            match wire.controller {
+                Some(true) if controller.is_none() => controller = Some(Box::new(owner)),
+                _ => others.push(owner),
+            }
+        }
+        Ok(Self { controller, others: others.into_boxed_slice() })
     }
-    let owners = Option::<Vec<Wire>>::deserialize(from)?.unwrap_or_default();
-    let found = owners.into_iter().find(|owner| owner.controller == Some(true));
-    Ok(found.map(|owner| Box::new(Owner { kind: owner.kind, name: owner.name })))
+}
+
+/// Seconds since 1970; what is no time is none.
+pub(crate) fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<i64>, D::Error> {
+    let text = Option::<Cow<'de, str>>::deserialize(from)?;
+    Ok(text.and_then(|text| text.parse::<jiff::Timestamp>().ok()).map(jiff::Timestamp::as_second))
 }
 
 /// What is null is what is not there.
@@ -213,7 +260,8 @@ mod tests {
     #[test]
     fn metadata_keeps_what_is_used() {
         let text = r#"{"name": "n", "namespace": "s", "uid": "u", "resourceVersion": "5", "labels":
-            {"b": "2", "a": "1", "c": null}, "annotations": null, "managedFields": [{"x": {"y": []}}],
+            {"b": "2", "a": "1", "c": null}, "annotations": null, "creationTimestamp": "2017-07-14T02:40:00Z",
+            "deletionTimestamp": "soon", "generation": 7, "managedFields": [{"x": {"y": []}}],
             "ownerReferences": [{"kind": "X", "name": "no"},
                 {"kind": "ReplicaSet", "name": "r", "controller": true, "uid": "z"}]}"#;
         let meta: Meta = serde_json::from_str(text).expect("sound");
@@ -221,8 +269,11 @@ mod tests {
         assert_eq!(meta.labels.iter().collect::<Vec<_>>(), [("a", "1"), ("b", "2"), ("c", "")]);
         assert_eq!((meta.labels.get("b"), meta.labels.get("d")), (Some("2"), None));
         assert_eq!(meta.annotations, Pairs::default());
-        let owner = meta.controller.expect("a controller");
+        let owner = meta.controller.as_ref().expect("a controller");
         assert_eq!((&*owner.kind, &*owner.name), ("ReplicaSet", "r"));
+        let owners: Vec<_> = meta.owners().map(|(owner, controls)| (&*owner.name, controls)).collect();
+        assert_eq!(owners, [("r", true), ("no", false)]);
+        assert_eq!((meta.created, meta.deleted, meta.generation), (Some(1_500_000_000), None, 7));
         assert!(serde_json::from_str::<Meta>("{}").is_err(), "nothing has no name");
     }
 

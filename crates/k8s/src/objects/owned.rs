@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer};
 
-use super::{Meta, Object, Owner, Resource, controller};
+use super::{Meta, Object, Owners, Resource};
 
 /// Keeps the pods of one state of a deployment.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -35,7 +35,7 @@ impl Object for Job {
     }
 }
 
-/// Neither labels nor annotations.
+/// Neither labels nor annotations, and of the owners only the controller.
 fn slim<'de, D: Deserializer<'de>>(from: D) -> Result<Meta, D::Error> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -47,9 +47,16 @@ fn slim<'de, D: Deserializer<'de>>(from: D) -> Result<Meta, D::Error> {
         uid: Box<str>,
         #[serde(default)]
         resource_version: Box<str>,
-        #[serde(default, deserialize_with = "controller")]
-        owner_references: Option<Box<Owner>>,
+        #[serde(default)]
+        owner_references: Owners,
     }
     let Wire { name, namespace, uid, resource_version, owner_references } = Wire::deserialize(from)?;
-    Ok(Meta { name, namespace, uid, resource_version, controller: owner_references, ..Meta::default() })
+    Ok(Meta {
+        name,
+        namespace,
+        uid,
+        resource_version,
+        controller: owner_references.controller,
+        ..Meta::default()
+    })
 }
