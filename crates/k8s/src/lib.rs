@@ -6,6 +6,7 @@
 //! * A [`SharedWatch`] keeps the objects of one kind: listed once, in pieces, then watched. Whatever
 //!   fails, what was known stays until a new list is whole, and is marked with its age. [`Hub`] lets
 //!   all who want the same objects share one watch.
+//! * [`parts`] judges the API server, the store, the nodes and what else a cluster cannot do without.
 //! * [`Discoverer`] makes targets of them for `kubernetes_sd_configs`.
 //!
 //! Answers are decoded object by object into structs that have only what is used; an answer is never
@@ -23,6 +24,7 @@ mod hub;
 mod kubeconfig;
 mod list;
 pub mod objects;
+pub mod parts;
 mod shelf;
 pub mod state;
 mod watch;

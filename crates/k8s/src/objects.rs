@@ -18,7 +18,7 @@ pub use network::{
 };
 pub use node::{Condition, Namespace, Node, NodeAddress};
 pub use owned::{Job, ReplicaSet};
-pub use pod::{Container, ContainerPort, ContainerStatus, Pod};
+pub use pod::{Container, ContainerPort, ContainerState, ContainerStatus, Pod};
 
 /// A kind of objects that the API server lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -63,6 +63,9 @@ pub struct Condition {
     /// `True`, `False` or `Unknown`.
     #[serde(default)]
     pub status: Box<str>,
+    /// Why, in one word.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub reason: Box<str>,
 }
 
 /// A space for names.

@@ -1,6 +1,6 @@
 //! Pods.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::{Condition, Meta, Object, Resource, null_as_default};
 
@@ -93,6 +93,45 @@ pub struct ContainerStatus {
     /// Its id with the runtime before it, as `containerd://…`; empty until it runs.
     #[serde(rename = "containerID", default)]
     pub container_id: Box<str>,
+    /// How often it has started again.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub restart_count: i32,
+    /// How it is.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub state: ContainerState,
+}
+
+/// How a container is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum ContainerState {
+    /// That is not known, or is not looked at.
+    #[default]
+    Unknown,
+    /// Not yet, or not again.
+    Waiting {
+        /// Why, in one word.
+        reason: Box<str>,
+    },
+}
+
+impl<'de> Deserialize<'de> for ContainerState {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Wire {
+            waiting: Option<Waiting>,
+        }
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Waiting {
+            #[serde(deserialize_with = "null_as_default")]
+            reason: Box<str>,
+        }
+        Ok(match Wire::deserialize(from)?.waiting {
+            Some(Waiting { reason }) => Self::Waiting { reason },
+            None => Self::Unknown,
+        })
+    }
 }
 
 impl Pod {
