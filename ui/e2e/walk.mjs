@@ -66,6 +66,7 @@ const pages = [
   ['machine', machinePath],
   ['containers', '/containers'],
   ...(box ? [['container', boxPath]] : []),
+  ['clusters', '/clusters'],
   ['status', '/status'],
   ['targets', '/status/targets'],
   ['discovery', '/status/discovery'],

@@ -8,7 +8,7 @@ use std::sync::{
 use vedette_eventdb::EventDb;
 use vedette_model::{
     Container, Finding, Host, Labels, Matcher, MetricReader, RelabelRule, StoreFigures, TargetReader,
-    TimeRange, status::StatusBoard, telemetry::Telemetry,
+    TimeRange, cluster::ClusterStatus, status::StatusBoard, telemetry::Telemetry,
 };
 use vedette_promql::{Engine, RangeCache};
 use vedette_sys::Clock;
@@ -53,6 +53,8 @@ pub struct App {
     pub judgement: Arc<dyn Judgement>,
     /// The containers that are there now.
     pub containers: Arc<dyn Fn() -> Vec<Arc<Container>> + Send + Sync>,
+    /// How the clusters are that are watched.
+    pub clusters: Arc<dyn Fn() -> Vec<Arc<ClusterStatus>> + Send + Sync>,
     /// The newest values of what is collected.
     pub latest: Arc<dyn LatestSamples>,
     /// What all parts say of themselves.

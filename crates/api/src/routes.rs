@@ -135,6 +135,7 @@ routes! {
     GET "/api/vedette/v1/events/{id}/tree" Read "Gives the process tree around an event." own::tree::tree;
     GET "/api/vedette/v1/findings" Read "Lists findings, the most severe first." own::status::findings;
     GET "/api/vedette/v1/containers" Read "Lists the containers that are there now." own::status::containers;
+    GET "/api/vedette/v1/clusters" Read "Tells how the parts of the watched Kubernetes clusters are, what was seen of them, and what to do next." own::status::clusters;
     GET_POST "/api/v1.3/containers" Read "One container as cAdvisor 1.3 tells it: specification and statistics of the last two minutes." cadvisor::containers ["num_stats"];
     GET_POST "/api/v1.3/containers/{path*}" Read "One container as cAdvisor 1.3 tells it: specification and statistics of the last two minutes." cadvisor::containers ["num_stats"];
     GET_POST "/api/v1.3/subcontainers" Read "A container and all in it, as cAdvisor 1.3 tells them." cadvisor::subcontainers ["num_stats"];

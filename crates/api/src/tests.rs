@@ -142,6 +142,7 @@ fn test_app_at(now_ms: i64) -> (App, tempfile::TempDir) {
         containers: Arc::new(|| {
             vec![Arc::new(Container { id: "abc".into(), name: "c1".into(), ..Container::default() })]
         }),
+        clusters: Arc::new(Vec::new),
         latest: Arc::new(FixedLatest),
         status,
         telemetry: Telemetry::default(),

@@ -6,6 +6,7 @@ mod agent;
 mod capacity;
 mod cli;
 mod client;
+mod cluster_parts;
 mod clusters;
 mod config;
 mod graphite;

@@ -22,6 +22,7 @@ use vedette_ingest::{Ingest, Receiver};
 use vedette_model::{
     Event, Finding, Host, Labels, MachineFacts, Matcher, MetricReader, Origin, ProcessFigures, Severity,
     Sink, TimeRange,
+    cluster::ClusterStatus,
     status::{Health, Part, StatusBoard},
     telemetry::Telemetry,
 };
@@ -32,6 +33,7 @@ use vedette_sys::{Clock, Flush, FolderLock, Fs, Growth, MonotonicTime, RealFs, S
 use vedette_tsdb::Tsdb;
 
 use crate::{
+    cluster_parts::{self, ClusterParts},
     clusters::Clusters,
     config::{KeepSettings, ReceiverSettings, RollupSettings, Settings, Target},
     graphite,
@@ -65,6 +67,7 @@ struct House {
     clock: Arc<dyn Clock>,
     status: StatusBoard,
     telemetry: Telemetry,
+    clusters: ClusterParts,
     host: Arc<Host>,
     kernel: String,
 }
@@ -209,9 +212,19 @@ fn watch_clusters(settings: &Settings, house: &House) -> Arc<Clusters> {
     let options = prometheus::client_options(&house.clock);
     let clusters = Arc::new(Clusters::new(tokio::runtime::Handle::current(), options));
     for cluster in &settings.kubernetes {
-        clusters.watch(cluster, &house.status, |_connected| {});
+        let (parts, config) = (house.clusters.add(cluster.name.clone()), cluster.parts.clone());
+        let (options, status) = (prometheus::client_options(&house.clock), house.status.clone());
+        clusters.watch(cluster, &house.status, move |connected| {
+            tokio::spawn(cluster_parts::run(parts, connected, config, options, status));
+        });
     }
     clusters
+}
+
+/// How the clusters are, for the API.
+fn watched_clusters(house: &House) -> Arc<dyn Fn() -> Vec<Arc<ClusterStatus>> + Send + Sync> {
+    let clusters = house.clusters.clone();
+    Arc::new(move || clusters.all())
 }
 
 /// What all parts share, and the lock of the data folder.
@@ -222,9 +235,11 @@ fn open_house(settings: &Settings) -> Result<(House, FolderLock)> {
         clock: Arc::new(SystemClock),
         status: StatusBoard::default(),
         telemetry: Telemetry::default(),
+        clusters: ClusterParts::default(),
         host: Arc::new(identity.host.clone()),
         kernel: identity.kernel_release.clone(),
     };
+    house.telemetry.register(Arc::new(house.clusters.clone()));
     let data = &settings.data_dir;
     std::fs::create_dir_all(data).with_context(|| {
         format!("cannot make the data folder {}; name another with --data-dir", data.display())
@@ -522,6 +537,7 @@ fn bind_server(
         events: Some(stores.events.clone()),
         judgement: Arc::new(RulerJudgement(ruler.handle())),
         containers: Arc::new(move || index.all()),
+        clusters: watched_clusters(house),
         latest: Arc::new(LatestFigures(collector.latest())),
         status: house.status.clone(),
         telemetry: house.telemetry.clone(),

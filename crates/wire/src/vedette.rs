@@ -8,12 +8,14 @@ use std::{borrow::Cow, fmt};
 use serde::{Serialize, Serializer};
 use vedette_model as model;
 
+mod cluster;
 mod event;
 mod page;
 mod query;
 #[cfg(test)]
 pub(crate) mod typescript;
 
+pub use cluster::{Cluster, ClusterPart, ClustersAnswer};
 pub use event::{Ancestor, Event, Finding, ProcessRef};
 pub use page::{
     Container, ContainersAnswer, ErrorAnswer, EventsAnswer, Exited, Fact, FindingsAnswer, HostInfo, Loss,

@@ -2,6 +2,7 @@
 
 import { get } from './client';
 import type {
+  ClustersAnswer,
   ContainersAnswer,
   Event,
   EventsAnswer,
@@ -68,6 +69,10 @@ export function tree(id: string, signal?: AbortSignal): Promise<TreeAnswer> {
 
 export async function findings(signal?: AbortSignal): Promise<Finding[]> {
   return (await get<FindingsAnswer>(`${root}/findings`, signal)).findings;
+}
+
+export async function clusters(signal?: AbortSignal): Promise<ClustersAnswer['clusters']> {
+  return (await get<ClustersAnswer>(`${root}/clusters`, signal)).clusters;
 }
 
 export async function containers(signal?: AbortSignal): Promise<ContainersAnswer['containers']> {

@@ -35,6 +35,7 @@ export const pageList: PageInfo[] = [
     group: 'Workloads',
     key: 'c',
   },
+  { path: '/clusters', title: 'Clusters', short: 'Clusters', icon: 'tree', group: 'Workloads', key: 'k' },
   { path: '/status', title: 'Status', short: 'Status', icon: 'status', key: 's' },
 ];
 

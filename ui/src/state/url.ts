@@ -48,6 +48,7 @@ export const pages = [
   '/hosts/*',
   '/containers',
   '/containers/*',
+  '/clusters',
   '/status',
   '/status/targets',
   '/status/discovery',

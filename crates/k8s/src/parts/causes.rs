@@ -112,7 +112,11 @@ mod tests {
     #[test]
     fn every_cause_says_what_to_do() {
         for cause in ALL {
-            assert!(cause.next_step.len() > 20 && cause.next_step.ends_with(['.', ')']), "{}", cause.word);
+            assert!(
+                cause.next_step.len() > 20 && cause.next_step.ends_with(['.', ')', '?']),
+                "{}",
+                cause.word
+            );
             assert!(cause.word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{}", cause.word);
             // What has failed is told within five seconds: questions come every second, answers within two.
             let is_soon = cause.verdict != Verdict::Bad || cause.grace <= Duration::from_secs(3);

@@ -129,7 +129,11 @@ mod tests {
         let figures = MemberFigures::read(&read("etcd-3.4-nospace-metrics.txt"));
         let told = seen(&health, Some(&figures), None);
         assert_eq!(word(&told), "no_space", "{figures:?}");
-        assert!(told.evidence.contains("503") && told.evidence.contains("% of its quota"), "{}", told.evidence);
+        assert!(
+            told.evidence.contains("503") && told.evidence.contains("% of its quota"),
+            "{}",
+            told.evidence
+        );
         for name in ["etcd-3.4.23.prom", "etcd-3.6.13.prom"] {
             let figures = MemberFigures::read(&read(name));
             let MemberFigures { database_bytes, quota_bytes, has_leader, fsync_seconds, fsyncs } = figures;
@@ -154,7 +158,11 @@ mod tests {
         assert_eq!(word(&seen(&well, Some(&figures(799.0, 1.0)), None)), "");
         assert_eq!(word(&seen(&well, Some(&figures(800.0, 1.0)), None)), "filling");
         assert_eq!(word(&seen(&well, Some(&figures(1.0, 0.0)), None)), "no_leader");
-        let later = |seconds| MemberFigures { fsync_seconds: Some(seconds), fsyncs: Some(110.0), ..figures(1.0, 1.0) };
+        let later = |seconds| MemberFigures {
+            fsync_seconds: Some(seconds),
+            fsyncs: Some(110.0),
+            ..figures(1.0, 1.0)
+        };
         assert_eq!(word(&seen(&well, Some(&later(10.9)), Some(&figures(1.0, 1.0)))), "");
         assert_eq!(word(&seen(&well, Some(&later(11.1)), Some(&figures(1.0, 1.0)))), "slow_disk");
         let alarm = r#"{"health":"false","reason":"ALARM NOSPACE"}"#;

@@ -14,8 +14,8 @@ use vedette_sys::MonotonicTime;
 
 use super::{
     causes::{
-        DNS_NO_ENDPOINTS, LEASE_EXPIRED, NODE_JOINING, NODE_NETWORK, NODE_NOT_READY, NODE_PRESSURE,
-        NODE_SILENT, NODE_UNKNOWN, UNASKED, WATCH_BARRED,
+        DNS_NO_ENDPOINTS, ETCD_SILENT, LEASE_EXPIRED, NODE_JOINING, NODE_NETWORK, NODE_NOT_READY,
+        NODE_PRESSURE, NODE_SILENT, NODE_UNKNOWN, UNASKED, WATCH_BARRED,
     },
     lease::{Lease, Renewals},
     probe::Probe,
@@ -98,7 +98,8 @@ pub struct Judge {
     /// Workloads that were there, and when they last had a pod.
     workloads: BTreeMap<&'static str, MonotonicTime>,
     had_dns: bool,
-    server_clock: Option<(MonotonicTime, i64)>,
+    /// Whether the last answer of the server spoke of its store.
+    is_store_told: bool,
     /// Whether what it would tell cannot be relied on just now.
     is_blind: bool,
     /// When it was looked last.
@@ -119,7 +120,7 @@ impl Judge {
             workloads: BTreeMap::new(),
             looked: None,
             had_dns: false,
-            server_clock: None,
+            is_store_told: false,
             is_blind: true,
             left_out: BTreeSet::new(),
             probe_seconds: BTreeMap::new(),
@@ -136,29 +137,35 @@ impl Judge {
         if self.is_blind {
             self.begin_again(now);
         }
-        if let Some(server) = probe.server_unix_ms {
-            self.server_clock = Some((now, server));
-        }
         self.probe_seconds.insert((API_SERVER, self.address.clone()), now.since(began).as_secs_f64());
         let address = self.address.clone();
-        self.take(API_SERVER, &address, seen, began, now, unix_ms);
-        if let Some(seen) = probe.store() {
-            self.take(ETCD, &address, seen, began, now, unix_ms);
+        self.take(API_SERVER, &address, seen, began, probe.told_until(), unix_ms);
+        let store = probe.store();
+        self.is_store_told = store.is_some();
+        if let Some(seen) = store {
+            self.take(ETCD, &address, seen, began, began, unix_ms);
         }
     }
 
     /// Takes what a member of the store said of itself.
-    pub fn member(&mut self, endpoint: &str, seen: Seen, began: MonotonicTime, now: MonotonicTime, unix_ms: i64) {
+    pub fn member(
+        &mut self,
+        endpoint: &str,
+        seen: Seen,
+        began: MonotonicTime,
+        now: MonotonicTime,
+        unix_ms: i64,
+    ) {
         self.probe_seconds.insert((ETCD, endpoint.into()), now.since(began).as_secs_f64());
-        self.take(ETCD, endpoint, seen, began, now, unix_ms);
+        let is_silent = seen.cause == Some(ETCD_SILENT);
+        self.take(ETCD, endpoint, seen, began, if is_silent { now } else { began }, unix_ms);
     }
 
     /// Takes the lease of a part of which one instance leads. What is not there is no part of this cluster.
     pub fn leader(&mut self, part: &'static str, lease: Option<&Lease>, now: MonotonicTime) {
-        let server = self.server_unix_ms(now);
         match (self.leaders.entry(part), lease) {
             (Entry::Occupied(mut known), Some(lease)) => known.get_mut().take(lease, now),
-            (Entry::Vacant(free), Some(lease)) => _ = free.insert(Renewals::first(lease, now, server)),
+            (Entry::Vacant(free), Some(lease)) => _ = free.insert(Renewals::first(lease, now)),
             (Entry::Occupied(known), None) => {
                 known.remove();
                 self.tracks.remove(&(part, Box::default()));
@@ -168,7 +175,13 @@ impl Judge {
     }
 
     /// The lease of a part could not be seen; `reason` says why, where it may not.
-    pub fn leader_unseen(&mut self, part: &'static str, barred: Option<&str>, now: MonotonicTime, unix_ms: i64) {
+    pub fn leader_unseen(
+        &mut self,
+        part: &'static str,
+        barred: Option<&str>,
+        now: MonotonicTime,
+        unix_ms: i64,
+    ) {
         match barred {
             Some(reason) => {
                 self.leaders.remove(part);
@@ -184,17 +197,18 @@ impl Judge {
 
     /// Takes the lease of a node. Those of what is no node are passed over.
     pub fn heartbeat(&mut self, node: &str, lease: &Lease, now: MonotonicTime) {
-        let server = self.server_unix_ms(now);
         let Some(known) = self.nodes.get_mut(node) else { return };
         match &mut known.renewals {
             Some(renewals) => renewals.take(lease, now),
-            none => *none = Some(Renewals::first(lease, now, server)),
+            none => *none = Some(Renewals::first(lease, now)),
         }
     }
 
     /// Takes the lease of a node that was asked for by itself; `None` where it is not there.
     pub fn confirm(&mut self, node: &str, lease: Option<&Lease>, now: MonotonicTime) {
-        let Some(renewals) = self.nodes.get_mut(node).and_then(|known| known.renewals.as_mut()) else { return };
+        let Some(renewals) = self.nodes.get_mut(node).and_then(|known| known.renewals.as_mut()) else {
+            return;
+        };
         if let Some(lease) = lease {
             renewals.take(lease, now);
         }
@@ -223,14 +237,16 @@ impl Judge {
         };
         if state == PartState::Failed {
             self.begin_again(now);
-            let others: Vec<_> = self.tracks.keys().filter(|(part, _)| is_told_by_server(part)).cloned().collect();
+            let others: Vec<_> =
+                self.tracks.keys().filter(|(part, _)| is_told_by_server(part)).cloned().collect();
             for (part, instance) in others {
                 self.take(part, &instance, Seen::wrong(UNASKED, evidence.clone()), now, now, unix_ms);
             }
-            // The store may have members that are asked themselves; what the server said of it is old.
-            let store = (ETCD, self.address.clone());
-            if self.tracks.get(&store).is_some_and(|track| track.state().0 != PartState::Failed) {
-                self.take(ETCD, &store.1, Seen::wrong(UNASKED, evidence), now, now, unix_ms);
+            // Its members may be asked themselves; what the server said of it is old, if it says no more.
+            let address = self.address.clone();
+            let is_known = self.tracks.contains_key(&(ETCD, address.clone()));
+            if is_known && !self.is_store_told {
+                self.take(ETCD, &address, Seen::wrong(UNASKED, evidence), now, now, unix_ms);
             }
             return;
         }
@@ -280,12 +296,14 @@ impl Judge {
             value: renewals.age(now).as_secs_f64(),
         };
         let leaders = self.leaders.iter().map(|(part, renewals)| age(part, "", renewals));
-        let nodes = self.nodes.iter().filter_map(|(name, known)| Some(age(KUBELET, name, known.renewals.as_ref()?)));
+        let nodes =
+            self.nodes.iter().filter_map(|(name, known)| Some(age(KUBELET, name, known.renewals.as_ref()?)));
         probes.chain(leaders).chain(nodes.take(INSTANCES_MAX)).collect()
     }
 
     fn look_at_leaders(&mut self, now: MonotonicTime, unix_ms: i64) {
-        let seen: Vec<_> = self.leaders.iter().map(|(part, renewals)| (*part, held(renewals, now, LEASE_EXPIRED))).collect();
+        let seen: Vec<_> =
+            self.leaders.iter().map(|(part, renewals)| (*part, held(renewals, now, LEASE_EXPIRED))).collect();
         for (part, seen) in seen {
             self.take(part, "", seen, now, now, unix_ms);
         }
@@ -347,7 +365,9 @@ impl Judge {
         };
         let seen = match addresses {
             None if !self.had_dns => return,
-            None | Some(0) => Seen::wrong(DNS_NO_ENDPOINTS, "the service kube-dns has no address that is ready"),
+            None | Some(0) => {
+                Seen::wrong(DNS_NO_ENDPOINTS, "the service kube-dns has no address that is ready")
+            }
             Some(_) => Seen::good(),
         };
         self.had_dns = true;
@@ -356,8 +376,12 @@ impl Judge {
 
     /// What tells of a part may not be seen.
     fn barred(&mut self, part: &'static str, reason: &str, now: MonotonicTime, unix_ms: i64) {
-        let instances: Vec<Box<str>> =
-            self.tracks.keys().filter(|(known, _)| *known == part).map(|(_, instance)| instance.clone()).collect();
+        let instances: Vec<Box<str>> = self
+            .tracks
+            .keys()
+            .filter(|(known, _)| *known == part)
+            .map(|(_, instance)| instance.clone())
+            .collect();
         let all = if instances.is_empty() { vec![Box::default()] } else { instances };
         for instance in all {
             self.take(part, &instance, Seen::wrong(WATCH_BARRED, reason), now, now, unix_ms);
@@ -376,26 +400,20 @@ impl Judge {
         }
     }
 
-    fn server_unix_ms(&self, now: MonotonicTime) -> Option<i64> {
-        let (at, server) = self.server_clock?;
-        let since = i64::try_from(now.since(at).as_millis()).ok()?;
-        server.checked_add(since)
-    }
-
     fn take(
         &mut self,
         part: &'static str,
         instance: &str,
         seen: Seen,
         began: MonotonicTime,
-        now: MonotonicTime,
+        until: MonotonicTime,
         unix_ms: i64,
     ) {
         let count = self.tracks.len();
         match self.tracks.entry((part, instance.into())) {
-            Entry::Occupied(mut known) => known.get_mut().take(seen, began, now, unix_ms),
+            Entry::Occupied(mut known) => known.get_mut().take(seen, began, until, unix_ms),
             Entry::Vacant(free) if count < INSTANCES_MAX => {
-                free.insert(Track::new(unix_ms)).take(seen, began, now, unix_ms);
+                free.insert(Track::new(unix_ms)).take(seen, began, until, unix_ms);
             }
             Entry::Vacant(free) => _ = self.left_out.insert(free.into_key()),
         }
@@ -412,7 +430,9 @@ fn held(renewals: &Renewals, now: MonotonicTime, cause: &'static super::causes::
 }
 
 fn node_seen(node: &NodeSeen, known: &NodeKnown, now: MonotonicTime) -> Seen {
-    let told = |kind: &str, (status, reason): (&str, &str)| super::probe::shown(&format!("{kind} is {status}: {reason}"));
+    let told = |kind: &str, (status, reason): (&str, &str)| {
+        super::probe::shown(&format!("{kind} is {status}: {reason}"))
+    };
     if let Some(renewals) = &known.renewals
         && renewals.is_over(now)
         && renewals.is_confirmed()

@@ -1,19 +1,15 @@
 //! Leases: who holds one and does not renew it in time does not work.
 //!
 //! How old a lease is, is told by when a renewal was *seen*, on our own clock: the clock of its holder may be
-//! wrong by any amount. Only of a lease that is seen for the first time the written time is believed, and
-//! only where it is far older than clocks differ.
+//! wrong by any amount. So one that was over before we came is told only when it would have ended since.
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use serde::Deserialize;
 use vedette_sys::MonotonicTime;
 
 use crate::objects::{Meta, Object, Resource, null_as_default};
 
-/// How much clocks of a cluster may differ, when nothing but a written time is known.
-const CLOCKS_DIFFER_MAX: Duration = Duration::from_secs(30);
 /// Whatever an object says: a lease is neither shorter nor longer.
 const DURATION_BOUNDS: (u64, u64) = (5, 600);
 
@@ -52,10 +48,6 @@ impl Lease {
         let (min, max) = DURATION_BOUNDS;
         Duration::from_secs(u64::try_from(self.spec.lease_duration_seconds).unwrap_or(0).clamp(min, max))
     }
-
-    fn renewed_unix_ms(&self) -> Option<i64> {
-        self.spec.renew_time.parse::<Timestamp>().ok().map(Timestamp::as_millisecond)
-    }
 }
 
 impl Object for Lease {
@@ -84,16 +76,15 @@ pub(super) struct Renewals {
 }
 
 impl Renewals {
-    /// A lease that is seen for the first time. `server_unix_ms` is the clock of the API server.
-    pub(super) fn first(lease: &Lease, now: MonotonicTime, server_unix_ms: Option<i64>) -> Self {
-        let duration = lease.duration();
-        let age = server_unix_ms.zip(lease.renewed_unix_ms()).and_then(|(server, renewed)| {
-            u64::try_from(server.saturating_sub(renewed)).ok().map(Duration::from_millis)
-        });
-        let is_old = age.filter(|age| *age > duration + CLOCKS_DIFFER_MAX);
-        let before = is_old.map_or(0, |age| u64::try_from(age.as_nanos()).unwrap_or(u64::MAX));
-        let seen = MonotonicTime(now.0.saturating_sub(before));
-        Self { holder: lease.holder().into(), written: lease.renewed().into(), duration, seen, is_confirmed: false }
+    /// A lease that is seen for the first time: it is as good as renewed just now.
+    pub(super) fn first(lease: &Lease, now: MonotonicTime) -> Self {
+        Self {
+            holder: lease.holder().into(),
+            written: lease.renewed().into(),
+            duration: lease.duration(),
+            seen: now,
+            is_confirmed: false,
+        }
     }
 
     /// The lease as it is now.
@@ -164,7 +155,7 @@ mod tests {
     fn renewals_count_by_our_own_clock_however_wrong_the_holders_is() {
         // An hour behind, and an hour before: neither is old.
         for written in ["2026-01-01T09:00:00.000000Z", "2026-01-01T11:00:00.000000Z"] {
-            let mut renewals = Renewals::first(&lease("a", written), at(100), None);
+            let mut renewals = Renewals::first(&lease("a", written), at(100));
             assert!(!renewals.is_over(at(115)) && renewals.is_over(at(116)));
             renewals.take(&lease("a", written), at(116));
             assert!(renewals.is_over(at(116)), "nothing was renewed");
@@ -176,22 +167,8 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_that_ended_long_before_is_over_at_first_sight() {
-        let ten = "2026-01-01T10:00:00Z".parse::<Timestamp>().expect("a time").as_millisecond();
-        let after = |seconds: i64| Some(ten + seconds * 1000);
-        let written = lease("a", "2026-01-01T10:00:00.000000Z");
-        let first = |server| Renewals::first(&written, at(1_000), server).is_over(at(1_000));
-        assert!(!first(after(45)), "clocks may differ by so much");
-        assert!(first(after(46)));
-        assert!(!first(after(-3_600)) && !first(None));
-        assert!(!Renewals::first(&lease("a", "soon"), at(9), after(999)).is_over(at(9)), "no time is none");
-        // Whatever the server's clock says, no time before the start of ours is needed.
-        assert!(Renewals::first(&written, at(20), after(9_000_000)).is_over(at(20)));
-    }
-
-    #[test]
     fn what_could_not_be_seen_does_not_count() {
-        let mut renewals = Renewals::first(&lease("a", "x"), at(0), None);
+        let mut renewals = Renewals::first(&lease("a", "x"), at(0));
         renewals.begin_again(at(60));
         assert!(!renewals.is_over(at(75)) && renewals.is_over(at(76)));
         assert!(renewals.told(at(76)).contains("held by a and not renewed for 16 s; it holds for 15 s"));
@@ -203,7 +180,7 @@ mod tests {
             {"holderIdentity": null, "leaseDurationSeconds": -7, "renewTime": null}}))
         .expect("a lease");
         assert_eq!((odd.holder(), odd.duration()), ("", Duration::from_secs(5)));
-        let renewals = Renewals::first(&odd, at(1), Some(i64::MIN));
+        let renewals = Renewals::first(&odd, at(1));
         assert!(renewals.told(at(2)).contains("held by nobody"));
     }
 }

@@ -69,7 +69,10 @@ impl Watches {
 }
 
 /// What a watch shows, once it is whole; or the right that it has not.
-fn known<O: Object, T>(watch: &SharedWatch<O>, read: impl FnOnce(&Shelf<O>) -> T) -> Option<Result<T, String>> {
+fn known<O: Object, T>(
+    watch: &SharedWatch<O>,
+    read: impl FnOnce(&Shelf<O>) -> T,
+) -> Option<Result<T, String>> {
     if let Some(reason) = barred(watch.health()) {
         return Some(Err(reason));
     }
@@ -109,7 +112,8 @@ fn pod_seen(pod: &Pod) -> PodSeen {
         ContainerState::Waiting { reason } if STUCK.contains(&&**reason) => Some(reason.to_string()),
         _ => None,
     };
-    let stuck = pod.statuses().find_map(|status| reason(&status.state).map(|why| format!("{} {why}", status.name)));
+    let stuck =
+        pod.statuses().find_map(|status| reason(&status.state).map(|why| format!("{} {why}", status.name)));
     PodSeen {
         name: pod.meta().name.clone(),
         node: pod.node_name().into(),

@@ -41,8 +41,6 @@ pub struct Probe {
     pub livez: Reply,
     /// What came of `/readyz?verbose`.
     pub readyz: Reply,
-    /// The server's clock, in milliseconds since the Unix epoch, where it told.
-    pub server_unix_ms: Option<i64>,
 }
 
 /// One check of a verbose answer.
@@ -82,9 +80,17 @@ impl Probe {
             match code {
                 200..=299 => continue,
                 401 | 403 => {
-                    return Seen::wrong(SERVER_BARRED, format!("/{path} answers {code}: {}", first_line(body)));
+                    return Seen::wrong(
+                        SERVER_BARRED,
+                        format!("/{path} answers {code}: {}", first_line(body)),
+                    );
                 }
-                429 => return Seen::wrong(SERVER_OVERLOADED, format!("/{path} answers 429: {}", first_line(body))),
+                429 => {
+                    return Seen::wrong(
+                        SERVER_OVERLOADED,
+                        format!("/{path} answers 429: {}", first_line(body)),
+                    );
+                }
                 _ => {}
             }
             let before = failing.len();
@@ -105,6 +111,12 @@ impl Probe {
         let rank = |check: &Check<'_>| kind(check.name).0;
         failing.sort_by_key(|(_, check)| rank(check));
         Seen::wrong(kind(failing[0].1.name).1, named(&failing))
+    }
+
+    /// Until when it tells how the server was: one that gives no answer was silent all the time.
+    pub fn told_until(&self) -> MonotonicTime {
+        let is_silent = matches!(self.livez, Reply::Silence(_)) || matches!(self.readyz, Reply::Silence(_));
+        if is_silent { self.ended } else { self.began }
     }
 
     /// What it says of the store; nothing where the server told nothing.

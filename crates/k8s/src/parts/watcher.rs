@@ -3,11 +3,7 @@
 //! Questions begin at every interval, whether those before were answered or not: a server that hangs is then
 //! found as soon as one that refuses. Each ends by its time-out, so few are under way at once.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use parking_lot::RwLock;
 use tokio::{
@@ -15,7 +11,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 use vedette_config::HttpClient;
-use vedette_http_client::{Bytes, Client, Limits, Options, Request, header::DATE};
+use vedette_http_client::{Bytes, Client, Limits, Options, Request};
 use vedette_model::cluster::{ClusterFigure, ClusterFigureKind, ClusterStatus};
 use vedette_sys::{Clock, MonotonicTime};
 
@@ -41,7 +37,7 @@ const VERSION_EVERY: u64 = 60;
 const SLEPT_INTERVALS: u32 = 3;
 
 /// How a cluster's parts are asked.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Between two questions to the API server.
     pub interval: Duration,
@@ -191,8 +187,10 @@ impl Watcher {
             self.under_way.spawn(async move { Came::Version(version(&api, timeout).await) });
         }
         for (at, (_, client)) in self.members.iter().enumerate() {
-            let (client, url, clock) = (client.clone(), self.config.etcd_endpoints[at].clone(), self.clock.clone());
-            self.under_way.spawn(async move { Came::Member(at, member(&client, &url, &*clock, timeout).await) });
+            let (client, url, clock) =
+                (client.clone(), self.config.etcd_endpoints[at].clone(), self.clock.clone());
+            self.under_way
+                .spawn(async move { Came::Member(at, member(&client, &url, &*clock, timeout).await) });
         }
         for node in self.judge.suspects(self.clock.monotonic()).into_iter().take(SUSPECTS_MAX) {
             let name: String = url::form_urlencoded::byte_serialize(node.as_bytes()).collect();
@@ -269,28 +267,21 @@ async fn probe(api: &Api, clock: &dyn Clock, timeout: Duration) -> Probe {
     let began = clock.monotonic();
     let (livez, readyz) =
         tokio::join!(reply(api, "/livez?verbose", timeout), reply(api, "/readyz?verbose", timeout));
-    Probe { began, ended: clock.monotonic(), server_unix_ms: livez.1.or(readyz.1), livez: livez.0, readyz: readyz.0 }
+    Probe { began, ended: clock.monotonic(), livez, readyz }
 }
 
-/// An answer, and the clock of the server.
-async fn reply(api: &Api, path: &str, timeout: Duration) -> (Reply, Option<i64>) {
+async fn reply(api: &Api, path: &str, timeout: Duration) -> Reply {
     let answer = api.answer(path, TEXT, Limits { timeout, body_bytes_max: BODY_BYTES_MAX }).await;
     let response = match answer {
         Ok(response) => response,
-        Err(error @ Error::Credentials(_)) => return (Reply::Unasked(error.told()), None),
-        Err(error) => return (Reply::Silence(error.told()), None),
+        Err(error @ Error::Credentials(_)) => return Reply::Unasked(error.told()),
+        Err(error) => return Reply::Silence(error.told()),
     };
-    let date = response.headers().get(DATE).and_then(|date| http_date(date.to_str().ok()?));
     let code = response.status().as_u16();
     match response.bytes().await {
-        Ok(body) => (Reply::Answer(code, String::from_utf8_lossy(&body).into_owned()), date),
-        Err(error) => (Reply::Silence(error.to_string()), date),
+        Ok(body) => Reply::Answer(code, String::from_utf8_lossy(&body).into_owned()),
+        Err(error) => Reply::Silence(error.to_string()),
     }
-}
-
-fn http_date(text: &str) -> Option<i64> {
-    let time = jiff::fmt::rfc2822::parse(text).ok()?;
-    Some(time.timestamp().as_millisecond())
 }
 
 async fn one_lease(api: &Api, path: &str, timeout: Duration) -> Result<Option<Lease>, Error> {
@@ -340,16 +331,5 @@ async fn fetch(client: &Client, endpoint: &url::Url, path: &str, timeout: Durati
     match response.bytes().await {
         Ok(body) => Reply::Answer(code, String::from_utf8_lossy(&body).into_owned()),
         Err(error) => Reply::Silence(error.to_string()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dates_of_servers_are_read() {
-        assert_eq!(http_date("Thu, 01 Jan 1970 00:01:00 GMT"), Some(60_000));
-        assert_eq!(http_date("soon"), None);
     }
 }

@@ -42,6 +42,7 @@ pub fn run(settings: &Settings) -> Result<()> {
         events: None,
         judgement: unkept,
         containers: Arc::new(move || index.all()),
+        clusters: watched_clusters(&house),
         latest: Arc::new(LatestFigures(collector.latest())),
         status: house.status.clone(),
         telemetry: house.telemetry.clone(),

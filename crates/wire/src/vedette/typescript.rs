@@ -4,9 +4,10 @@ use ts_rs::{Config, TS};
 use vedette_model::EventKind;
 
 use super::{
-    ActiveQuery, Ancestor, AskedQuery, CacheFigures, Container, ContainersAnswer, ErrorAnswer, Event,
-    EventsAnswer, Exited, ExplainAnswer, ExplainNode, Fact, Finding, FindingsAnswer, FinishedQuery, HostInfo,
-    Loss, Part, ProcessRef, QueriesAnswer, StatusAnswer, TreeAnswer, TreeNode,
+    ActiveQuery, Ancestor, AskedQuery, CacheFigures, Cluster, ClusterPart, ClustersAnswer, Container,
+    ContainersAnswer, ErrorAnswer, Event, EventsAnswer, Exited, ExplainAnswer, ExplainNode, Fact, Finding,
+    FindingsAnswer, FinishedQuery, HostInfo, Loss, Part, ProcessRef, QueriesAnswer, StatusAnswer, TreeAnswer,
+    TreeNode,
 };
 
 /// The whole file.
@@ -23,6 +24,7 @@ pub fn file() -> String {
         ("Severity", "'info' | 'warning' | 'critical'"),
         ("FindingState", "'firing' | 'resolved'"),
         ("Health", "'ok' | 'off' | 'degraded' | 'failed'"),
+        ("PartState", "'healthy' | 'unknown' | 'degraded' | 'failed'"),
     ] {
         out.push_str(&format!("export type {name} = {words};\n\n"));
     }
@@ -43,6 +45,9 @@ pub fn file() -> String {
         Part::decl(&config),
         HostInfo::decl(&config),
         StatusAnswer::decl(&config),
+        ClusterPart::decl(&config),
+        Cluster::decl(&config),
+        ClustersAnswer::decl(&config),
         AskedQuery::decl(&config),
         ActiveQuery::decl(&config),
         FinishedQuery::decl(&config),

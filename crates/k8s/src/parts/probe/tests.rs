@@ -5,7 +5,7 @@ use super::*;
 const AT: MonotonicTime = MonotonicTime(1_000_000_000);
 
 fn probe(livez: Reply, readyz: Reply) -> Probe {
-    Probe { began: AT, ended: AT, livez, readyz, server_unix_ms: None }
+    Probe { began: AT, ended: AT, livez, readyz }
 }
 
 fn answer(code: u16, body: &str) -> Reply {
@@ -34,7 +34,8 @@ fn what_a_real_server_said_is_understood() {
     let well = probe(answer(200, &livez), answer(200, &readyz));
     assert_eq!((well.server(), well.store()), (Seen::good(), Some(Seen::good())));
 
-    let stopped = probe(answer(500, &read("livez_etcd_stopped.txt")), answer(200, &read("readyz_etcd_stopped.txt")));
+    let stopped =
+        probe(answer(500, &read("livez_etcd_stopped.txt")), answer(200, &read("readyz_etcd_stopped.txt")));
     assert_eq!(word(&stopped.server()), "etcd");
     let store = stopped.store().expect("a check of the store");
     assert_eq!(store, Seen::wrong(ETCD_CHECK, "/livez [-]etcd failed: reason withheld"));
