@@ -7,7 +7,11 @@ function part(name: string, instance: string, state: PartState): ClusterPart {
 }
 
 test('a cluster is told in a line, the worst first', () => {
-  const parts = [part('etcd', '', 'failed'), part('kubelet', 'a', 'healthy'), part('kubelet', 'b', 'healthy')];
+  const parts = [
+    part('etcd', '', 'failed'),
+    part('kubelet', 'a', 'healthy'),
+    part('kubelet', 'b', 'healthy'),
+  ];
   const cluster = { name: 'c', version: '', state: 'failed' as const, parts, left_out: 0 };
   expect(summary(cluster)).toBe('1 failed, 2 healthy');
   expect(summary({ ...cluster, parts: [] })).toBe('nothing is known yet');

@@ -11,7 +11,9 @@ const order: PartState[] = ['failed', 'degraded', 'unknown', 'healthy'];
 
 /** `1 failed, 2 unknown, 14 healthy`. */
 export function summary(cluster: Cluster): string {
-  const counts = order.map((state) => [cluster.parts.filter((p) => p.state === state).length, state] as const);
+  const counts = order.map(
+    (state) => [cluster.parts.filter((p) => p.state === state).length, state] as const,
+  );
   const words = counts.filter(([count]) => count > 0).map(([count, state]) => `${count} ${state}`);
   return words.length > 0 ? words.join(', ') : 'nothing is known yet';
 }
