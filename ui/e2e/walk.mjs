@@ -67,6 +67,7 @@ const pages = [
   ['containers', '/containers'],
   ...(box ? [['container', boxPath]] : []),
   ['capacity', '/capacity'],
+  ['clusters', '/clusters'],
   ['status', '/status'],
   ['targets', '/status/targets'],
   ['discovery', '/status/discovery'],

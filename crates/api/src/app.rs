@@ -8,7 +8,7 @@ use std::sync::{
 use vedette_eventdb::EventDb;
 use vedette_model::{
     Container, Directory, Finding, Host, Labels, Matcher, MetricReader, RelabelRule, StoreFigures,
-    TargetReader, TimeRange, status::StatusBoard, telemetry::Telemetry,
+    TargetReader, TimeRange, cluster::ClusterStatus, status::StatusBoard, telemetry::Telemetry,
 };
 use vedette_promql::{Engine, RangeCache};
 use vedette_sys::Clock;
@@ -55,6 +55,8 @@ pub struct App {
     pub containers: Arc<dyn Fn() -> Vec<Arc<Container>> + Send + Sync>,
     /// Who knows workloads.
     pub directory: Directory,
+    /// How the clusters are that are watched.
+    pub clusters: Arc<dyn Fn() -> Vec<Arc<ClusterStatus>> + Send + Sync>,
     /// The newest values of what is collected.
     pub latest: Arc<dyn LatestSamples>,
     /// The state of the objects of clusters.

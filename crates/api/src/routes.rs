@@ -137,6 +137,7 @@ routes! {
     GET "/api/vedette/v1/capacity" Read "Tells how many nodes of each watched cluster may fail, what is lost then, and how nodes failed so far." own::status::capacity;
     GET "/api/vedette/v1/containers" Read "Lists the containers that are there now." own::status::containers;
     GET "/api/vedette/v1/workloads" Read "Tells to which pods and workloads of clusters a container, a cgroup, an address at a time, a pod's uid or a service account belongs." own::workloads::workloads ["container" "cgroup" "uid" "ip" "time" "service_account"];
+    GET "/api/vedette/v1/clusters" Read "Tells how the parts of the watched Kubernetes clusters are, what was seen of them, and what to do next." own::status::clusters;
     GET_POST "/api/v1.3/containers" Read "One container as cAdvisor 1.3 tells it: specification and statistics of the last two minutes." cadvisor::containers ["num_stats"];
     GET_POST "/api/v1.3/containers/{path*}" Read "One container as cAdvisor 1.3 tells it: specification and statistics of the last two minutes." cadvisor::containers ["num_stats"];
     GET_POST "/api/v1.3/subcontainers" Read "A container and all in it, as cAdvisor 1.3 tells them." cadvisor::subcontainers ["num_stats"];

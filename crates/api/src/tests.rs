@@ -146,6 +146,7 @@ fn test_app_at(now_ms: i64) -> (App, tempfile::TempDir) {
             vec![Arc::new(Container { id: "abc".into(), name: "c1".into(), ..Container::default() })]
         }),
         directory: Directory::default(),
+        clusters: Arc::new(Vec::new),
         latest: Arc::new(FixedLatest),
         kube_state: Arc::new(FixedState),
         capacity: Arc::new(|| vedette_wire::vedette::CapacityAnswer { now_unix_ms: 5, clusters: Vec::new() }),

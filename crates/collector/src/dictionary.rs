@@ -88,7 +88,10 @@ impl Dictionary {
         for definition in &mut samples.defined {
             let mut labels = definition.labels.to_builder();
             for (name, value) in &self.stamp {
-                labels.set(name, value);
+                // What is told of another, as of a part of a cluster, says of whom by itself.
+                if definition.labels.get(name).is_none() {
+                    labels.set(name, value);
+                }
             }
             definition.labels = labels.build();
             let place = definition.series as usize;

@@ -52,23 +52,27 @@ impl Api {
 
     /// Asks for a path with its query. Anything but success is an error.
     pub async fn get(&self, path: &str, accept: &str, timeout: Duration) -> Result<Response, Error> {
+        let response = self.answer(path, accept, Limits { timeout, body_bytes_max: u64::MAX }).await?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        Err(Error::Refused(Box::new(refusal(response).await?)))
+    }
+
+    /// Asks for a path with its query. Whatever the server says is an answer.
+    pub async fn answer(&self, path: &str, accept: &str, limits: Limits) -> Result<Response, Error> {
         let mut again = self.connection.exec.is_some();
         loop {
             let (client, generation) = self.client().await?;
             let request = self.request(path, accept)?;
-            let limits = Limits { timeout, body_bytes_max: u64::MAX };
             let response = client.send(request, limits).await.map_err(Error::Transport)?;
-            let code = response.status().as_u16();
-            if code == 401 {
+            if response.status().as_u16() == 401 {
                 self.forget(generation).await;
                 if std::mem::take(&mut again) {
                     continue;
                 }
             }
-            if response.status().is_success() {
-                return Ok(response);
-            }
-            return Err(Error::Refused(Box::new(refusal(response).await?)));
+            return Ok(response);
         }
     }
 

@@ -8,6 +8,7 @@
 //!   all who want the same objects share one watch.
 //! * [`identity`] tells which workload a container, an address or an account belongs to, [`EventFeed`] what
 //!   parts of the cluster tell of its objects.
+//! * [`parts`] judges the API server, the store, the nodes and what else a cluster cannot do without.
 //! * [`Discoverer`] makes targets of them for `kubernetes_sd_configs`.
 //!
 //! Answers are decoded object by object into structs that have only what is used; an answer is never
@@ -27,6 +28,7 @@ pub mod identity;
 mod kubeconfig;
 mod list;
 pub mod objects;
+pub mod parts;
 pub mod quantity;
 mod read;
 mod shelf;

@@ -5,6 +5,7 @@
 //! crate can speak these words without pulling in how they are stored or sent.
 
 mod batch;
+pub mod cluster;
 mod event;
 mod figures;
 mod finding;

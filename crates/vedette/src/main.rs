@@ -7,6 +7,7 @@ mod capacity;
 mod cli;
 mod client;
 mod cluster_events;
+mod cluster_parts;
 mod cluster_state;
 mod clusters;
 mod config;

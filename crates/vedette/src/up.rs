@@ -22,6 +22,7 @@ use vedette_ingest::{Ingest, Receiver};
 use vedette_model::{
     Directory, Event, Finding, Host, Labels, MachineFacts, Matcher, MetricReader, Origin, ProcessFigures,
     Severity, Sink, TimeRange,
+    cluster::ClusterStatus,
     status::{Health, Part, StatusBoard},
     telemetry::Telemetry,
 };
@@ -34,6 +35,7 @@ use vedette_tsdb::Tsdb;
 use crate::{
     capacity::live,
     cluster_events::Keeping,
+    cluster_parts::ClusterParts,
     cluster_state::ClusterStates,
     config::{KeepSettings, ReceiverSettings, RollupSettings, Settings, Target},
     graphite,
@@ -69,6 +71,7 @@ struct House {
     clock: Arc<dyn Clock>,
     status: StatusBoard,
     telemetry: Telemetry,
+    clusters: ClusterParts,
     host: Arc<Host>,
     kernel: String,
     /// The state of the objects of the clusters that are watched.
@@ -237,6 +240,12 @@ fn cluster_events(house: &House, sink: Arc<dyn Sink>, store: Arc<EventDb>) -> Ke
     }
 }
 
+/// How the clusters are, for the API.
+fn watched_clusters(house: &House) -> Arc<dyn Fn() -> Vec<Arc<ClusterStatus>> + Send + Sync> {
+    let clusters = house.clusters.clone();
+    Arc::new(move || clusters.all())
+}
+
 /// What all parts share, and the lock of the data folder.
 fn open_house(settings: &Settings) -> Result<(House, FolderLock)> {
     let identity = Identity::read(&host_config(settings)).context("cannot tell which machine this is")?;
@@ -247,10 +256,12 @@ fn open_house(settings: &Settings) -> Result<(House, FolderLock)> {
         clock,
         status: StatusBoard::default(),
         telemetry: Telemetry::default(),
+        clusters: ClusterParts::default(),
         host: Arc::new(identity.host.clone()),
         kernel: identity.kernel_release.clone(),
         directory: Directory::default(),
     };
+    house.telemetry.register(Arc::new(house.clusters.clone()));
     let data = &settings.data_dir;
     std::fs::create_dir_all(data).with_context(|| {
         format!("cannot make the data folder {}; name another with --data-dir", data.display())
@@ -550,6 +561,7 @@ fn bind_server(
         judgement: Arc::new(RulerJudgement(ruler.handle())),
         containers: Arc::new(move || index.all()),
         directory: house.directory.clone(),
+        clusters: watched_clusters(house),
         latest: Arc::new(LatestFigures(collector.latest())),
         kube_state: house.states.clone(),
         capacity: capacity.reader(),

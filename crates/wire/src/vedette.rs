@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 use vedette_model as model;
 
 mod capacity;
+mod cluster;
 mod event;
 mod page;
 mod query;
@@ -21,6 +22,7 @@ pub use capacity::{
     CapacityOutage, CapacityOutages, CapacityPods, CapacityPoint, CapacityPool, CapacityPriority,
     CapacityZone,
 };
+pub use cluster::{Cluster, ClusterPart, ClustersAnswer};
 pub use event::{Ancestor, Event, Finding, ProcessRef};
 pub use page::{
     Container, ContainersAnswer, ErrorAnswer, EventsAnswer, Exited, Fact, FindingsAnswer, HostInfo, Loss,

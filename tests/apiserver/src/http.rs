@@ -76,6 +76,13 @@ fn answer(
         }
         return Err(std::io::ErrorKind::ConnectionAborted.into());
     }
+    if state.behaviour.hangs {
+        let epoch = state.epoch;
+        while state.epoch == epoch {
+            shared.changed.wait(&mut state);
+        }
+        return Err(std::io::ErrorKind::ConnectionAborted.into());
+    }
     let refused = refusal(asked, query.as_ref(), &state);
     if let (Some(query), true, None) = (&query, is_watch, &refused) {
         return watch(query, is_partial(&asked.accept), state, shared, stream);
@@ -96,6 +103,10 @@ pub(crate) fn answer_at_once(asked: &Asked, state: &mut State) -> (u16, String, 
     let query = Query::parse(&asked.target);
     let (code, body) = match (refusal(asked, query.as_ref(), state), &query) {
         (Some((code, body)), _) => (code, body),
+        (None, None) if let Some((code, body)) = health(asked, state) => {
+            return (code, "text/plain; charset=utf-8".to_owned(), body);
+        }
+        (None, None) if asked.target == "/version" => (200, json!({"major": "1", "gitVersion": "v1.36.0"})),
         (None, None) => return (404, "text/plain".to_owned(), "404 page not found\n".to_owned()),
         (None, Some(query)) => match &query.name {
             Some(name) => one(query, name, state),
@@ -103,6 +114,32 @@ pub(crate) fn answer_at_once(asked: &Asked, state: &mut State) -> (u16, String, 
         },
     };
     (code, JSON.to_owned(), format!("{body}\n"))
+}
+
+/// What the server says of its own health, check by check where it is asked so.
+fn health(asked: &Asked, state: &State) -> Option<(u16, String)> {
+    let (path, query) = asked.target.split_once('?').unwrap_or((&asked.target, ""));
+    let (name, checks): (_, &[&str]) = match path {
+        "/livez" => ("livez", &["ping", "log", "etcd"]),
+        "/readyz" => ("readyz", &["ping", "log", "informer-sync", "shutdown"]),
+        _ => return None,
+    };
+    let fails = |check: &&&str| state.behaviour.failing_checks.iter().any(|failing| failing == **check);
+    let is_well = !checks.iter().any(|check| fails(&check));
+    if is_well && !query.starts_with("verbose") {
+        return Some((200, "ok".to_owned()));
+    }
+    let mut body = String::new();
+    for check in checks {
+        let line = if fails(&check) {
+            format!("[-]{check} failed: reason withheld\n")
+        } else {
+            format!("[+]{check} ok\n")
+        };
+        body.push_str(&line);
+    }
+    body.push_str(&format!("{name} check {}\n", if is_well { "passed" } else { "failed" }));
+    Some((if is_well { 200 } else { 500 }, body))
 }
 
 fn refusal(asked: &Asked, query: Option<&Query>, state: &State) -> Option<(u16, Value)> {
@@ -317,6 +354,7 @@ fn kind_of(plural: &str) -> String {
         ("endpointslices", "EndpointSlice"),
         ("ingresses", "Ingress"),
         ("jobs", "Job"),
+        ("leases", "Lease"),
         ("namespaces", "Namespace"),
         ("nodes", "Node"),
         ("pods", "Pod"),

@@ -61,6 +61,10 @@ pub struct Behaviour {
     pub watch_events_max: Option<usize>,
     /// Pages are not longer than this, whatever is asked for.
     pub page_objects_max: Option<usize>,
+    /// Checks of `/livez` and `/readyz` that fail.
+    pub failing_checks: Vec<String>,
+    /// Nothing is answered at all; connections are held.
+    pub hangs: bool,
 }
 
 impl Default for ApiServer {

@@ -21,6 +21,8 @@ export type FindingState = 'firing' | 'resolved';
 
 export type Health = 'ok' | 'off' | 'degraded' | 'failed';
 
+export type PartState = 'healthy' | 'unknown' | 'degraded' | 'failed';
+
 export interface Ancestor {
   pid: number;
   start_ns: string;
@@ -216,6 +218,28 @@ export interface StatusAnswer {
   now_unix_ms: number;
   host: HostInfo;
   parts: Part[];
+}
+
+export interface ClusterPart {
+  part: string;
+  instance: string;
+  state: PartState;
+  cause: string;
+  evidence: string;
+  next_step: string;
+  since_unix_ms: number;
+}
+
+export interface Cluster {
+  name: string;
+  version: string;
+  state: PartState;
+  parts: ClusterPart[];
+  left_out: number;
+}
+
+export interface ClustersAnswer {
+  clusters: Cluster[];
 }
 
 export interface AskedQuery {

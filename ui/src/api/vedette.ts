@@ -3,6 +3,7 @@
 import { get } from './client';
 import type {
   CapacityAnswer,
+  ClustersAnswer,
   ContainersAnswer,
   Event,
   EventsAnswer,
@@ -69,6 +70,10 @@ export function tree(id: string, signal?: AbortSignal): Promise<TreeAnswer> {
 
 export async function findings(signal?: AbortSignal): Promise<Finding[]> {
   return (await get<FindingsAnswer>(`${root}/findings`, signal)).findings;
+}
+
+export async function clusters(signal?: AbortSignal): Promise<ClustersAnswer['clusters']> {
+  return (await get<ClustersAnswer>(`${root}/clusters`, signal)).clusters;
 }
 
 export async function containers(signal?: AbortSignal): Promise<ContainersAnswer['containers']> {

@@ -36,6 +36,7 @@ export const pageList: PageInfo[] = [
     key: 'c',
   },
   { path: '/capacity', title: 'Capacity', short: 'Capacity', icon: 'capacity', key: 'y' },
+  { path: '/clusters', title: 'Clusters', short: 'Clusters', icon: 'tree', group: 'Workloads', key: 'k' },
   { path: '/status', title: 'Status', short: 'Status', icon: 'status', key: 's' },
 ];
 

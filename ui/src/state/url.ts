@@ -49,6 +49,7 @@ export const pages = [
   '/containers',
   '/containers/*',
   '/capacity',
+  '/clusters',
   '/status',
   '/status/targets',
   '/status/discovery',

@@ -7,11 +7,17 @@ use crate::{Rule, check, load};
 
 const HOST: &str = include_str!("../../../../content/rules/host.yml");
 const CONTAINERS: &str = include_str!("../../../../content/rules/containers.yml");
+const KUBERNETES: &str = include_str!("../../../../content/rules/kubernetes.yml");
 const VEDETTE: &str = include_str!("../../../../content/rules/vedette.yml");
 
 #[test]
 fn they_have_no_problem() {
-    let files = [("host.yml", HOST), ("containers.yml", CONTAINERS), ("vedette.yml", VEDETTE)];
+    let files = [
+        ("host.yml", HOST),
+        ("containers.yml", CONTAINERS),
+        ("kubernetes.yml", KUBERNETES),
+        ("vedette.yml", VEDETTE),
+    ];
     let problems = check(&files.map(|(name, text)| (name.to_owned(), text.to_owned())));
     assert!(problems.is_empty(), "{}", problems[0]);
 }
@@ -32,6 +38,33 @@ fn burning_a_core_is_told_of_within_thirty_seconds() {
         at 50s expect value count(ALERTS{alertname="ContainerCpuHigh",alertstate="firing"}) 1
         at 50s expect notify firing ContainerCpuHigh
         at 50s expect inactive ContainerCpuAtQuota
+    "#,
+    );
+}
+
+#[test]
+fn a_part_of_a_cluster_that_fails_is_told_at_once() {
+    run(
+        "1s",
+        &config(),
+        &[KUBERNETES],
+        r#"
+        series vedette_cluster_part_up{cluster="c",part="etcd",instance="a:1"} 1x10 0x10 1x40
+        series vedette_cluster_part_up{cluster="c",part="kubelet",instance="n"} 1x10 NaNx50
+        series vedette_cluster_part_problem_info{cluster="c",part="coredns",instance="",state="degraded"} _x10 1x50
+        series vedette_cluster_part_problem_info{cluster="c",part="kubelet",instance="n",state="unknown"} _x10 1x50
+        series vedette_cluster_part_database_bytes{cluster="c",part="etcd",instance="a:1"} 95x200
+        series vedette_cluster_part_database_quota_bytes{cluster="c",part="etcd",instance="a:1"} 100x200
+        at 9s expect inactive ClusterPartFailed
+        at 12s expect firing ClusterPartFailed
+        at 12s expect value count(ALERTS{alertname="ClusterPartFailed",part="etcd",alertstate="firing"}) 1
+        at 12s expect value count(ALERTS{alertname="ClusterPartFailed"}) 1
+        at 15s expect pending ClusterPartDegraded
+        at 25s expect firing ClusterPartDegraded
+        at 25s expect inactive ClusterPartFailed
+        at 25s expect value count(ALERTS{alertname="ClusterPartDegraded"}) 1
+        at 40s expect pending ClusterEtcdSpaceLow
+        at 65s expect firing ClusterEtcdSpaceLow
     "#,
     );
 }

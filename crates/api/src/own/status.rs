@@ -62,6 +62,14 @@ pub fn capacity(call: Call) -> Handled {
     Box::pin(async move { own(&(call.shared.app.capacity)()) })
 }
 
+/// How the clusters are that are watched.
+pub fn clusters(call: Call) -> Handled {
+    Box::pin(async move {
+        let clusters = (call.shared.app.clusters)();
+        own(&vedette::ClustersAnswer { clusters: clusters.iter().map(|c| (&**c).into()).collect() })
+    })
+}
+
 /// What keeps the targets of scrape pools from being found.
 pub fn discovery(call: Call) -> Handled {
     Box::pin(async move { discovery_answer(&call).await.unwrap_or_else(Answer::from) })

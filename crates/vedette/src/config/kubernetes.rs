@@ -8,12 +8,14 @@ use std::{
 };
 
 use vedette_capacity::FailureMode;
+use vedette_config::{ClientTls, HttpClient, SecretSource};
 use vedette_k8s::{
     identity::Limits,
+    parts,
     state::{KINDS, Wanted},
 };
 
-use super::{ClusterCapacity, Error, KubernetesCluster, StateMetrics, Switch, units::duration};
+use super::{ClusterCapacity, Error, EtcdMembers, KubernetesCluster, StateMetrics, Switch, units::duration};
 
 /// A cluster that is watched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub struct ClusterSettings {
     pub kubeconfig_file: Option<PathBuf>,
     /// A context of that file, if not the current one.
     pub context: Option<String>,
+    /// How its parts are asked.
+    pub parts: parts::Config,
     /// Which of its objects are told as metrics.
     pub state: Wanted,
     /// How long and how many pods that are gone are known.
@@ -92,6 +96,13 @@ pub(super) fn settings(
             Some(other) => Err(refuse(key, format!("{other:?} is neither on nor off"))),
         };
         Ok(ClusterSettings {
+            parts: how_asked(
+                &format!("{place}[{at}]"),
+                folder,
+                cluster.probe_interval,
+                cluster.probe_timeout,
+                cluster.etcd,
+            )?,
             events: on("events", cluster.events.as_deref())?,
             node: cluster.node.as_deref().map(Arc::from),
             stray_containers: on("stray_containers", cluster.stray_containers.as_deref())?,
@@ -195,3 +206,59 @@ const POOL_LABELS: [&str; 7] = [
 
 /// As long as a label of DNS may be, so that it fits wherever names of clusters stand.
 const NAME_BYTES_MAX: usize = 63;
+
+/// Between two questions about health.
+const PROBE_INTERVAL: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
+/// Members of a store; a majority of more than seven is slow.
+const ENDPOINTS_MAX: usize = 15;
+
+/// How the parts of a cluster are asked.
+fn how_asked(
+    place: &str,
+    folder: &Path,
+    interval: Option<String>,
+    timeout: Option<String>,
+    etcd: EtcdMembers,
+) -> Result<parts::Config, Error> {
+    let refuse =
+        |key: &str, reason: &str| Error::Value { place: format!("{place}.{key}"), reason: reason.into() };
+    let interval = duration(&format!("{place}.probe_interval"), interval.as_deref(), "1s")?;
+    if !(PROBE_INTERVAL.0..=PROBE_INTERVAL.1).contains(&interval) {
+        return Err(refuse("probe_interval", "use 500ms to 1m"));
+    }
+    let timeout = match timeout.as_deref() {
+        None => interval * 2,
+        text => duration(&format!("{place}.probe_timeout"), text, "2s")?,
+    };
+    if timeout.is_zero() || timeout > interval * 3 {
+        return Err(refuse("probe_timeout", "use at most three times the probe_interval"));
+    }
+    let EtcdMembers { endpoints, ca_file, cert_file, key_file, server_name } = etcd;
+    if endpoints.len() > ENDPOINTS_MAX {
+        return Err(refuse("etcd.endpoints", "name at most 15"));
+    }
+    let url = |text: &String| {
+        let url: Option<url::Url> = text.parse().ok();
+        let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        url.ok_or_else(|| refuse("etcd.endpoints", "write addresses of servers, as https://10.0.0.1:2379"))
+    };
+    let file = |path: PathBuf| SecretSource::File(folder.join(path));
+    let identity = match (cert_file, key_file) {
+        (Some(cert), Some(key)) => Some((file(cert), file(key))),
+        (None, None) => None,
+        (Some(_), None) => return Err(refuse("etcd.key_file", "a certificate needs its key; name it")),
+        (None, Some(_)) => return Err(refuse("etcd.cert_file", "a key needs its certificate; name it")),
+    };
+    let tls = ClientTls {
+        ca: ca_file.map(file),
+        identity,
+        server_name: server_name.unwrap_or_default(),
+        ..ClientTls::default()
+    };
+    Ok(parts::Config {
+        interval,
+        timeout,
+        etcd_endpoints: endpoints.iter().map(url).collect::<Result<_, _>>()?,
+        etcd_client: HttpClient { tls, ..HttpClient::default() },
+    })
+}

@@ -115,6 +115,29 @@ pub struct KubernetesCluster {
     pub state_metrics: StateMetrics,
     /// How many of its nodes may fail: judged with these keys, or `off`. Default: judged with the defaults.
     pub capacity: Switch<ClusterCapacity>,
+    /// Between two questions to the API server and to etcd about their health: 500ms to 1m. Default: 1s. What
+    /// fails is found after three seconds and one interval.
+    pub probe_interval: Option<String>,
+    /// How long an answer to such a question may take, at most three intervals. Default: two intervals.
+    pub probe_timeout: Option<String>,
+    /// The members of etcd, where they are to be asked themselves. Default: what the API server says of them.
+    pub etcd: EtcdMembers,
+}
+
+/// The members of etcd that are asked themselves.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EtcdMembers {
+    /// Their URLs, as `https://10.0.0.1:2379`.
+    pub endpoints: Vec<String>,
+    /// A file with the certificates that are trusted, relative to this file. Default: those of the machine.
+    pub ca_file: Option<PathBuf>,
+    /// A file with the certificate that is shown. It needs `key_file`.
+    pub cert_file: Option<PathBuf>,
+    /// A file with the key of that certificate.
+    pub key_file: Option<PathBuf>,
+    /// The name that the certificates of the members have, where it is not that of their URLs.
+    pub server_name: Option<String>,
 }
 
 /// The state of the objects of a cluster as metrics, by the names of kube-state-metrics.

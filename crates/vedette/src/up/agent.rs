@@ -44,6 +44,7 @@ pub fn run(settings: &Settings) -> Result<()> {
         judgement: unkept,
         containers: Arc::new(move || index.all()),
         directory: house.directory.clone(),
+        clusters: watched_clusters(&house),
         latest: Arc::new(LatestFigures(collector.latest())),
         kube_state: house.states.clone(),
         capacity: capacity.reader(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::{
     capacity::live,
     cluster_events::{self, Keeping},
+    cluster_parts,
     clusters::{self, Clusters},
     config::Settings,
     stray_containers::{self, Looking},
@@ -21,7 +22,7 @@ pub(super) fn watch(
     whole: Option<(&Keeping, &Looking)>,
 ) -> Arc<Clusters> {
     let options = prometheus::client_options(&house.clock);
-    let clusters = Arc::new(Clusters::new(tokio::runtime::Handle::current(), options));
+    let clusters = Arc::new(Clusters::new(tokio::runtime::Handle::current(), options.clone()));
     let data = settings.data_dir.join("capacity");
     for cluster in &settings.kubernetes {
         let (states, own) = (house.states.clone(), cluster.clone());
@@ -39,7 +40,10 @@ pub(super) fn watch(
             let file = live::outages_file(&data, &cluster.name);
             live::Watcher::new(settings, house.status.clone(), house.fs.clone(), file, capacity)
         });
+        let (parts, asked_by) = (house.clusters.add(cluster.name.clone()), options.clone());
         clusters.watch(cluster, &house.status, move |connected| {
+            let (config, board) = (own.parts.clone(), status.clone());
+            tokio::spawn(cluster_parts::run(parts, connected.clone(), config, asked_by, board));
             states.watch(&own, &connected, status.clone());
             clusters::identify(&connected, own.gone_pods, &directory, status);
             if let Some(looking) = looking {

@@ -6,10 +6,10 @@ use vedette_model::EventKind;
 use super::{
     ActiveQuery, Ancestor, AskedQuery, CacheFigures, CapacityAdvice, CapacityAnswer, CapacityCluster,
     CapacityFailure, CapacityJudgement, CapacityMove, CapacityOutage, CapacityOutages, CapacityPods,
-    CapacityPoint, CapacityPool, CapacityPriority, CapacityZone, Container, ContainersAnswer, ErrorAnswer,
-    Event, EventsAnswer, Exited, ExplainAnswer, ExplainNode, Fact, Finding, FindingsAnswer, FinishedQuery,
-    HostInfo, Loss, Part, PodContainer, PodIdentity, ProcessRef, QueriesAnswer, StatusAnswer, TreeAnswer,
-    TreeNode, Workload, WorkloadsAnswer,
+    CapacityPoint, CapacityPool, CapacityPriority, CapacityZone, Cluster, ClusterPart, ClustersAnswer,
+    Container, ContainersAnswer, ErrorAnswer, Event, EventsAnswer, Exited, ExplainAnswer, ExplainNode, Fact,
+    Finding, FindingsAnswer, FinishedQuery, HostInfo, Loss, Part, PodContainer, PodIdentity, ProcessRef,
+    QueriesAnswer, StatusAnswer, TreeAnswer, TreeNode, Workload, WorkloadsAnswer,
 };
 
 /// The whole file.
@@ -26,6 +26,7 @@ pub fn file() -> String {
         ("Severity", "'info' | 'warning' | 'critical'"),
         ("FindingState", "'firing' | 'resolved'"),
         ("Health", "'ok' | 'off' | 'degraded' | 'failed'"),
+        ("PartState", "'healthy' | 'unknown' | 'degraded' | 'failed'"),
     ] {
         out.push_str(&format!("export type {name} = {words};\n\n"));
     }
@@ -50,6 +51,9 @@ pub fn file() -> String {
         Part::decl(&config),
         HostInfo::decl(&config),
         StatusAnswer::decl(&config),
+        ClusterPart::decl(&config),
+        Cluster::decl(&config),
+        ClustersAnswer::decl(&config),
         AskedQuery::decl(&config),
         ActiveQuery::decl(&config),
         FinishedQuery::decl(&config),

@@ -1,0 +1,460 @@
+//! How the parts of one cluster are, from all that was seen of them.
+//!
+//! Synchronous, and the clock is handed in: what is asked of the network is asked elsewhere. As long as the
+//! API server does not answer, nothing that it would tell grows old: those parts are held as they are, and
+//! once it has failed, they are unknown.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    time::Duration,
+};
+
+use vedette_model::cluster::{ClusterFigure, ClusterFigureKind, ClusterPart, PartState};
+use vedette_sys::MonotonicTime;
+
+use super::{
+    causes::{
+        DNS_NO_ENDPOINTS, ETCD_SILENT, LEASE_EXPIRED, NODE_JOINING, NODE_NETWORK, NODE_NOT_READY,
+        NODE_PRESSURE, NODE_SILENT, NODE_UNKNOWN, UNASKED, WATCH_BARRED,
+    },
+    lease::{Lease, Renewals},
+    probe::Probe,
+    track::{Seen, Track},
+    workloads::{self, PodsByPart},
+};
+
+/// The API server.
+pub const API_SERVER: &str = "apiserver";
+/// Its store.
+pub const ETCD: &str = "etcd";
+/// What runs on each node.
+pub const KUBELET: &str = "kubelet";
+/// The addresses by which names are asked for.
+pub const DNS: &str = "dns-service";
+
+/// Leases of programs of which one leads: the lease, and the part.
+pub const LEADERS: [(&str, &str); 3] = [
+    ("kube-scheduler", "scheduler"),
+    ("kube-controller-manager", "controller-manager"),
+    ("cloud-controller-manager", "cloud-controller-manager"),
+];
+
+/// Of a large cluster no more instances are told; the others are counted.
+const INSTANCES_MAX: usize = 10_000;
+/// A node that was not there before may take so long to become ready.
+const JOINING: Duration = Duration::from_secs(300);
+/// What has had no pod for so long is taken for removed by intent.
+const FORGOTTEN: Duration = Duration::from_secs(3_600);
+/// Between two looks that are so far apart we slept, and renewals were not seen.
+const SLEPT: Duration = Duration::from_secs(5);
+/// Conditions of nodes that are not good if true, and what each is.
+const PRESSURES: [&str; 3] = ["MemoryPressure", "DiskPressure", "PIDPressure"];
+
+/// What a node says of itself, as far as it is judged.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NodeSeen {
+    /// Its name.
+    pub name: Box<str>,
+    /// What holds of it: the condition, its status and why.
+    pub conditions: Vec<(Box<str>, Box<str>, Box<str>)>,
+}
+
+impl NodeSeen {
+    fn condition(&self, kind: &str) -> Option<(&str, &str)> {
+        let found = self.conditions.iter().find(|(known, ..)| **known == *kind);
+        found.map(|(_, status, reason)| (&**status, &**reason))
+    }
+}
+
+/// What the watches of a cluster show. What is `None` is not known yet; an error is why it cannot be.
+#[derive(Debug, Clone, Default)]
+pub struct View {
+    /// All nodes.
+    pub nodes: Option<Result<Vec<NodeSeen>, String>>,
+    /// The pods of what is in the table.
+    pub pods: Option<Result<PodsByPart, String>>,
+    /// How many addresses the service for names has that are ready; `None` where there is no such service.
+    pub dns_addresses: Option<Result<Option<usize>, String>>,
+}
+
+/// What is known of one node beside its state.
+#[derive(Debug)]
+struct NodeKnown {
+    renewals: Option<Renewals>,
+    /// Since when it is there, where it came after we did.
+    joined: Option<MonotonicTime>,
+}
+
+/// The judge of one cluster.
+#[derive(Debug)]
+pub struct Judge {
+    /// The API server's address.
+    address: Box<str>,
+    tracks: BTreeMap<(&'static str, Box<str>), Track>,
+    leaders: BTreeMap<&'static str, Renewals>,
+    nodes: BTreeMap<Box<str>, NodeKnown>,
+    /// Whether nodes were seen before, so that others are new.
+    knows_nodes: bool,
+    /// Workloads that were there, and when they last had a pod.
+    workloads: BTreeMap<&'static str, MonotonicTime>,
+    had_dns: bool,
+    /// Whether the last answer of the server spoke of its store.
+    is_store_told: bool,
+    /// Whether what it would tell cannot be relied on just now.
+    is_blind: bool,
+    /// When it was looked last.
+    looked: Option<MonotonicTime>,
+    left_out: BTreeSet<(&'static str, Box<str>)>,
+    probe_seconds: BTreeMap<(&'static str, Box<str>), f64>,
+}
+
+impl Judge {
+    /// Nothing was seen yet of the cluster whose API server has this address.
+    pub fn new(address: &str) -> Self {
+        Self {
+            address: address.into(),
+            tracks: BTreeMap::new(),
+            leaders: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            knows_nodes: false,
+            workloads: BTreeMap::new(),
+            looked: None,
+            had_dns: false,
+            is_store_told: false,
+            is_blind: true,
+            left_out: BTreeSet::new(),
+            probe_seconds: BTreeMap::new(),
+        }
+    }
+
+    /// Takes what came of asking the API server how it is.
+    pub fn probe(&mut self, probe: &Probe, unix_ms: i64) {
+        let (began, now) = (probe.began, probe.ended);
+        let seen = probe.server();
+        // A server that answers tells what it knows; one whose store is away may tell what was.
+        let answers = seen.cause.is_none_or(|cause| matches!(cause.word, "slow" | "starting" | "barred"));
+        self.is_blind = !answers;
+        if self.is_blind {
+            self.begin_again(now);
+        }
+        self.probe_seconds.insert((API_SERVER, self.address.clone()), now.since(began).as_secs_f64());
+        let address = self.address.clone();
+        self.take(API_SERVER, &address, seen, began, probe.told_until(), unix_ms);
+        let store = probe.store();
+        self.is_store_told = store.is_some();
+        if let Some(seen) = store {
+            self.take(ETCD, &address, seen, began, began, unix_ms);
+        }
+    }
+
+    /// Takes what a member of the store said of itself.
+    pub fn member(
+        &mut self,
+        endpoint: &str,
+        seen: Seen,
+        began: MonotonicTime,
+        now: MonotonicTime,
+        unix_ms: i64,
+    ) {
+        self.probe_seconds.insert((ETCD, endpoint.into()), now.since(began).as_secs_f64());
+        let is_silent = seen.cause == Some(ETCD_SILENT);
+        self.take(ETCD, endpoint, seen, began, if is_silent { now } else { began }, unix_ms);
+    }
+
+    /// Takes the lease of a part of which one instance leads. What is not there is no part of this cluster.
+    pub fn leader(&mut self, part: &'static str, lease: Option<&Lease>, now: MonotonicTime) {
+        match (self.leaders.entry(part), lease) {
+            (Entry::Occupied(mut known), Some(lease)) => known.get_mut().take(lease, now),
+            (Entry::Vacant(free), Some(lease)) => _ = free.insert(Renewals::first(lease, now)),
+            (Entry::Occupied(known), None) => {
+                known.remove();
+                self.tracks.remove(&(part, Box::default()));
+            }
+            (Entry::Vacant(_), None) => {}
+        }
+    }
+
+    /// The lease of a part could not be seen; `reason` says why, where it may not.
+    pub fn leader_unseen(
+        &mut self,
+        part: &'static str,
+        barred: Option<&str>,
+        now: MonotonicTime,
+        unix_ms: i64,
+    ) {
+        match barred {
+            Some(reason) => {
+                self.leaders.remove(part);
+                self.barred(part, reason, now, unix_ms);
+            }
+            None => {
+                if let Some(renewals) = self.leaders.get_mut(part) {
+                    renewals.begin_again(now);
+                }
+            }
+        }
+    }
+
+    /// Takes the lease of a node. Those of what is no node are passed over.
+    pub fn heartbeat(&mut self, node: &str, lease: &Lease, now: MonotonicTime) {
+        let Some(known) = self.nodes.get_mut(node) else { return };
+        match &mut known.renewals {
+            Some(renewals) => renewals.take(lease, now),
+            none => *none = Some(Renewals::first(lease, now)),
+        }
+    }
+
+    /// Takes the lease of a node that was asked for by itself; `None` where it is not there.
+    pub fn confirm(&mut self, node: &str, lease: Option<&Lease>, now: MonotonicTime) {
+        let Some(renewals) = self.nodes.get_mut(node).and_then(|known| known.renewals.as_mut()) else {
+            return;
+        };
+        if let Some(lease) = lease {
+            renewals.take(lease, now);
+        }
+        renewals.confirm(now);
+    }
+
+    /// Nodes whose leases seem to be over. Before that is told, they are asked for once more by themselves:
+    /// a watch may have died unseen.
+    pub fn suspects(&self, now: MonotonicTime) -> Vec<Box<str>> {
+        let is_suspect = |known: &NodeKnown| {
+            known.renewals.as_ref().is_some_and(|renewals| renewals.is_over(now) && !renewals.is_confirmed())
+        };
+        self.nodes.iter().filter(|(_, known)| is_suspect(known)).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Looks at all that only the API server tells: to be called every second.
+    pub fn look(&mut self, view: &View, now: MonotonicTime, unix_ms: i64) {
+        if self.looked.replace(now).is_some_and(|before| now.since(before) > SLEPT) {
+            self.begin_again(now);
+        }
+        let address = self.address.clone();
+        let server = self.tracks.get(&(API_SERVER, address)).map(|track| track.state());
+        let (state, evidence) = match server {
+            Some((state, _, seen)) => (state, seen.evidence.clone()),
+            None => return,
+        };
+        if state == PartState::Failed {
+            self.begin_again(now);
+            let others: Vec<_> =
+                self.tracks.keys().filter(|(part, _)| is_told_by_server(part)).cloned().collect();
+            for (part, instance) in others {
+                self.take(part, &instance, Seen::wrong(UNASKED, evidence.clone()), now, now, unix_ms);
+            }
+            // Its members may be asked themselves; what the server said of it is old, if it says no more.
+            let address = self.address.clone();
+            let is_known = self.tracks.contains_key(&(ETCD, address.clone()));
+            if is_known && !self.is_store_told {
+                self.take(ETCD, &address, Seen::wrong(UNASKED, evidence), now, now, unix_ms);
+            }
+            return;
+        }
+        if self.is_blind {
+            return;
+        }
+        self.look_at_leaders(now, unix_ms);
+        self.look_at_nodes(view, now, unix_ms);
+        self.look_at_workloads(view, now, unix_ms);
+        self.look_at_dns(view, now, unix_ms);
+    }
+
+    /// All parts, by name and instance.
+    pub fn parts(&self) -> Vec<ClusterPart> {
+        let told = |((part, instance), track): (&(&'static str, Box<str>), &Track)| {
+            let (state, since_unix_ms, seen) = track.state();
+            ClusterPart {
+                part,
+                instance: instance.clone(),
+                state,
+                cause: seen.cause.map_or("", |cause| cause.word),
+                evidence: seen.evidence.clone(),
+                next_step: seen.cause.map_or("", |cause| cause.next_step),
+                since_unix_ms,
+            }
+        };
+        self.tracks.iter().map(told).collect()
+    }
+
+    /// Instances that are not told, as there are too many.
+    pub fn left_out(&self) -> u64 {
+        self.left_out.len() as u64
+    }
+
+    /// What is measured.
+    pub fn figures(&self, now: MonotonicTime) -> Vec<ClusterFigure> {
+        let probes = self.probe_seconds.iter().map(|((part, instance), seconds)| ClusterFigure {
+            kind: ClusterFigureKind::ProbeSeconds,
+            part,
+            instance: instance.clone(),
+            value: *seconds,
+        });
+        let age = |part, instance: &str, renewals: &Renewals| ClusterFigure {
+            kind: ClusterFigureKind::LeaseAgeSeconds,
+            part,
+            instance: instance.into(),
+            value: renewals.age(now).as_secs_f64(),
+        };
+        let leaders = self.leaders.iter().map(|(part, renewals)| age(part, "", renewals));
+        let nodes =
+            self.nodes.iter().filter_map(|(name, known)| Some(age(KUBELET, name, known.renewals.as_ref()?)));
+        probes.chain(leaders).chain(nodes.take(INSTANCES_MAX)).collect()
+    }
+
+    fn look_at_leaders(&mut self, now: MonotonicTime, unix_ms: i64) {
+        let seen: Vec<_> =
+            self.leaders.iter().map(|(part, renewals)| (*part, held(renewals, now, LEASE_EXPIRED))).collect();
+        for (part, seen) in seen {
+            self.take(part, "", seen, now, now, unix_ms);
+        }
+    }
+
+    fn look_at_nodes(&mut self, view: &View, now: MonotonicTime, unix_ms: i64) {
+        let nodes = match &view.nodes {
+            None => return,
+            Some(Err(reason)) => return self.barred(KUBELET, reason, now, unix_ms),
+            Some(Ok(nodes)) => nodes,
+        };
+        self.unbarred(KUBELET);
+        let names: BTreeSet<&str> = nodes.iter().map(|node| &*node.name).collect();
+        self.nodes.retain(|name, _| names.contains(&**name));
+        self.tracks.retain(|(part, name), _| *part != KUBELET || names.contains(&**name));
+        self.left_out.retain(|(part, name)| *part != KUBELET || names.contains(&**name));
+        for node in nodes {
+            let joined = self.knows_nodes.then_some(now);
+            let known = self.nodes.entry(node.name.clone());
+            let known = known.or_insert(NodeKnown { renewals: None, joined });
+            let seen = node_seen(node, known, now);
+            self.take(KUBELET, &node.name, seen, now, now, unix_ms);
+        }
+        self.knows_nodes = true;
+    }
+
+    fn look_at_workloads(&mut self, view: &View, now: MonotonicTime, unix_ms: i64) {
+        let pods = match &view.pods {
+            None => return,
+            Some(Err(reason)) => {
+                for part in self.workloads.clone().into_keys() {
+                    self.barred(part, reason, now, unix_ms);
+                }
+                return;
+            }
+            Some(Ok(pods)) => pods,
+        };
+        self.workloads.extend(pods.keys().map(|part| (*part, now)));
+        for (part, last) in self.workloads.clone() {
+            if now.since(last) > FORGOTTEN {
+                self.workloads.remove(part);
+                self.tracks.remove(&(part, Box::default()));
+                continue;
+            }
+            let is_node_well = |node: &str| {
+                let track = self.tracks.get(&(KUBELET, node.into()));
+                track.is_none_or(|track| track.state().0 != PartState::Failed)
+            };
+            let seen = workloads::seen(pods.get(part).map_or(&[], Vec::as_slice), is_node_well);
+            self.take(part, "", seen, now, now, unix_ms);
+        }
+    }
+
+    fn look_at_dns(&mut self, view: &View, now: MonotonicTime, unix_ms: i64) {
+        let addresses = match &view.dns_addresses {
+            Some(Ok(addresses)) => *addresses,
+            Some(Err(reason)) if self.had_dns => return self.barred(DNS, reason, now, unix_ms),
+            _ => return,
+        };
+        let seen = match addresses {
+            None if !self.had_dns => return,
+            None | Some(0) => {
+                Seen::wrong(DNS_NO_ENDPOINTS, "the service kube-dns has no address that is ready")
+            }
+            Some(_) => Seen::good(),
+        };
+        self.had_dns = true;
+        self.take(DNS, "", seen, now, now, unix_ms);
+    }
+
+    /// What tells of a part may not be seen.
+    fn barred(&mut self, part: &'static str, reason: &str, now: MonotonicTime, unix_ms: i64) {
+        let instances: Vec<Box<str>> = self
+            .tracks
+            .keys()
+            .filter(|(known, _)| *known == part)
+            .map(|(_, instance)| instance.clone())
+            .collect();
+        let all = if instances.is_empty() { vec![Box::default()] } else { instances };
+        for instance in all {
+            self.take(part, &instance, Seen::wrong(WATCH_BARRED, reason), now, now, unix_ms);
+        }
+    }
+
+    /// The place of all instances, before any was known by its name.
+    fn unbarred(&mut self, part: &'static str) {
+        self.tracks.remove(&(part, Box::default()));
+    }
+
+    fn begin_again(&mut self, now: MonotonicTime) {
+        let nodes = self.nodes.values_mut().filter_map(|known| known.renewals.as_mut());
+        for renewals in self.leaders.values_mut().chain(nodes) {
+            renewals.begin_again(now);
+        }
+    }
+
+    fn take(
+        &mut self,
+        part: &'static str,
+        instance: &str,
+        seen: Seen,
+        began: MonotonicTime,
+        until: MonotonicTime,
+        unix_ms: i64,
+    ) {
+        let count = self.tracks.len();
+        match self.tracks.entry((part, instance.into())) {
+            Entry::Occupied(mut known) => known.get_mut().take(seen, began, until, unix_ms),
+            Entry::Vacant(free) if count < INSTANCES_MAX => {
+                free.insert(Track::new(unix_ms)).take(seen, began, until, unix_ms);
+            }
+            Entry::Vacant(free) => _ = self.left_out.insert(free.into_key()),
+        }
+    }
+}
+
+/// Whether a part cannot be told of without the API server. The store has members that are asked themselves.
+fn is_told_by_server(part: &str) -> bool {
+    part != API_SERVER && part != ETCD
+}
+
+fn held(renewals: &Renewals, now: MonotonicTime, cause: &'static super::causes::Cause) -> Seen {
+    if renewals.is_over(now) { Seen::wrong(cause, renewals.told(now)) } else { Seen::good() }
+}
+
+fn node_seen(node: &NodeSeen, known: &NodeKnown, now: MonotonicTime) -> Seen {
+    let told = |kind: &str, (status, reason): (&str, &str)| {
+        super::probe::shown(&format!("{kind} is {status}: {reason}"))
+    };
+    if let Some(renewals) = &known.renewals
+        && renewals.is_over(now)
+        && renewals.is_confirmed()
+    {
+        return Seen::wrong(NODE_SILENT, renewals.told(now));
+    }
+    match node.condition("Ready") {
+        Some(("True", _)) => {}
+        _ if known.joined.is_some_and(|joined| now.since(joined) < JOINING) => {
+            return Seen::wrong(NODE_JOINING, "it joined a short time ago and is not ready");
+        }
+        Some(ready @ ("Unknown", _)) => return Seen::wrong(NODE_UNKNOWN, told("Ready", ready)),
+        Some(ready) => return Seen::wrong(NODE_NOT_READY, told("Ready", ready)),
+        None => return Seen::wrong(NODE_NOT_READY, "it does not say whether it is ready"),
+    }
+    for pressure in PRESSURES {
+        if let Some(found @ ("True", _)) = node.condition(pressure) {
+            return Seen::wrong(NODE_PRESSURE, told(pressure, found));
+        }
+    }
+    match node.condition("NetworkUnavailable") {
+        Some(found @ ("True", _)) => Seen::wrong(NODE_NETWORK, told("NetworkUnavailable", found)),
+        _ => Seen::good(),
+    }
+}

@@ -1,0 +1,406 @@
+//! A cluster of a model through days of load: nothing false is told, and what fails is found within five
+//! seconds of the time at which it breaks what it promised. A seed that fails is named.
+
+use serde_json::json;
+use vedette_model::cluster::PartState;
+use vedette_sys::{MonotonicTime, Random};
+
+use super::{
+    judge::{API_SERVER, DNS, ETCD, Judge, KUBELET, NodeSeen, View},
+    lease::Lease,
+    probe::{Probe, Reply},
+    workloads::{PodSeen, PodsByPart},
+};
+
+const SECOND: u64 = 1_000_000_000;
+const DAY: u64 = 86_400;
+const NODES: usize = 6;
+/// From the time of failure, or of the end of a lease.
+const FOUND_WITHIN: u64 = 5;
+const LIVE: &str = "[+]ping ok\n[+]etcd ok\nlivez check passed\n";
+const READY: &str = "[+]ping ok\n[+]informer-sync ok\nreadyz check passed\n";
+
+/// What is broken for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Broken {
+    Nothing,
+    ServerRefuses,
+    ServerHangs,
+    ServerUnwell,
+    Store,
+    Scheduler,
+    Node,
+    NodeNotReady,
+    Dns,
+}
+
+struct World {
+    random: Random,
+    judge: Judge,
+    broken: Broken,
+    /// Second of the world.
+    now: u64,
+    /// Answers under way, by when they come.
+    coming: Vec<Probe>,
+    /// Until when questions fail, and until when it starts.
+    errors_until: u64,
+    starting_until: u64,
+    slow_until: u64,
+    /// When each lease is renewed next, the scheduler's first; and by how much its holder's clock is wrong.
+    renew_at: [u64; NODES + 1],
+    renewed: [u64; NODES + 1],
+    skew: [i64; NODES + 1],
+    holder: u64,
+    /// A pod of each workload that rolls, until then.
+    rolling: (usize, u64),
+    false_alarms: Vec<String>,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let skew = std::array::from_fn(|_| i64::try_from(random.below(7_200)).unwrap_or(0) - 3_600);
+        Self {
+            judge: Judge::new("server:6443"),
+            broken: Broken::Nothing,
+            now: 100,
+            coming: Vec::new(),
+            errors_until: 0,
+            starting_until: 0,
+            slow_until: 0,
+            renew_at: [100; NODES + 1],
+            renewed: [100; NODES + 1],
+            skew,
+            holder: 0,
+            rolling: (0, 0),
+            false_alarms: Vec::new(),
+            random,
+        }
+    }
+
+    fn time(&self) -> MonotonicTime {
+        MonotonicTime(self.now * SECOND)
+    }
+
+    fn unix_ms(&self) -> i64 {
+        i64::try_from(self.now * 1000).expect("a day")
+    }
+
+    fn lease(&self, at: usize) -> Lease {
+        let seconds = i64::try_from(self.renewed[at]).expect("a day") + 1_700_000_000 + self.skew[at];
+        let renewed = jiff::Timestamp::from_second(seconds).expect("a time").to_string();
+        let duration = if at == 0 { 15 } else { 40 };
+        serde_json::from_value(json!({"metadata": {"name": "l"}, "spec": {
+            "holderIdentity": format!("h{}", if at == 0 { self.holder } else { 0 }),
+            "leaseDurationSeconds": duration, "renewTime": renewed}}))
+        .expect("a lease")
+    }
+
+    /// What a probe that begins now comes to, and when.
+    fn probe(&mut self) -> Probe {
+        let began = self.time();
+        // Most answers take milliseconds, some take long, and in slow times many do.
+        let ms = match self.random.below(if self.now < self.slow_until { 4 } else { 400 }) {
+            0 => 300 + self.random.below(1_600),
+            _ => 2 + self.random.below(60),
+        };
+        let answer = |code, body: &str| Reply::Answer(code, body.to_owned());
+        let (mut livez, mut readyz, mut took) = (answer(200, LIVE), answer(200, READY), ms);
+        if self.now < self.starting_until {
+            readyz =
+                answer(500, "[+]ping ok\n[-]poststarthook/x failed: not finished\nreadyz check failed\n");
+        }
+        if self.now < self.errors_until {
+            (livez, readyz) = match self.random.below(3) {
+                0 => (answer(503, "no backend"), answer(503, "no backend")),
+                1 => {
+                    (Reply::Silence("connection refused".into()), Reply::Silence("connection refused".into()))
+                }
+                _ => (answer(200, LIVE), answer(500, "internal error")),
+            };
+        }
+        if self.broken != Broken::Nothing {
+            took = took.min(100);
+        }
+        match self.broken {
+            Broken::ServerRefuses => {
+                (livez, readyz) = (Reply::Silence("refused".into()), Reply::Silence("refused".into()));
+            }
+            Broken::ServerHangs => {
+                (livez, readyz, took) =
+                    (Reply::Silence("timed out".into()), Reply::Silence("timed out".into()), 2_000);
+            }
+            Broken::ServerUnwell => readyz = answer(500, "[-]log failed: reason withheld\n"),
+            Broken::Store => livez = answer(500, "[+]ping ok\n[-]etcd failed: reason withheld\n"),
+            _ => {}
+        }
+        let ended = MonotonicTime(began.0 + took * 1_000_000);
+        Probe { began, ended, livez, readyz }
+    }
+
+    /// What the world does by itself in a second of load.
+    fn load(&mut self) {
+        // What is brief has an end: errors that follow each other without one are an outage.
+        let is_calm = self.now > self.errors_until + 10;
+        if self.random.one_in(600) && is_calm {
+            self.errors_until = self.now + 2 + self.random.below(3);
+        }
+        if self.random.one_in(3_600) && is_calm {
+            // An instance of the API server is restarted: some seconds of errors, then it starts.
+            self.errors_until = self.now + 4;
+            self.starting_until = self.now + 4 + self.random.below(40);
+        }
+        if self.random.one_in(1_800) {
+            self.slow_until = self.now + self.random.below(120);
+        }
+        if self.random.one_in(7_200) {
+            // Another leads, once the lease of the one before is nearly or just over.
+            self.holder += 1;
+            self.renew_at[0] = self.now + self.random.below(13);
+        }
+        if self.random.one_in(1_200) {
+            // A kubelet is restarted.
+            let node = 1 + usize::try_from(self.random.below(NODES as u64)).expect("few");
+            self.renew_at[node] = self.now + 10 + self.random.below(20);
+        }
+        if self.random.one_in(900) && self.now >= self.rolling.1 {
+            self.rolling =
+                (usize::try_from(self.random.below(2)).expect("few"), self.now + self.random.below(50));
+        }
+    }
+
+    fn view(&self) -> View {
+        let node = |at: usize| {
+            let is_bad = self.broken == Broken::NodeNotReady && at == 1;
+            let ready = if is_bad { ("False", "KubeletNotReady") } else { ("True", "KubeletReady") };
+            NodeSeen {
+                name: format!("n{at}").into(),
+                conditions: vec![
+                    ("Ready".into(), ready.0.into(), ready.1.into()),
+                    ("DiskPressure".into(), "False".into(), "".into()),
+                ],
+            }
+        };
+        let pod = |at: usize, workload: usize| {
+            let crashes = self.broken == Broken::Dns && workload == 0;
+            let rolls = at == 0 && self.rolling.0 == workload && self.now < self.rolling.1;
+            PodSeen {
+                name: format!("p{at}").into(),
+                node: format!("n{}", at + 1).into(),
+                is_ready: !crashes && !rolls,
+                stuck: if crashes { "coredns CrashLoopBackOff".into() } else { String::new() },
+                restarts: 0,
+            }
+        };
+        let pods = [("coredns", 2, 0), ("kube-proxy", NODES, 1)];
+        let pods: PodsByPart = pods
+            .into_iter()
+            .map(|(part, count, at)| (part, (0..count).map(|pod_at| pod(pod_at, at)).collect()))
+            .collect();
+        let addresses = if self.broken == Broken::Dns { 0 } else { 2 };
+        View {
+            nodes: Some(Ok((1..=NODES).map(node).collect())),
+            pods: Some(Ok(pods)),
+            dns_addresses: Some(Ok(Some(addresses))),
+        }
+    }
+
+    /// One second.
+    fn step(&mut self) {
+        self.now += 1;
+        let probe = self.probe();
+        self.coming.push(probe);
+        let now = self.time();
+        // Those that come before the next second.
+        let end = MonotonicTime(now.0 + SECOND);
+        let (mut due, later): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.coming).into_iter().partition(|p| p.ended < end);
+        self.coming = later;
+        due.sort_by_key(|probe| probe.ended);
+        for probe in due {
+            self.judge.probe(&probe, self.unix_ms());
+        }
+        let server_answers =
+            !matches!(self.broken, Broken::ServerRefuses | Broken::ServerHangs | Broken::Store)
+                && self.now >= self.errors_until;
+        if server_answers {
+            for at in 0..=NODES {
+                let is_dead = match self.broken {
+                    Broken::Scheduler => at == 0,
+                    Broken::Node => at == 1,
+                    _ => false,
+                };
+                if !is_dead && self.now >= self.renew_at[at] {
+                    self.renewed[at] = self.now;
+                    self.renew_at[at] = self.now + if at == 0 { 2 } else { 10 + self.random.below(3) };
+                }
+            }
+            self.judge.leader("scheduler", Some(&self.lease(0)), now);
+            for node in 1..=NODES {
+                self.judge.heartbeat(&format!("n{node}"), &self.lease(node), now);
+            }
+            for node in self.judge.suspects(now) {
+                let at: usize = node[1..].parse().expect("a number");
+                self.judge.confirm(&node, Some(&self.lease(at)), now);
+            }
+        } else {
+            self.judge.leader_unseen("scheduler", None, now, self.unix_ms());
+        }
+        let view = self.view();
+        self.judge.look(&view, now, self.unix_ms());
+    }
+
+    fn state(&self, part: &str, instance: &str) -> PartState {
+        let parts = self.judge.parts();
+        parts
+            .iter()
+            .find(|p| p.part == part && &*p.instance == instance)
+            .map_or(PartState::Unknown, |p| p.state)
+    }
+
+    fn note_alarms(&mut self) {
+        let wrong: Vec<_> =
+            self.judge.parts().into_iter().filter(|p| p.state != PartState::Healthy).collect();
+        if self.false_alarms.len() < 5 {
+            self.false_alarms.extend(wrong.iter().map(|part| format!("{}: {part:?}", self.now)));
+        }
+    }
+}
+
+#[test]
+fn a_day_of_load_raises_no_alarm() {
+    for seed in 0..4 {
+        let mut world = World::new(seed);
+        for _ in 0..10 {
+            world.step();
+        }
+        assert_eq!(world.judge.parts().len(), 2 + 1 + NODES + 2 + 1, "seed {seed}: all parts are told");
+        for _ in 0..DAY {
+            world.load();
+            world.step();
+            world.note_alarms();
+        }
+        assert!(world.false_alarms.is_empty(), "seed {seed}: {:#?}", world.false_alarms);
+    }
+}
+
+#[test]
+fn what_fails_is_found_within_five_seconds_and_healthy_when_mended() {
+    let cases = [
+        (Broken::ServerRefuses, API_SERVER, "server:6443", 0),
+        (Broken::ServerHangs, API_SERVER, "server:6443", 0),
+        (Broken::ServerUnwell, API_SERVER, "server:6443", 0),
+        (Broken::Store, ETCD, "server:6443", 0),
+        // From the end of the lease; it may have been renewed up to two seconds before.
+        (Broken::Scheduler, "scheduler", "", 15),
+        (Broken::Node, KUBELET, "n1", 40),
+        (Broken::NodeNotReady, KUBELET, "n1", 0),
+        (Broken::Dns, "coredns", "", 0),
+        (Broken::Dns, DNS, "", 0),
+    ];
+    for seed in 0..20 {
+        for (broken, part, instance, promised) in cases {
+            let mut world = World::new(seed);
+            for _ in 0..120 + seed * 7 {
+                world.load();
+                world.step();
+            }
+            // What the load broke for a moment may lie before, but not in, the failure.
+            (world.errors_until, world.starting_until, world.slow_until) = (0, 0, 0);
+            world.broken = broken;
+            let began = world.now;
+            while world.state(part, instance) != PartState::Failed {
+                world.step();
+                // It is told at the end of its second.
+                let after = world.now - began + 1;
+                assert!(
+                    after <= promised + FOUND_WITHIN,
+                    "seed {seed}: {broken:?} is not found after {after} s"
+                );
+            }
+            let told = world.judge.parts().into_iter().find(|p| p.part == part && &*p.instance == instance);
+            let told = told.expect("a part");
+            assert!(
+                !told.evidence.is_empty() && !told.next_step.is_empty() && !told.cause.is_empty(),
+                "{told:?}"
+            );
+            for _ in 0..90 {
+                world.step();
+            }
+            if matches!(broken, Broken::ServerRefuses | Broken::ServerHangs | Broken::ServerUnwell) {
+                // Nothing is told of those that nobody can ask. One that answers still speaks of its store.
+                let told: &[&str] =
+                    if broken == Broken::ServerUnwell { &[API_SERVER, ETCD] } else { &[API_SERVER] };
+                for part in world.judge.parts().iter().filter(|p| !told.contains(&p.part)) {
+                    assert_eq!(part.state, PartState::Unknown, "seed {seed}: {part:?}");
+                }
+            }
+            world.broken = Broken::Nothing;
+            world.renew_at = [world.now; NODES + 1];
+            let mended = world.now;
+            while world.judge.parts().iter().any(|part| part.state != PartState::Healthy) {
+                world.step();
+                let after = world.now - mended;
+                assert!(after <= 15, "seed {seed}: after {broken:?}: {:?}", world.judge.parts());
+            }
+        }
+    }
+}
+
+#[test]
+fn sleep_is_no_failure() {
+    let mut world = World::new(7);
+    for _ in 0..60 {
+        world.step();
+    }
+    // The machine of the watcher sleeps for an hour; what was under way is given up.
+    world.now += 3_600;
+    world.coming.clear();
+    world.renew_at = [world.now + 3; NODES + 1];
+    for _ in 0..30 {
+        world.step();
+        world.note_alarms();
+    }
+    assert!(world.false_alarms.is_empty(), "{:#?}", world.false_alarms);
+}
+
+#[test]
+fn more_instances_than_can_be_told_are_counted() {
+    let mut world = World::new(1);
+    world.step();
+    world.step();
+    let node = |n: usize| NodeSeen {
+        name: format!("x{n}").into(),
+        conditions: vec![("Ready".into(), "True".into(), "".into())],
+    };
+    let view = View { nodes: Some(Ok((0..10_100).map(node).collect())), ..View::default() };
+    let (now, unix_ms) = (world.time(), world.unix_ms());
+    world.judge.look(&view, now, unix_ms);
+    assert!(world.judge.parts().len() <= 10_000);
+    assert_eq!(world.judge.left_out() as usize + world.judge.parts().len(), 10_100 + 6);
+    let view = View { nodes: Some(Ok(vec![node(1)])), ..View::default() };
+    world.judge.look(&view, now, unix_ms);
+    assert_eq!(world.judge.left_out(), 0);
+}
+
+#[test]
+fn a_missing_right_is_told_and_is_no_failure() {
+    let mut world = World::new(3);
+    for _ in 0..5 {
+        world.step();
+    }
+    let reason = "the account may not list nodes in all namespaces; grant it by a role";
+    let view = View { nodes: Some(Err(reason.into())), ..world.view() };
+    for _ in 0..20 {
+        world.now += 1;
+        let (now, unix_ms) = (world.time(), world.unix_ms());
+        world.judge.look(&view, now, unix_ms);
+    }
+    let kubelets: Vec<_> = world.judge.parts().into_iter().filter(|part| part.part == KUBELET).collect();
+    assert!(
+        kubelets.len() == NODES && kubelets.iter().all(|part| part.state == PartState::Unknown),
+        "{kubelets:?}"
+    );
+    assert!(kubelets[0].evidence.contains("may not list nodes"));
+    assert_eq!(world.state("coredns", ""), PartState::Healthy);
+}

@@ -1,0 +1,335 @@
+//! Asks the parts of a cluster how they are, for as long as it is let, and hands what comes to the judge.
+//!
+//! Questions begin at every interval, whether those before were answered or not: a server that hangs is then
+//! found as soon as one that refuses. Each ends by its time-out, so few are under way at once.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use parking_lot::RwLock;
+use tokio::{
+    task::JoinSet,
+    time::{MissedTickBehavior, interval},
+};
+use vedette_config::HttpClient;
+use vedette_http_client::{Bytes, Client, Limits, Options, Request};
+use vedette_model::cluster::{ClusterFigure, ClusterFigureKind, ClusterStatus};
+use vedette_sys::{Clock, MonotonicTime};
+
+use super::{
+    etcd::{self, MemberFigures},
+    judge::{ETCD, Judge, LEADERS},
+    lease::Lease,
+    look::Watches,
+    probe::{Probe, Reply},
+    workloads::SYSTEM_NAMESPACE,
+};
+use crate::{Api, Error, Hub};
+
+/// A verbose answer has some 3 KB, and figures of etcd some 100 KB.
+const BODY_BYTES_MAX: u64 = 4 << 20;
+const JSON: &str = "application/json";
+const TEXT: &str = "text/plain, */*";
+/// Leases of nodes that are asked for by themselves at once.
+const SUSPECTS_MAX: usize = 50;
+/// The version is asked for so often, in intervals.
+const VERSION_EVERY: u64 = 60;
+/// After a sleep of so many intervals, what is under way says nothing of the server.
+const SLEPT_INTERVALS: u32 = 3;
+
+/// How a cluster's parts are asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Between two questions to the API server.
+    pub interval: Duration,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// The URLs of the members of etcd that are asked themselves.
+    pub etcd_endpoints: Vec<url::Url>,
+    /// As whom they are asked.
+    pub etcd_client: HttpClient,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(1),
+            timeout: Duration::from_secs(2),
+            etcd_endpoints: Vec::new(),
+            etcd_client: HttpClient::default(),
+        }
+    }
+}
+
+/// How the parts of one cluster are, for whoever wants to know.
+#[derive(Clone)]
+pub struct Parts(Arc<RwLock<Arc<ClusterStatus>>>);
+
+impl Parts {
+    /// Nothing is known yet of a cluster that is called so.
+    pub fn new(name: Arc<str>) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(ClusterStatus::new(name)))))
+    }
+
+    /// How they are now.
+    pub fn status(&self) -> Arc<ClusterStatus> {
+        self.0.read().clone()
+    }
+}
+
+/// What came back.
+enum Came {
+    Probe(Probe),
+    Leader(&'static str, Result<Option<Lease>, Error>),
+    Node(Box<str>, Result<Option<Lease>, Error>),
+    Member(usize, Member),
+    Version(Box<str>),
+}
+
+struct Member {
+    began: MonotonicTime,
+    ended: MonotonicTime,
+    health: Reply,
+    figures: Option<MemberFigures>,
+}
+
+struct Watcher {
+    config: Config,
+    clock: Arc<dyn Clock>,
+    api: Arc<Api>,
+    judge: Judge,
+    watches: Watches,
+    members: Vec<(Box<str>, Client)>,
+    figures: BTreeMap<usize, MemberFigures>,
+    version: Box<str>,
+    /// The states of leases of nodes that the judge has.
+    heartbeats: BTreeMap<Box<str>, u64>,
+    parts: Parts,
+    under_way: JoinSet<Came>,
+    told: tokio::sync::watch::Sender<()>,
+}
+
+/// Watches the parts of a cluster and never ends by itself; `told` is told of each new state. Fails where the
+/// certificates of the members of etcd cannot be used.
+pub async fn watch(
+    parts: Parts,
+    hub: Arc<Hub>,
+    api: Arc<Api>,
+    config: Config,
+    options: &Options,
+    told: tokio::sync::watch::Sender<()>,
+) -> Result<(), vedette_http_client::Error> {
+    let server = &api.connection().server;
+    let address = match (server.host_str(), server.port_or_known_default()) {
+        (Some(host), Some(port)) => format!("{host}:{port}"),
+        _ => server.to_string(),
+    };
+    let mut members = Vec::new();
+    for endpoint in &config.etcd_endpoints {
+        let name = endpoint.authority().rsplit('@').next().unwrap_or_default().into();
+        members.push((name, Client::new(&config.etcd_client, options)?));
+    }
+    let watches = Watches::begin(&hub, &api);
+    let watcher = Watcher {
+        clock: hub.clock().clone(),
+        config,
+        judge: Judge::new(&address),
+        watches,
+        api,
+        members,
+        figures: BTreeMap::new(),
+        version: Box::default(),
+        heartbeats: BTreeMap::new(),
+        parts,
+        under_way: JoinSet::new(),
+        told,
+    };
+    watcher.run().await;
+    Ok(())
+}
+
+impl Watcher {
+    async fn run(mut self) {
+        let mut ticks = interval(self.config.interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut count, mut last) = (0_u64, self.clock.monotonic());
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {
+                    let now = self.clock.monotonic();
+                    if now.since(last) > self.config.interval * SLEPT_INTERVALS {
+                        self.under_way = JoinSet::new();
+                    }
+                    last = now;
+                    self.ask(count);
+                    self.look(now);
+                    count += 1;
+                }
+                Some(came) = self.under_way.join_next() => match came {
+                    Ok(came) => self.take(came),
+                    Err(error) => tracing::error!(%error, "a question to a cluster ended in a fault"),
+                },
+            }
+            self.tell();
+        }
+    }
+
+    /// Begins the questions of an interval.
+    fn ask(&mut self, count: u64) {
+        let (api, clock, timeout) = (self.api.clone(), self.clock.clone(), self.config.timeout);
+        self.under_way.spawn(async move { Came::Probe(probe(&api, &*clock, timeout).await) });
+        for (lease, part) in LEADERS {
+            let path = format!("/apis/coordination.k8s.io/v1/namespaces/{SYSTEM_NAMESPACE}/leases/{lease}");
+            let api = self.api.clone();
+            self.under_way.spawn(async move { Came::Leader(part, one_lease(&api, &path, timeout).await) });
+        }
+        if count.is_multiple_of(VERSION_EVERY) || self.version.is_empty() {
+            let api = self.api.clone();
+            self.under_way.spawn(async move { Came::Version(version(&api, timeout).await) });
+        }
+        for (at, (_, client)) in self.members.iter().enumerate() {
+            let (client, url, clock) =
+                (client.clone(), self.config.etcd_endpoints[at].clone(), self.clock.clone());
+            self.under_way
+                .spawn(async move { Came::Member(at, member(&client, &url, &*clock, timeout).await) });
+        }
+        for node in self.judge.suspects(self.clock.monotonic()).into_iter().take(SUSPECTS_MAX) {
+            let name: String = url::form_urlencoded::byte_serialize(node.as_bytes()).collect();
+            let path = format!("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{name}");
+            let api = self.api.clone();
+            self.under_way.spawn(async move { Came::Node(node, one_lease(&api, &path, timeout).await) });
+        }
+    }
+
+    fn look(&mut self, now: MonotonicTime) {
+        let view = self.watches.view();
+        self.judge.look(&view, now, self.clock.unix_ms());
+        let leases = self.watches.leases.objects();
+        self.heartbeats.retain(|node, _| leases.get(node).is_some());
+        for (key, lease, state) in leases.iter() {
+            if self.heartbeats.get(key) != Some(&state) {
+                self.heartbeats.insert(key.into(), state);
+                let node = key.rsplit('/').next().unwrap_or_default();
+                self.judge.heartbeat(node, lease, now);
+            }
+        }
+    }
+
+    fn take(&mut self, came: Came) {
+        let (now, unix_ms) = (self.clock.monotonic(), self.clock.unix_ms());
+        match came {
+            Came::Probe(probe) => self.judge.probe(&probe, unix_ms),
+            Came::Leader(part, Ok(lease)) => self.judge.leader(part, lease.as_ref(), now),
+            Came::Leader(part, Err(error)) => {
+                let barred = error.refusal().filter(|refusal| refusal.code == 403).map(|_| error.told());
+                self.judge.leader_unseen(part, barred.as_deref(), now, unix_ms);
+            }
+            Came::Node(node, Ok(lease)) => self.judge.confirm(&node, lease.as_ref(), now),
+            // It stays suspect, and is asked for again.
+            Came::Node(_, Err(_)) => {}
+            Came::Member(at, member) => {
+                let before = self.figures.get(&at);
+                let seen = etcd::seen(&member.health, member.figures.as_ref(), before);
+                self.judge.member(&self.members[at].0, seen, member.began, member.ended, unix_ms);
+                if let Some(figures) = member.figures {
+                    self.figures.insert(at, figures);
+                }
+            }
+            Came::Version(version) if version.is_empty() => {}
+            Came::Version(version) => self.version = version,
+        }
+    }
+
+    fn tell(&self) {
+        let name = self.parts.status().name.clone();
+        let mut figures = self.judge.figures(self.clock.monotonic());
+        for (at, member) in &self.figures {
+            let told = [
+                (ClusterFigureKind::DatabaseBytes, member.database_bytes),
+                (ClusterFigureKind::DatabaseQuotaBytes, member.quota_bytes),
+            ];
+            figures.extend(told.into_iter().filter_map(|(kind, value)| {
+                Some(ClusterFigure { kind, part: ETCD, instance: self.members[*at].0.clone(), value: value? })
+            }));
+        }
+        let status = ClusterStatus {
+            name,
+            version: self.version.clone(),
+            parts: self.judge.parts(),
+            left_out: self.judge.left_out(),
+            figures,
+        };
+        *self.parts.0.write() = Arc::new(status);
+        self.told.send_replace(());
+    }
+}
+
+async fn probe(api: &Api, clock: &dyn Clock, timeout: Duration) -> Probe {
+    let began = clock.monotonic();
+    let (livez, readyz) =
+        tokio::join!(reply(api, "/livez?verbose", timeout), reply(api, "/readyz?verbose", timeout));
+    Probe { began, ended: clock.monotonic(), livez, readyz }
+}
+
+async fn reply(api: &Api, path: &str, timeout: Duration) -> Reply {
+    let answer = api.answer(path, TEXT, Limits { timeout, body_bytes_max: BODY_BYTES_MAX }).await;
+    let response = match answer {
+        Ok(response) => response,
+        Err(error @ Error::Credentials(_)) => return Reply::Unasked(error.told()),
+        Err(error) => return Reply::Silence(error.told()),
+    };
+    let code = response.status().as_u16();
+    match response.bytes().await {
+        Ok(body) => Reply::Answer(code, String::from_utf8_lossy(&body).into_owned()),
+        Err(error) => Reply::Silence(error.to_string()),
+    }
+}
+
+async fn one_lease(api: &Api, path: &str, timeout: Duration) -> Result<Option<Lease>, Error> {
+    match api.get(path, JSON, timeout).await {
+        Ok(response) => {
+            let body = response.bytes().await.map_err(Error::Transport)?;
+            serde_json::from_slice(&body).map(Some).map_err(|error| Error::Answer(error.to_string()))
+        }
+        Err(error) if error.refusal().is_some_and(|refusal| refusal.code == 404) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// As `v1.36.0`; empty where it cannot be had.
+async fn version(api: &Api, timeout: Duration) -> Box<str> {
+    #[derive(serde::Deserialize)]
+    struct Version {
+        #[serde(rename = "gitVersion")]
+        git: Box<str>,
+    }
+    let Ok(response) = api.get("/version", JSON, timeout).await else { return Box::default() };
+    let Ok(body) = response.bytes().await else { return Box::default() };
+    serde_json::from_slice::<Version>(&body).map_or_else(|_| Box::default(), |version| version.git)
+}
+
+async fn member(client: &Client, endpoint: &url::Url, clock: &dyn Clock, timeout: Duration) -> Member {
+    let began = clock.monotonic();
+    let (health, figures) =
+        tokio::join!(fetch(client, endpoint, "health", timeout), fetch(client, endpoint, "metrics", timeout));
+    let figures = match figures {
+        Reply::Answer(200, body) => Some(MemberFigures::read(&body)),
+        _ => None,
+    };
+    Member { began, ended: clock.monotonic(), health, figures }
+}
+
+async fn fetch(client: &Client, endpoint: &url::Url, path: &str, timeout: Duration) -> Reply {
+    let url = format!("{}/{path}", endpoint.as_str().trim_end_matches('/'));
+    let Ok(request) = Request::get(url).body(Bytes::new()) else {
+        return Reply::Unasked("the URL of the endpoint cannot be used".to_owned());
+    };
+    let response = match client.send(request, Limits { timeout, body_bytes_max: BODY_BYTES_MAX }).await {
+        Ok(response) => response,
+        Err(error) => return Reply::Silence(error.to_string()),
+    };
+    let code = response.status().as_u16();
+    match response.bytes().await {
+        Ok(body) => Reply::Answer(code, String::from_utf8_lossy(&body).into_owned()),
+        Err(error) => Reply::Silence(error.to_string()),
+    }
+}
