@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::watch};
 use vedette_config::{
     HttpClient,
     discovery::{AttachMetadata, Selector},
