@@ -84,7 +84,7 @@ impl ClusterParts {
 
 /// Watches the parts of a cluster that can be asked, for as long as the process runs.
 pub async fn run(parts: Parts, connected: Connected, config: Config, options: Options, board: StatusBoard) {
-    let name = format!("cluster {}", connected.name);
+    let name = format!("cluster {} parts", connected.name);
     let server = connected.api.connection().server.to_string();
     let (told, mut news) = tokio::sync::watch::channel(());
     let watched = watch(parts.clone(), connected.hub, connected.api, config, &options, told);

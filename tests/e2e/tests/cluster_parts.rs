@@ -153,7 +153,7 @@ fn what_fails_in_a_cluster_is_told_until_it_is_mended() -> Result<()> {
     );
     renewing.scheduler.store(false, Ordering::Relaxed);
     ensure!(wait_state(&vedette, "scheduler", "failed")?["cause"] == "lease_expired");
-    let status = vedette.part("cluster c")?;
+    let status = vedette.part("cluster c parts")?;
     ensure!(
         status["health"] == "degraded" && status["message"].to_string().contains("coredns failed"),
         "{status}"
