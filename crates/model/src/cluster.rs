@@ -69,8 +69,6 @@ pub enum ClusterFigureKind {
     ProbeSeconds,
     /// How long ago its lease was renewed, in seconds.
     LeaseAgeSeconds,
-    /// When its certificate ends, in seconds since the Unix epoch.
-    CertificateExpirySeconds,
     /// Bytes of a database.
     DatabaseBytes,
     /// Bytes that a database may have.

@@ -29,7 +29,7 @@ const LEFT_OUT: Family = Family::gauge(
     "Instances of parts of a cluster that are not told, as there are too many.",
 );
 /// Figures of parts; the kind, and its family.
-const FIGURES: [(ClusterFigureKind, Family); 5] = [
+const FIGURES: [(ClusterFigureKind, Family); 4] = [
     (
         ClusterFigureKind::ProbeSeconds,
         Family::gauge(
@@ -42,13 +42,6 @@ const FIGURES: [(ClusterFigureKind, Family); 5] = [
         Family::gauge(
             "vedette_cluster_part_lease_age_seconds",
             "How long ago a renewal of the lease of a part was seen, in seconds.",
-        ),
-    ),
-    (
-        ClusterFigureKind::CertificateExpirySeconds,
-        Family::gauge(
-            "vedette_cluster_part_certificate_expiry_seconds",
-            "When a certificate of a part ends, in seconds since 1970.",
         ),
     ),
     (

@@ -83,6 +83,12 @@ fn part(vedette: &Vedette, name: &str) -> Result<Option<Value>> {
     Ok(parts.iter().find(|part| part["part"] == name).cloned())
 }
 
+fn wait_rows(vedette: &Vedette, expr: &str, count: usize) -> Result<()> {
+    wait_for(&format!("{count} rows of {expr}"), SOON, || {
+        Ok((vedette.query(expr)?.len() == count).then_some(()))
+    })
+}
+
 fn wait_state(vedette: &Vedette, name: &str, state: &str) -> Result<Value> {
     wait_for(&format!("{name} {state}"), SOON, || {
         Ok(part(vedette, name)?.filter(|part| part["state"] == state))
@@ -158,8 +164,9 @@ fn what_fails_in_a_cluster_is_told_until_it_is_mended() -> Result<()> {
         status["health"] == "degraded" && status["message"].to_string().contains("coredns failed"),
         "{status}"
     );
-    ensure!(vedette.query("vedette_cluster_part_up{cluster=\"c\"} == 0")?.len() == 3);
-    ensure!(vedette.query("vedette_cluster_part_up{part=\"kubelet\",instance=\"n1\"} == 0")?.len() == 1);
+    // Each under its own name, as samples come a moment later.
+    wait_rows(&vedette, "vedette_cluster_part_up{cluster=\"c\"} == 0", 3)?;
+    wait_rows(&vedette, "vedette_cluster_part_up{part=\"kubelet\",instance=\"n1\"} == 0", 1)?;
 
     server.put("/api/v1/nodes", node("True"));
     server.put("/api/v1/pods", dns_pod(true));
