@@ -20,7 +20,17 @@ use serde_json::Value;
 use vedette_k8s::state::{Allowed, Format, KINDS, StateKind};
 
 /// Labels that the table does not name, as the documentation it was made from forgets them.
-const FORGOTTEN: [(&str, &str); 1] = [("kube_pod_runtimeclass_name_info", "runtimeclass_name")];
+const FORGOTTEN: [(&str, &str); 4] = [
+    ("kube_lease_owner", "namespace"),
+    ("kube_lease_renew_time", "namespace"),
+    ("kube_persistentvolumeclaim_status_condition", "namespace"),
+    ("kube_pod_runtimeclass_name_info", "runtimeclass_name"),
+];
+/// Labels that the peer gives by other names than the documentation has: those of the table, and those given.
+const MISNAMED: [(&str, &str, &str); 2] = [
+    ("kube_endpointslice_endpoints", "nodename", "endpoint_nodename"),
+    ("kube_persistentvolumeclaim_status_condition", "type", "condition"),
+];
 
 struct Row<'a> {
     name: &'a str,
@@ -129,9 +139,17 @@ fn differs(row: &Row<'_>, found: &Told) -> Option<String> {
         _ => "",
     };
     let is_chosen = |label: &str| !chosen.is_empty() && label.starts_with(chosen);
-    let stands_for = |wanted: &str| wanted.contains(char::is_uppercase);
+    let stands_for = |wanted: &str, label: &str| match wanted.find(char::is_uppercase) {
+        Some(at) => label.starts_with(&wanted[..at]) || is_chosen(label),
+        None => MISNAMED.contains(&(row.name, wanted, label)),
+    };
     let is_forgotten = |label: &str| FORGOTTEN.contains(&(row.name, label));
-    let fits = |label: &str| row.labels.contains(label) || is_chosen(label) || is_forgotten(label);
+    let fits = |label: &str| {
+        row.labels.contains(label)
+            || is_chosen(label)
+            || is_forgotten(label)
+            || row.labels.iter().any(|wanted| stands_for(wanted, label))
+    };
     let surplus: Vec<_> = found.labels.iter().filter(|label| !fits(label)).collect();
     let is_told = |wanted: &str| {
         found.labels.contains(wanted)
