@@ -66,6 +66,7 @@ const pages = [
   ['machine', machinePath],
   ['containers', '/containers'],
   ...(box ? [['container', boxPath]] : []),
+  ['capacity', '/capacity'],
   ['status', '/status'],
   ['targets', '/status/targets'],
   ['discovery', '/status/discovery'],

@@ -1,6 +1,7 @@
 // A stand-in for Vedette's HTTP side, for developing the web app and for its browser tests. Never
 // shipped. `node mock/server.mjs [--port N] [--dist]`; with --dist it serves the built app too,
 // under the same strict policy as the real server.
+import { capacity } from './capacity.mjs';
 import { createReadStream, existsSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { extname, join, normalize } from 'node:path';
@@ -570,6 +571,7 @@ export function startMock({ port = 0, dist = false, containers: count = 14 } = {
         host: { name: hostName, id: 'b1946ac9', kernel: '6.12.9-amd64' },
         parts: parts(),
       });
+    if (own === 'capacity') return json(response, 200, capacity(Date.now()));
     if (own === 'queries') return json(response, 200, queries());
     if (own === 'discovery') return json(response, 200, { problems: discoveryProblems });
     if (own === 'explain') {
@@ -607,6 +609,9 @@ export function startMock({ port = 0, dist = false, containers: count = 14 } = {
           'container.image.name': c.image,
           'k8s.pod.name': c.pod,
           'k8s.namespace.name': c.namespace,
+          'k8s.pod.uid': '',
+          'vedette.workload.kind': '',
+          'vedette.workload.name': '',
           'container.runtime': 'containerd',
           cgroup: c.cgroup,
         })),

@@ -90,7 +90,7 @@ fn both(runners: [(&str, &str); 2], dir: &Path) -> Result<()> {
         let text = String::from_utf8_lossy(&ran.stdout);
         let Some((told, [passed, failed, skipped])) =
             text.trim_end().rsplit_once('\n').and_then(|(told, last)| {
-                let mut words = last.split(", ").map(|part| part.split_once(' ')?.0.parse().ok());
+                let mut words = last.split(", ").map(|part| part.split_once(' ')?.0.parse::<usize>().ok());
                 Some((told, [words.next()??, words.next()??, words.next()??]))
             })
         else {

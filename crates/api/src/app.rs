@@ -7,12 +7,12 @@ use std::sync::{
 
 use vedette_eventdb::EventDb;
 use vedette_model::{
-    Container, Finding, Host, Labels, Matcher, MetricReader, RelabelRule, StoreFigures, TargetReader,
-    TimeRange, status::StatusBoard, telemetry::Telemetry,
+    Container, Directory, Finding, Host, Labels, Matcher, MetricReader, RelabelRule, StoreFigures,
+    TargetReader, TimeRange, status::StatusBoard, telemetry::Telemetry,
 };
 use vedette_promql::{Engine, RangeCache};
 use vedette_sys::Clock;
-use vedette_wire::prometheus::RuleGroup;
+use vedette_wire::{prometheus::RuleGroup, vedette::CapacityAnswer};
 
 use crate::{
     Config, KubeState, LatestSamples, QueryLog, RemoteWriter,
@@ -53,10 +53,14 @@ pub struct App {
     pub judgement: Arc<dyn Judgement>,
     /// The containers that are there now.
     pub containers: Arc<dyn Fn() -> Vec<Arc<Container>> + Send + Sync>,
+    /// Who knows workloads.
+    pub directory: Directory,
     /// The newest values of what is collected.
     pub latest: Arc<dyn LatestSamples>,
     /// The state of the objects of clusters.
     pub kube_state: Arc<dyn KubeState>,
+    /// How many nodes of the watched clusters may fail.
+    pub capacity: CapacityReader,
     /// What all parts say of themselves.
     pub status: StatusBoard,
     /// Own metrics; the server adds its own.
@@ -72,6 +76,9 @@ pub struct App {
     /// Time.
     pub clock: Arc<dyn Clock>,
 }
+
+/// Tells how many nodes of the watched clusters may fail.
+pub type CapacityReader = Arc<dyn Fn() -> CapacityAnswer + Send + Sync>;
 
 /// The program.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

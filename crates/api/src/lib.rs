@@ -35,7 +35,7 @@ mod server;
 mod time;
 mod web;
 
-pub use app::{Alertmanagers, App, BuildInfo, Job, Judgement, Program, Reload, SeriesAdmin};
+pub use app::{Alertmanagers, App, BuildInfo, CapacityReader, Job, Judgement, Program, Reload, SeriesAdmin};
 pub use config::{Config, ConfigError};
 pub use cors::Origins;
 pub use exposition::KubeState;

@@ -44,6 +44,8 @@ const PARAMS: &[(&str, Kind, &str)] = &[
     ("all_events", Kind::Flag, "Tells of all kinds of events."),
     ("batch_size", Kind::Integer, "Results in one line of the answer."),
     ("case_sensitive", Kind::Flag, "Whether capital letters count."),
+    ("cgroup", Kind::Text, "The path of a cgroup."),
+    ("container", Kind::Text, "The full id of a container."),
     ("count", Kind::Integer, "Statistics of each container, at most 64; -1 for all."),
     ("creation_events", Kind::Flag, "Tells of containers that started."),
     ("deletion_events", Kind::Flag, "Tells of containers that ended."),
@@ -55,6 +57,7 @@ const PARAMS: &[(&str, Kind, &str)] = &[
     ("fuzz_threshold", Kind::Integer, "The least score that is taken, from 0 to 100."),
     ("include_metadata", Kind::Flag, "Adds type, help and unit."),
     ("include_score", Kind::Flag, "Adds how well each name fits."),
+    ("ip", Kind::Text, "The address of a pod."),
     ("label", Kind::Text, "The label whose values are searched."),
     ("labels", Kind::Text, "A label set as a JSON object."),
     ("limit", Kind::Integer, "The most that is given; 0 for all."),
@@ -74,6 +77,7 @@ const PARAMS: &[(&str, Kind, &str)] = &[
     ("rule_name[]", Kind::Texts, "Only rules of these names."),
     ("scrapePool", Kind::Text, "A scrape pool: the name of a job."),
     ("search[]", Kind::Texts, "What is searched; names that fit any of them count."),
+    ("service_account", Kind::Text, "An account, as system:serviceaccount:<namespace>:<name>."),
     ("skip_head", Kind::Flag, "Leaves out what is not sealed yet."),
     ("sort_by", Kind::Text, "alpha or score."),
     ("sort_dir", Kind::Text, "asc or dsc."),
@@ -84,13 +88,18 @@ const PARAMS: &[(&str, Kind, &str)] = &[
     ("step", Kind::Duration, "Between two times at which the expression is evaluated."),
     ("stream", Kind::Flag, "Tells of events as they come, a line each."),
     ("subcontainers", Kind::Flag, "Tells of events of what lies in the container too."),
-    ("time", Kind::Time, "When the expression is evaluated; now where it is not given."),
+    (
+        "time",
+        Kind::Time,
+        "When the expression is evaluated, or an address was had; now where it is not given.",
+    ),
     ("timeout", Kind::Duration, "How long it may take."),
     (
         "type",
         Kind::Text,
         "alert or record; of containers by what they are named: name, docker, podman, containerd, crio.",
     ),
+    ("uid", Kind::Text, "The uid of a pod."),
 ];
 
 fn describe(version: &str) -> String {

@@ -6,6 +6,7 @@ pub mod live;
 pub mod queries;
 pub mod status;
 pub mod tree;
+pub mod workloads;
 
 use hyper::{
     StatusCode,

@@ -134,7 +134,9 @@ routes! {
     GET "/api/vedette/v1/events/{id}" Read "Gives one event." own::events::event;
     GET "/api/vedette/v1/events/{id}/tree" Read "Gives the process tree around an event." own::tree::tree;
     GET "/api/vedette/v1/findings" Read "Lists findings, the most severe first." own::status::findings;
+    GET "/api/vedette/v1/capacity" Read "Tells how many nodes of each watched cluster may fail, what is lost then, and how nodes failed so far." own::status::capacity;
     GET "/api/vedette/v1/containers" Read "Lists the containers that are there now." own::status::containers;
+    GET "/api/vedette/v1/workloads" Read "Tells to which pods and workloads of clusters a container, a cgroup, an address at a time, a pod's uid or a service account belongs." own::workloads::workloads ["container" "cgroup" "uid" "ip" "time" "service_account"];
     GET_POST "/api/v1.3/containers" Read "One container as cAdvisor 1.3 tells it: specification and statistics of the last two minutes." cadvisor::containers ["num_stats"];
     GET_POST "/api/v1.3/containers/{path*}" Read "One container as cAdvisor 1.3 tells it: specification and statistics of the last two minutes." cadvisor::containers ["num_stats"];
     GET_POST "/api/v1.3/subcontainers" Read "A container and all in it, as cAdvisor 1.3 tells them." cadvisor::subcontainers ["num_stats"];

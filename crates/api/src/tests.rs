@@ -37,11 +37,11 @@ use tokio::{sync::oneshot, task::JoinHandle};
 use vedette_eventdb::EventDb;
 use vedette_ingest::{Ingest, WriteError};
 use vedette_model::{
-    Ancestor, ChangeMark, Changes, ChunkSummary, Container, DroppedTarget, Event, Exemplar, Fact, Finding,
-    FindingState, Host, LabelQuery, Labels, METRIC_NAME, MachineFacts, Matcher, MetricKind, MetricMetadata,
-    MetricReader, NameScheme, PoolState, Process, ProcessFigures, ProcessKey, ReadError, RelabelAction,
-    RelabelConfig, RelabelRule, SampleBuffer, Select, SeriesSet, Severity, TargetHealth, TargetReader,
-    TargetState, TimeRange,
+    Ancestor, ChangeMark, Changes, ChunkSummary, Container, Directory, DroppedTarget, Event, Exemplar, Fact,
+    Finding, FindingState, Host, LabelQuery, Labels, METRIC_NAME, MachineFacts, Matcher, MetricKind,
+    MetricMetadata, MetricReader, NameScheme, PoolState, Process, ProcessFigures, ProcessKey, ReadError,
+    RelabelAction, RelabelConfig, RelabelRule, SampleBuffer, Select, SeriesSet, Severity, TargetHealth,
+    TargetReader, TargetState, TimeRange,
     status::{Health, Part, StatusBoard},
     telemetry::Telemetry,
 };
@@ -145,8 +145,10 @@ fn test_app_at(now_ms: i64) -> (App, tempfile::TempDir) {
         containers: Arc::new(|| {
             vec![Arc::new(Container { id: "abc".into(), name: "c1".into(), ..Container::default() })]
         }),
+        directory: Directory::default(),
         latest: Arc::new(FixedLatest),
         kube_state: Arc::new(FixedState),
+        capacity: Arc::new(|| vedette_wire::vedette::CapacityAnswer { now_unix_ms: 5, clusters: Vec::new() }),
         status,
         telemetry: Telemetry::default(),
         host: host(),

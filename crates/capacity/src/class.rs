@@ -129,6 +129,8 @@ pub(crate) struct Compiler<'s, 'c> {
     by_selector: HashMap<(&'s Labels, Option<&'s NodeSelector>), u32>,
     by_tolerations: HashMap<&'s [Toleration], Tolerance>,
     by_preference: HashMap<&'s [PreferredNodes], Option<u32>>,
+    /// Some tolerations compare numbers.
+    compares: bool,
 }
 
 impl<'s, 'c> Compiler<'s, 'c> {
@@ -170,7 +172,7 @@ impl<'s, 'c> Compiler<'s, 'c> {
                 })
             })
             .collect();
-        let volumes = Volumes::new(snapshot, cluster)?;
+        let volumes = Volumes::new(snapshot)?;
         let schedulable = NodeSet::of(snapshot.nodes.len(), |n| !snapshot.nodes[n].spec.unschedulable);
         Ok(Self {
             snapshot,
@@ -189,6 +191,7 @@ impl<'s, 'c> Compiler<'s, 'c> {
             by_selector: HashMap::new(),
             by_tolerations: HashMap::new(),
             by_preference: HashMap::new(),
+            compares: false,
         })
     }
 
@@ -271,6 +274,12 @@ impl<'s, 'c> Compiler<'s, 'c> {
 
     /// What can be said only when all classes are there.
     pub fn finish(self) {
+        if self.compares {
+            self.cluster.notes.push(
+                "tolerations that compare numbers (Lt, Gt) are not judged: pods are taken not to bear those taints"
+                    .into(),
+            );
+        }
         let mut all: Vec<(u32, &(String, String, i64))> =
             self.ports.iter().map(|(port, id)| (*id, port)).collect();
         all.sort_unstable();
@@ -362,10 +371,13 @@ impl<'s, 'c> Compiler<'s, 'c> {
         if let Some(tolerance) = self.by_tolerations.get(tolerations) {
             return Ok(*tolerance);
         }
-        if let Some(bad) =
-            tolerations.iter().find(|t| !matches!(t.operator.as_str(), "" | "Equal" | "Exists"))
-        {
-            return Err(format!("{:?} is no operator of a toleration", bad.operator));
+        for toleration in tolerations {
+            match toleration.operator.as_str() {
+                "" | "Equal" | "Exists" => {}
+                // They compare numbers, which no taint of these is judged by: without them a pod has fewer nodes.
+                "Lt" | "Gt" => self.compares = true,
+                bad => return Err(format!("{bad:?} is no operator of a toleration")),
+            }
         }
         let borne = |group: &&[Taint]| {
             let hard = |t: &&Taint| t.effect == "NoSchedule" || t.effect == "NoExecute";

@@ -23,6 +23,9 @@ pub const MAX_PODS: usize = 500_000;
 /// Numbers in all counts of pods by place.
 const MAX_CELLS: usize = 1 << 27;
 
+/// What all pods may hold and ask for together of one resource.
+const MAX_SUM: i128 = 1 << 61;
+
 /// No node.
 pub(crate) const NO_NODE: u32 = u32::MAX;
 
@@ -202,6 +205,7 @@ impl Cluster {
         for (slot, template) in cluster.pods.iter_mut().zip(template_of) {
             slot.class = template;
         }
+        cluster.check_sums()?;
         cluster.read_budgets(snapshot)?;
         if cluster.cells > MAX_CELLS {
             return Err(Error::TooLarge {
@@ -221,11 +225,6 @@ impl Cluster {
     /// What the reader should know of this snapshot.
     pub fn notes(&self) -> &[String] {
         &self.notes
-    }
-
-    /// Pods that had no node before anything failed, and those that wait behind a gate.
-    pub fn waiting(&self) -> (&[String], &[String]) {
-        (&self.pending, &self.gated)
     }
 
     /// How many pods run, and how many kinds of them there are.
@@ -344,6 +343,22 @@ impl Cluster {
         }
         self.allocatable = allocatable;
         Ok(())
+    }
+
+    /// Sums over all pods must stay far from the limits of the numbers in which room is counted.
+    fn check_sums(&self) -> Result<(), Error> {
+        let mut sums = vec![0i128; self.resources.len()];
+        for pod in &self.pods {
+            let class = &self.classes[pod.class as usize];
+            let asks = &self.shapes[class.shape as usize].asks;
+            for (resource, amount) in class.held.iter().chain(asks) {
+                sums[usize::from(*resource)] += i128::from(*amount);
+            }
+        }
+        match sums.iter().position(|sum| *sum > MAX_SUM) {
+            Some(resource) => Err(Error::Sum { resource: self.resources[resource].clone() }),
+            None => Ok(()),
+        }
     }
 
     fn read_budgets(&mut self, snapshot: &Snapshot) -> Result<(), Error> {

@@ -55,6 +55,12 @@ pub enum Error {
         /// How many there may be.
         limit: usize,
     },
+    /// Amounts of all pods together are beyond counting.
+    #[error("the pods ask for more {resource} than can be counted; look for one whose request is absurd")]
+    Sum {
+        /// Which resource.
+        resource: String,
+    },
     /// Two objects of one kind have the same name.
     #[error("{object} is in the snapshot twice; give each list once")]
     Twice {

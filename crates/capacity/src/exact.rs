@@ -17,6 +17,9 @@ use crate::{
 /// Pods that one search places at most; each is a step of recursion.
 const MAX_PODS: usize = 600;
 
+/// So many nodes are looked at in the time of one attempt to place a pod.
+const NODES_A_STEP: usize = 64;
+
 /// Whether all displaced pods could have a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Exact {
@@ -163,6 +166,13 @@ impl Search<'_, '_> {
 
     /// One node of each kind that admits the class.
     fn candidates(&mut self, class: u32, from: u32) -> Vec<u32> {
+        // Every node is looked at, if only to see that it is of a kind that was tried.
+        let looks = (self.nodes.len() / NODES_A_STEP) as u64;
+        if looks > 0 && self.steps <= looks {
+            (self.steps, self.ran_out) = (0, true);
+            return Vec::new();
+        }
+        self.steps -= looks;
         let mut kinds = HashSet::new();
         let mut list = Vec::new();
         for i in 0..self.nodes.len() {

@@ -87,9 +87,4 @@ impl<'c> Judge<'c> {
         self.scheduler.state.restore();
         answer
     }
-
-    /// Lets other nodes win where scores are equal, as the scheduler's dice do.
-    pub fn throw_dice(&mut self, seed: u64) {
-        self.scheduler.tie = seed;
-    }
 }

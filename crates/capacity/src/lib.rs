@@ -35,4 +35,4 @@ pub use judge::{Judge, Verdict};
 pub use objects::Snapshot;
 pub use schedule::Replay;
 pub use state::Losses;
-pub use survey::{Advice, Budget, Failure, Point, Survey, Zone, advise, survey};
+pub use survey::{Advice, Budget, Failure, Point, Survey, Zone, advise, advise_until, survey, survey_until};

@@ -1,7 +1,7 @@
 //! The scheduler's filters once more, from the objects themselves and as plainly as possible, and random
 //! clusters to hold the fast ones against.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     FailureMode,
@@ -269,7 +269,7 @@ pub(crate) fn random(seed: u64, nodes: usize, kinds: usize, pods: usize) -> Snap
         }
     }
     for (p, n) in &placed {
-        snapshot.pods[*p].spec.node_name = format!("n{n}");
+        Arc::make_mut(&mut snapshot.pods[*p]).spec.node_name = format!("n{n}");
     }
     snapshot.pods.retain(|p| !p.spec.node_name.is_empty());
     snapshot

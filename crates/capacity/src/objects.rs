@@ -2,7 +2,7 @@
 //!
 //! What the scheduler does not look at is not kept. Lists may be `null`, as Go writes empty ones.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Deserializer, de};
 use serde_json::value::RawValue;
@@ -417,8 +417,6 @@ objects! {
     StorageClass {
         /// Its name.
         metadata: Metadata,
-        /// The driver that makes them.
-        provisioner: String,
         /// `Immediate` or `WaitForFirstConsumer`.
         volume_binding_mode: String,
         /// Where they can be made.
@@ -476,8 +474,8 @@ objects! {
 pub struct Snapshot {
     /// Nodes.
     pub nodes: Vec<Node>,
-    /// Pods.
-    pub pods: Vec<Pod>,
+    /// Pods. Whoever keeps them anyway shares them.
+    pub pods: Vec<Arc<Pod>>,
     /// Disruption budgets.
     pub budgets: Vec<DisruptionBudget>,
     /// Claims.
@@ -492,8 +490,6 @@ pub struct Snapshot {
     pub namespaces: Vec<Namespace>,
     /// Ranks.
     pub priority_classes: Vec<PriorityClass>,
-    /// Objects of other kinds, which were left out.
-    pub ignored: usize,
 }
 
 #[derive(Deserialize)]
@@ -542,7 +538,7 @@ impl Snapshot {
         }
         match kind {
             "Node" => push(&mut self.nodes, item),
-            "Pod" => push(&mut self.pods, item),
+            "Pod" => serde_json::from_str(item.get()).map(|pod| self.pods.push(Arc::new(pod))),
             "PodDisruptionBudget" => push(&mut self.budgets, item),
             "PersistentVolumeClaim" => push(&mut self.claims, item),
             "PersistentVolume" => push(&mut self.volumes, item),
@@ -550,10 +546,8 @@ impl Snapshot {
             "StorageClass" => push(&mut self.storage_classes, item),
             "Namespace" => push(&mut self.namespaces, item),
             "PriorityClass" => push(&mut self.priority_classes, item),
-            _ => {
-                self.ignored += 1;
-                Ok(())
-            }
+            // What scheduling does not look at.
+            _ => Ok(()),
         }
         .map_err(|source| Error::Object {
             source_name: source_name.to_owned(),

@@ -1,11 +1,16 @@
-//! How long nodes are away: outages as they were recorded, and what they say of the next ones.
+//! How long nodes are away: outages as they were recorded, and what they say of the next ones. [`Ledger`]
+//! records them.
 //!
 //! An outage that still lasts is not left out, which would make repairs look quicker than they are: it counts
 //! as long as it has lasted, by the estimate of Kaplan and Meier.
 
+mod ledger;
+
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+pub use ledger::{Ledger, NodeSeen, PodSeen, Recorded};
 
 /// A node became ready or ceased to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +28,7 @@ pub struct Transition {
 }
 
 /// A time in which a node was away.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outage {
     /// The pool of the node.
     pub pool: String,
@@ -35,6 +40,24 @@ pub struct Outage {
     pub noticed_ms: i64,
     /// When the node was ready again; absent while it is not.
     pub ended_ms: Option<i64>,
+    /// When the node was taken out of the cluster before it was ready again: how long it would have been away
+    /// is not known.
+    #[serde(default)]
+    pub gone_ms: Option<i64>,
+}
+
+impl Outage {
+    /// Whether it still lasts.
+    pub fn is_open(&self) -> bool {
+        self.ended_ms.is_none() && self.gone_ms.is_none()
+    }
+
+    /// From when it was noticed until it ended, in milliseconds; until now, or until the node was taken away,
+    /// where it did not.
+    pub fn length_ms(&self, now_ms: i64) -> i64 {
+        let until = self.ended_ms.or(self.gone_ms).unwrap_or(now_ms);
+        until.saturating_sub(self.noticed_ms).max(0)
+    }
 }
 
 /// Makes outages of transitions, which must be in the order of time for each node.
@@ -54,6 +77,7 @@ pub fn outages(transitions: &[Transition]) -> Vec<Outage> {
                 began_ms: t.last_heard_ms.unwrap_or(t.at_ms).min(t.at_ms),
                 noticed_ms: t.at_ms,
                 ended_ms: None,
+                gone_ms: None,
             });
         }
     }
@@ -154,7 +178,7 @@ pub struct PoolTimes {
 /// How the nodes of a pool failed while all of them were watched for `watched_ms`, until `now_ms`.
 pub fn pool_times(pool: &str, nodes: usize, watched_ms: i64, outages: &[Outage], now_ms: i64) -> PoolTimes {
     let of_pool: Vec<&Outage> = outages.iter().filter(|o| o.pool == pool).collect();
-    let length = |o: &Outage| (o.ended_ms.unwrap_or(now_ms).saturating_sub(o.noticed_ms)).max(0) as f64;
+    let length = |o: &Outage| o.length_ms(now_ms) as f64;
     let times: Vec<(f64, bool)> = of_pool.iter().map(|o| (length(o), o.ended_ms.is_some())).collect();
     let recovery = Lasting::fit(&times);
     let any = !of_pool.is_empty();
@@ -170,7 +194,7 @@ pub fn pool_times(pool: &str, nodes: usize, watched_ms: i64, outages: &[Outage],
         pool: pool.to_owned(),
         nodes,
         outages: of_pool.len(),
-        open: of_pool.iter().filter(|o| o.ended_ms.is_none()).count(),
+        open: of_pool.iter().filter(|o| o.is_open()).count(),
         mean_to_detect_ms: to_detect,
         mean_to_recover_ms: any.then_some(to_recover),
         recovery_is_whole,
@@ -192,6 +216,28 @@ pub fn down_at_once(pools: &[(usize, f64)]) -> Vec<f64> {
                 chances[k] = chances[k] * (1.0 - down) + chances[k - 1] * down;
             }
             chances[0] *= 1.0 - down;
+        }
+    }
+    chances
+}
+
+/// The same for up to `most` nodes: the last chance is that of so many or more. Takes no longer for large clusters
+/// than to go through their nodes.
+pub fn down_at_once_up_to(pools: &[(usize, f64)], most: usize) -> Vec<f64> {
+    let mut chances = vec![0.0; most + 1];
+    chances[0] = 1.0;
+    for (nodes, down) in pools {
+        let down = down.clamp(0.0, 1.0);
+        for _ in 0..*nodes {
+            let all_stay = chances[most];
+            for k in (1..=most).rev() {
+                chances[k] = chances[k] * (1.0 - down) + chances[k - 1] * down;
+            }
+            if most > 0 {
+                // So many or more: none of these has fewer by one more failure.
+                chances[most] += all_stay * down;
+                chances[0] *= 1.0 - down;
+            }
         }
     }
     chances
@@ -316,8 +362,16 @@ mod tests {
                 (0..5).map(|i| if state >> i & 1 == 1 { each[i] } else { 1.0 - each[i] }).product();
             plain[state.count_ones() as usize] += chance;
         }
-        for (a, b) in down_at_once(&pools).into_iter().zip(plain) {
-            near(a, b, 1e-12);
+        for (a, b) in down_at_once(&pools).into_iter().zip(&plain) {
+            near(a, *b, 1e-12);
+        }
+        for most in 0..8 {
+            let cut = down_at_once_up_to(&pools, most);
+            assert_eq!(cut.len(), most + 1);
+            for (k, chance) in cut.iter().enumerate().take(most) {
+                near(*chance, plain.get(k).copied().unwrap_or(0.0), 1e-12);
+            }
+            near(cut[most], plain.iter().skip(most).sum(), 1e-12);
         }
     }
 

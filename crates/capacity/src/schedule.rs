@@ -45,8 +45,6 @@ pub(crate) struct Scheduler<'c> {
     scores: Vec<i64>,
     raw: Vec<i64>,
     seen: Vec<u32>,
-    /// Decides between nodes of one score.
-    pub tie: u64,
     /// Attempts to place a pod so far: what budgets count.
     pub attempts: u64,
 }
@@ -61,7 +59,6 @@ impl<'c> Scheduler<'c> {
             scores: Vec::new(),
             raw: Vec::new(),
             seen: Vec::new(),
-            tie: 0,
             attempts: 0,
             state,
         }
@@ -272,15 +269,15 @@ impl<'c> Scheduler<'c> {
         }
         self.add_wishes(class);
         self.add_spread(class);
-        let mut best = (i64::MIN, 0, NO_NODE);
+        // Where scores are equal the scheduler throws dice; here the first wins, so that equal input gives equal
+        // verdicts.
+        let mut best = (i64::MIN, NO_NODE);
         for (score, node) in self.scores.iter().zip(&self.feasible) {
-            let chance =
-                if self.tie == 0 { 0 } else { mix(self.tie ^ (self.attempts << 20) ^ u64::from(*node)) };
-            if best.2 == NO_NODE || (*score, chance) > (best.0, best.1) {
-                best = (*score, chance, *node);
+            if best.1 == NO_NODE || *score > best.0 {
+                best = (*score, *node);
             }
         }
-        best.2
+        best.1
     }
 
     /// Pods wished near and far, by this class and by those that run.

@@ -3,13 +3,19 @@
 //! Up to the last number of failures of which every set was tried, the answer is exact. Beyond, the worst
 //! sets are looked for first, and the share that survives is estimated from sets drawn at random.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use serde::Serialize;
 
 use crate::{
     Cluster, Error, Exact, Judge, Options, Replay, Shortage, Snapshot, class::HOSTNAME,
-    cluster::goes_with_its_node, nodes::NOWHERE, schedule::mix, state::Losses,
+    cluster::goes_with_its_node, nodes::NOWHERE, objects::Pod, schedule::mix, state::Losses,
 };
 
 /// How much work a survey may take. Counted in steps, so that the answer does not depend on the machine.
@@ -139,6 +145,12 @@ const MAX_TOLD: usize = 100;
 
 /// Finds out how many nodes may fail.
 pub fn survey(cluster: &Cluster, budget: &Budget) -> Survey {
+    survey_until(cluster, budget, &AtomicBool::new(false)).expect("BUG: nobody stops it")
+}
+
+/// The same, given up soon after `stop` is set; then there is no answer.
+pub fn survey_until(cluster: &Cluster, budget: &Budget, stop: &AtomicBool) -> Option<Survey> {
+    let stopped = || stop.load(Ordering::Relaxed);
     let mut judge = Judge::new(cluster);
     let nodes: Vec<u32> = (0u32..).zip(&cluster.ready).filter(|(_, ready)| **ready).map(|(n, _)| n).collect();
     let mut survey = Survey {
@@ -165,6 +177,9 @@ pub fn survey(cluster: &Cluster, budget: &Budget) -> Survey {
     let mut badness = Vec::new();
     let mut tally = Tally::default();
     for node in &nodes {
+        if stopped() {
+            return None;
+        }
         let replay = judge.replay(&[*node]);
         tally.add(cluster, &replay);
         badness.push((replay.pending.len(), replay.losses.displaced.len(), *node));
@@ -173,7 +188,7 @@ pub fn survey(cluster: &Cluster, budget: &Budget) -> Survey {
         }
         take_worst(&mut worst, &replay, &[*node]);
     }
-    survey.zones = zones(&mut judge, budget);
+    survey.zones = zones(&mut judge, budget, &stopped);
     if !nodes.is_empty() {
         survey.curve.push(tally.point(1, nodes.len() as f64, true));
         survey.survives = usize::from(worst.is_none());
@@ -183,7 +198,7 @@ pub fn survey(cluster: &Cluster, budget: &Budget) -> Survey {
     badness.sort_by_key(|(pending, displaced, node)| (std::cmp::Reverse((*pending, *displaced)), *node));
     let by_badness: Vec<u32> = badness.iter().map(|(_, _, node)| *node).collect();
     for failures in 2..=budget.max_failures.min(nodes.len()) {
-        let (point, found) = several(&mut judge, failures, &by_badness, budget);
+        let (point, found) = several(&mut judge, failures, &by_badness, budget, &stopped);
         if survey.fails_at.is_none() {
             if let Some(found) = found {
                 survey.fails_at = Some(failures);
@@ -194,8 +209,11 @@ pub fn survey(cluster: &Cluster, budget: &Budget) -> Survey {
         }
         survey.curve.push(point);
     }
+    if stopped() {
+        return None;
+    }
     survey.witness = worst.map(|(_, set)| describe(&mut judge, &set, budget));
-    survey
+    Some(survey)
 }
 
 /// All sets of one size, or the worst and some at random. Gives the worst set that is not survived.
@@ -204,6 +222,7 @@ fn several(
     failures: usize,
     nodes: &[u32],
     budget: &Budget,
+    stopped: &dyn Fn() -> bool,
 ) -> (Point, Option<(usize, Vec<u32>)>) {
     let cluster = judge.cluster();
     let sets = combinations(nodes.len(), failures);
@@ -212,6 +231,9 @@ fn several(
     let mut tally = Tally::default();
     let mut worst = None;
     let mut try_set = |judge: &mut Judge<'_>, set: &[u32], tally: Option<&mut Tally>| {
+        if stopped() {
+            return;
+        }
         let replay = judge.replay(set);
         if let Some(tally) = tally {
             tally.add(cluster, &replay);
@@ -336,7 +358,7 @@ pub(crate) fn wilson(good: usize, of: usize) -> (f64, f64) {
     (((middle - half) / whole).max(0.0), ((middle + half) / whole).min(1.0))
 }
 
-fn zones(judge: &mut Judge<'_>, budget: &Budget) -> Vec<Zone> {
+fn zones(judge: &mut Judge<'_>, budget: &Budget, stopped: &dyn Fn() -> bool) -> Vec<Zone> {
     let cluster = judge.cluster();
     let mut zones = Vec::new();
     for key in &cluster.options.zone_keys {
@@ -348,6 +370,9 @@ fn zones(judge: &mut Judge<'_>, budget: &Budget) -> Vec<Zone> {
             }
         }
         for (value, nodes) in nodes {
+            if stopped() {
+                return zones;
+            }
             let failure = describe(judge, &nodes, budget);
             zones.push(Zone { key: key.clone(), value: value.to_owned(), failure });
         }
@@ -414,6 +439,17 @@ pub fn advise(
     survey: &Survey,
     budget: &Budget,
 ) -> Result<Option<Advice>, Error> {
+    advise_until(snapshot, options, survey, budget, &AtomicBool::new(false))
+}
+
+/// The same, given up soon after `stop` is set; then there is no answer.
+pub fn advise_until(
+    snapshot: &Snapshot,
+    options: &Options,
+    survey: &Survey,
+    budget: &Budget,
+    stop: &AtomicBool,
+) -> Result<Option<Advice>, Error> {
     let Some(failures) = survey.fails_at else { return Ok(None) };
     let Some(witness) = &survey.witness else { return Ok(None) };
     let mut models: Vec<usize> = Vec::new();
@@ -439,8 +475,11 @@ pub fn advise(
     for model in models {
         let most = best.as_ref().map_or(MAX_ADDED, |b| b.nodes - 1);
         for count in 1..=most {
+            if stop.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
             let cluster = with_more(snapshot, options, model, count)?;
-            if let Some((sets_tried, exact)) = survives(&cluster, failures, survey, budget) {
+            if let Some((sets_tried, exact)) = survives(&cluster, failures, survey, budget, stop) {
                 let like = snapshot.nodes[model].metadata.name.clone();
                 best = Some(Advice { like, nodes: count, sets_tried, exact });
                 break;
@@ -468,10 +507,10 @@ pub(crate) fn with_more(
         let model_name = &snapshot.nodes[model].metadata.name;
         let of_model = snapshot.pods.iter().filter(|pod| pod.spec.node_name == *model_name);
         for pod in of_model.filter(|pod| goes_with_its_node(pod, options)) {
-            let mut pod = pod.clone();
+            let mut pod = Pod::clone(pod);
             pod.metadata.name = format!("{} (new {})", pod.metadata.name, i + 1);
             pod.spec.node_name.clone_from(&node.metadata.name);
-            more.pods.push(pod);
+            more.pods.push(Arc::new(pod));
         }
         let volumes = snapshot.csi_nodes.iter().find(|c| c.metadata.name == *model_name);
         more.csi_nodes.extend(volumes.cloned().map(|mut volumes| {
@@ -484,7 +523,13 @@ pub(crate) fn with_more(
 }
 
 /// Whether the witness and then all that the budget allows are survived, and how many sets were tried.
-fn survives(cluster: &Cluster, failures: usize, survey: &Survey, budget: &Budget) -> Option<(usize, bool)> {
+fn survives(
+    cluster: &Cluster,
+    failures: usize,
+    survey: &Survey,
+    budget: &Budget,
+    stop: &AtomicBool,
+) -> Option<(usize, bool)> {
     let mut judge = Judge::new(cluster);
     let witness = survey.witness.iter().chain(&survey.single_failures).filter(|f| f.nodes.len() <= failures);
     for failure in witness {
@@ -494,7 +539,7 @@ fn survives(cluster: &Cluster, failures: usize, survey: &Survey, budget: &Budget
         }
     }
     let budget = Budget { max_failures: failures, exact_steps: 0, ..budget.clone() };
-    let again = self::survey(cluster, &budget);
+    let again = survey_until(cluster, &budget, stop)?;
     let tried = again.curve.iter().map(|p| p.tried).sum();
     again.fails_at.is_none().then_some((tried, again.curve.iter().all(|p| p.exact)))
 }

@@ -11,7 +11,7 @@ use crate::{
     select::{self, NodeView},
 };
 
-/// Labels of volumes that say where they can be reached.
+/// Labels of volumes that say where they can be reached; the last two are what the first two were called before.
 const ZONE_LABELS: [&str; 4] = [
     "topology.kubernetes.io/zone",
     "topology.kubernetes.io/region",
@@ -42,7 +42,7 @@ pub(crate) struct Volumes<'s> {
 }
 
 impl<'s> Volumes<'s> {
-    pub fn new(snapshot: &'s Snapshot, _cluster: &mut Cluster) -> Result<Self, Error> {
+    pub fn new(snapshot: &'s Snapshot) -> Result<Self, Error> {
         let mut claims = HashMap::new();
         for claim in &snapshot.claims {
             let (namespace, name) = (namespace(&claim.metadata.namespace), claim.metadata.name.as_str());
@@ -172,19 +172,21 @@ fn reached(volume: &PersistentVolume, cluster: &mut Cluster, snapshot: &Snapshot
         .transpose()
         .map_err(|problem| format!("volume {:?}: {problem}", volume.metadata.name))?;
     let keys = ZONE_LABELS.map(|k| names.id(k));
-    let mut zones: Vec<(u32, Vec<u32>)> = Vec::new();
-    for (label, key) in ZONE_LABELS.iter().zip(keys) {
+    let mut zones: Vec<([u32; 2], Vec<u32>)> = Vec::new();
+    for (place, label) in ZONE_LABELS.iter().enumerate() {
         if let Some(value) = volume.metadata.labels.get(*label) {
             // A volume of several zones names them all in one value.
-            zones.push((key, value.split("__").map(|v| names.id(v)).collect()));
+            // A node that has not the old label is known by the new one.
+            zones.push(([keys[place], keys[place % 2]], value.split("__").map(|v| names.id(v)).collect()));
         }
     }
     Ok(NodeSet::of(snapshot.nodes.len(), |n| {
         let node =
             NodeView { labels: &cluster.node_labels[n], name: cluster.names.find(&cluster.node_names[n]) };
         let has_zone = keys.iter().any(|k| select::value(node.labels, *k).is_some());
-        let in_zone = |(key, values): &(u32, Vec<u32>)| {
-            select::value(node.labels, *key).is_some_and(|v| values.contains(&v))
+        let in_zone = |(keys, values): &([u32; 2], Vec<u32>)| {
+            let value = keys.iter().find_map(|key| select::value(node.labels, *key));
+            value.is_some_and(|v| values.contains(&v))
         };
         terms.as_ref().is_none_or(|t| t.iter().any(|t| t.selects(&node, &cluster.names)))
             && (!has_zone || zones.iter().all(in_zone))

@@ -267,6 +267,41 @@ fn zones_on_volumes_limits_of_drivers_and_claims_for_one_pod_hold() {
 }
 
 #[test]
+fn zones_of_volumes_by_their_old_label_are_those_of_nodes_by_the_new_one() {
+    let labelled = |zone: &str| {
+        json!({"kind": "PersistentVolume", "metadata": {"name": "v",
+            "labels": {"failure-domain.beta.kubernetes.io/zone": zone}}})
+    };
+    for (zone, stuck) in [("x__y", 0), ("nowhere", 1)] {
+        let objects = with(&[
+            pod("p", "p", "a", "1", uses("one")),
+            claim("one", "ReadWriteOnce", "v", ""),
+            labelled(zone),
+        ]);
+        let told = fail(&objects, &["a"]);
+        assert_eq!((told.stuck.len() + told.pending.len(), told.placed.len()), (stuck, 1 - stuck), "{zone}");
+    }
+}
+
+#[test]
+fn tolerations_that_compare_numbers_are_left_out_and_told() {
+    let spec = json!({"tolerations": [{"key": "k", "operator": "Gt", "value": "1"}]});
+    let objects = with(&[pod("p", "p", "a", "1", spec)]);
+    let cluster = Cluster::new(&snapshot(&objects), &Options::default()).expect("it is judged all the same");
+    assert!(cluster.notes().iter().any(|note| note.contains("Gt")), "{:?}", cluster.notes());
+    assert_eq!(fail(&objects, &["a"]).placed.len(), 1);
+}
+
+#[test]
+fn requests_beyond_counting_are_refused() {
+    let pods: Vec<Value> =
+        (0..600).map(|i| pod(&format!("p{i}"), "p", "a", "99999999999999999", json!({}))).collect();
+    let error = Cluster::new(&snapshot(&with(&pods)), &Options::default()).expect_err("too much");
+    assert!(error.to_string().contains("more cpu than can be counted"), "{error}");
+    assert!(Cluster::new(&snapshot(&with(&pods[..9])), &Options::default()).is_ok());
+}
+
+#[test]
 fn host_ports_clash_by_address_and_protocol() {
     let port = |port: u16, ip: &str, protocol: &str| json!({"containers": [{"name": "c", "ports": [{"hostPort": port, "hostIP": ip, "protocol": protocol}]}]});
     for (first, second, clash) in [

@@ -261,7 +261,9 @@ fn base_labels(rule: &Rule, event: &Event) -> LabelsBuilder {
             .set("container_id", &container.id)
             .set("image", &container.image)
             .set("namespace", &container.namespace)
-            .set("pod", &container.pod);
+            .set("pod", &container.pod)
+            .set("workload_kind", &container.workload.kind)
+            .set("workload", &container.workload.name);
     }
     labels
 }
@@ -281,8 +283,10 @@ fn finding(
     socket: Option<&Socket>,
 ) -> Finding {
     let labels = labels.build();
+    // The workload may become known while the finding lasts; it stays the same finding.
+    let subject = labels.to_builder().set("workload_kind", "").set("workload", "").build();
     Finding {
-        fingerprint: labels.stable_hash(),
+        fingerprint: subject.stable_hash(),
         rule: rule.name.clone(),
         severity: rule.severity,
         title: fill_title(&rule.title, event, process, socket),

@@ -12,11 +12,13 @@ use std::{
 };
 
 use vedette_model::{
-    Ancestor, Container, Event, Fact, Finding, FindingState, Host, Labels, Process, ProcessKey, Severity,
-    Socket, SocketDirection, StreamTarget, Transport,
+    Ancestor, Container, Event, Fact, Finding, FindingState, Host, KubernetesEvent, Labels, Process,
+    ProcessKey, Severity, Socket, SocketDirection, StreamTarget, Transport, Workload,
 };
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Without pod uid and workload of containers.
+const VERSION_1: u8 = 1;
 
 /// The bytes are not a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,6 +127,9 @@ fn put_host(out: &mut Vec<u8>, host: &Host) {
 
 fn put_container(out: &mut Vec<u8>, c: &Container) {
     for text in [&c.id, &c.name, &c.image, &c.pod, &c.namespace, &c.cgroup, &c.runtime] {
+        put_text(out, text);
+    }
+    for text in [&c.pod_uid, &c.workload.kind, &c.workload.name] {
         put_text(out, text);
     }
 }
@@ -242,6 +247,23 @@ fn put_fact(out: &mut Vec<u8>, fact: &Fact) {
             put_text(out, place);
             put_u64(out, *count);
         }
+        Fact::Kubernetes(event) => {
+            out.push(11);
+            put_kubernetes(out, event);
+        }
+    }
+}
+
+fn put_kubernetes(out: &mut Vec<u8>, event: &KubernetesEvent) {
+    for text in [&event.cluster, &event.uid, &event.kind, &event.reason, &event.note, &event.reporter] {
+        put_text(out, text);
+    }
+    put_u64(out, event.count);
+    put_i64(out, event.first_ns);
+    let workload = &event.workload;
+    let object = [&event.object_kind, &event.object_name, &event.namespace, &event.object_uid];
+    for text in object.into_iter().chain([&workload.kind, &workload.name]) {
+        put_text(out, text);
     }
 }
 
@@ -301,11 +323,12 @@ impl Decoder {
     /// Hands the events of a batch to `each`.
     pub(crate) fn decode(&mut self, bytes: &[u8], mut each: impl FnMut(Event)) -> Decoded<()> {
         let mut input = Input(bytes);
-        if input.u8()? != VERSION {
+        let version = input.u8()?;
+        if !(VERSION_1..=VERSION).contains(&version) {
             return Err(Damaged);
         }
         let hosts = input.list(|input| Ok(share(&mut self.hosts, input.host()?)))?;
-        let containers = input.list(|input| Ok(share(&mut self.containers, input.container()?)))?;
+        let containers = input.list(|input| Ok(share(&mut self.containers, input.container(version)?)))?;
         let processes = input.list(|input| Ok(Arc::new(input.process()?)))?;
         let events = input.list(|input| {
             Ok(Event {
@@ -422,8 +445,8 @@ impl<'a> Input<'a> {
         Ok(Host { name: self.text()?, id: self.text()?, boot_id: self.text()? })
     }
 
-    fn container(&mut self) -> Decoded<Container> {
-        Ok(Container {
+    fn container(&mut self, version: u8) -> Decoded<Container> {
+        let container = Container {
             id: self.text()?,
             name: self.text()?,
             image: self.text()?,
@@ -431,7 +454,14 @@ impl<'a> Input<'a> {
             namespace: self.text()?,
             cgroup: self.text()?,
             runtime: self.text()?,
-        })
+            ..Container::default()
+        };
+        if version == VERSION_1 {
+            return Ok(container);
+        }
+        let pod_uid = self.text()?;
+        let workload = Workload { kind: self.text()?, name: self.text()? };
+        Ok(Container { pod_uid, workload, ..container })
     }
 
     fn process(&mut self) -> Decoded<Process> {
@@ -506,7 +536,26 @@ impl<'a> Input<'a> {
             8 => Fact::ContainerStop,
             9 => Fact::Finding(Box::new(self.finding()?)),
             10 => Fact::Loss { place: self.text()?, count: self.u64()? },
+            11 => Fact::Kubernetes(Box::new(self.kubernetes()?)),
             _ => return Err(Damaged),
+        })
+    }
+
+    fn kubernetes(&mut self) -> Decoded<KubernetesEvent> {
+        Ok(KubernetesEvent {
+            cluster: self.text()?,
+            uid: self.text()?,
+            kind: self.text()?,
+            reason: self.text()?,
+            note: self.text()?,
+            reporter: self.text()?,
+            count: self.u64()?,
+            first_ns: self.i64()?,
+            object_kind: self.text()?,
+            object_name: self.text()?,
+            namespace: self.text()?,
+            object_uid: self.text()?,
+            workload: Workload { kind: self.text()?, name: self.text()? },
         })
     }
 

@@ -20,7 +20,7 @@ pub(crate) fn search_text(event: &Event) -> Box<str> {
         text.push('\n');
     }
     if let Some(c) = &event.container {
-        for part in [&c.name, &c.id, &c.image, &c.pod, &c.namespace] {
+        for part in [&c.name, &c.id, &c.image, &c.pod, &c.namespace, &c.workload.kind, &c.workload.name] {
             line(&mut text, part);
         }
     }
@@ -40,6 +40,12 @@ pub(crate) fn search_text(event: &Event) -> Box<str> {
             }
         }
         Fact::Loss { place, .. } => line(&mut text, place),
+        Fact::Kubernetes(event) => {
+            let object = [&event.object_kind, &event.object_name, &event.namespace];
+            let told = [&event.reason, &event.kind, &event.note, &event.reporter, &event.cluster];
+            let workload = [&event.workload.kind, &event.workload.name];
+            object.into_iter().chain(told).chain(workload).for_each(|part| line(&mut text, part));
+        }
         Fact::Fork { .. }
         | Fact::Exit { .. }
         | Fact::PtyOpen { .. }

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 pub use collectors::Collectors;
 pub(crate) use collectors::fits_any;
 
+use vedette_model::Directory;
+
 use crate::{Error, SeriesNumbers};
 
 /// Where facts are read from and which are left out.
@@ -71,6 +73,8 @@ pub struct Config {
     /// Gives series their numbers. Clones of a `Config` share it, so that the numbers of a node
     /// reader and of a container reader differ.
     pub series_numbers: SeriesNumbers,
+    /// Who knows pods and workloads of containers beside the runtimes.
+    pub directory: Directory,
 }
 
 impl Default for Config {
@@ -140,6 +144,7 @@ impl Default for Config {
             forecasts_file: None,
             kept_files_max: 0,
             series_numbers: SeriesNumbers::default(),
+            directory: Directory::default(),
         }
     }
 }

@@ -26,7 +26,7 @@ use std::{
 };
 
 use vedette_model::{
-    Container, Samples,
+    Container, Samples, Workload,
     status::{Health, Part},
     telemetry::MetricSource,
 };
@@ -195,6 +195,7 @@ impl ContainerReader {
         tree.reconcile(&mut changes);
         let index = {
             let mut registry = shared.registry.lock();
+            registry.ask(config.directory.clone());
             registry.tree_changes(changes);
             registry.index()
         };
@@ -699,8 +700,14 @@ impl Live {
             self.oom.series.retire(pass);
             self.base = base;
         }
+        // No series has the workload.
+        let shown = |known: &Known| Container {
+            workload: Workload::default(),
+            pod_uid: String::new(),
+            ..(*known.container).clone()
+        };
         let facts_changed =
-            known.container != self.known.container || known.facts.labels != self.known.facts.labels;
+            shown(&known) != shown(&self.known) || known.facts.labels != self.known.facts.labels;
         if runtime_changed || facts_changed || !self.info.is_defined() {
             self.info.retire(pass);
         }

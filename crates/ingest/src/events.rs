@@ -49,7 +49,9 @@ fn text_bytes(event: &Event) -> usize {
         p.name.len() + p.executable.len() + sum(&p.args) + ancestors.sum::<usize>()
     });
     let container = event.container.as_deref().map_or(0, |c| {
-        [&c.id, &c.name, &c.image, &c.pod, &c.namespace, &c.cgroup, &c.runtime].map(String::len).iter().sum()
+        let workload = c.pod_uid.len() + c.workload.kind.len() + c.workload.name.len();
+        let texts = [&c.id, &c.name, &c.image, &c.pod, &c.namespace, &c.cgroup, &c.runtime];
+        texts.map(String::len).iter().sum::<usize>() + workload
     });
     let host = event.host.name.len() + event.host.id.len() + event.host.boot_id.len();
     let fact = match &event.fact {
@@ -63,6 +65,12 @@ fn text_bytes(event: &Event) -> usize {
                 + f.event_ids.len() * 10
         }
         Fact::Loss { place, .. } => place.len(),
+        Fact::Kubernetes(event) => {
+            let told = [&event.cluster, &event.uid, &event.kind, &event.reason, &event.note, &event.reporter];
+            let object = [&event.object_kind, &event.object_name, &event.namespace, &event.object_uid];
+            let texts = told.into_iter().chain(object).map(String::len).sum::<usize>();
+            texts + event.workload.kind.len() + event.workload.name.len()
+        }
         _ => 0,
     };
     process + container + host + fact

@@ -9,15 +9,13 @@ mod sources;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::BTreeSet, future::poll_fn, path::PathBuf, pin::Pin, sync::Arc, task::Poll, time::Duration,
-};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
-use tokio::{sync::watch, task::spawn_blocking, time::sleep};
+use tokio::{task::spawn_blocking, time::sleep};
 use vedette_config::discovery::{Kubernetes, Role};
 use vedette_model::TargetGroup;
 
-use crate::{Connection, Error, Hub, Surroundings};
+use crate::{Connection, Error, Hub, Surroundings, any_change};
 use groups::Groups;
 use sources::Sources;
 
@@ -122,14 +120,4 @@ impl Discoverer {
         }
         names.into_iter().map(|name| (!name.is_empty()).then(|| name.as_str().into())).collect()
     }
-}
-
-async fn any_change(receivers: &mut [watch::Receiver<u64>]) {
-    let mut waits: Vec<Pin<Box<_>>> =
-        receivers.iter_mut().map(|receiver| Box::pin(receiver.changed())).collect();
-    poll_fn(|context| {
-        let is_ready = waits.iter_mut().any(|wait| wait.as_mut().poll(context).is_ready());
-        if is_ready { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
 }

@@ -39,6 +39,8 @@ pub struct Trouble {
     pub text: String,
     /// The right that is missing, if that is it.
     pub missing: Option<Right>,
+    /// Whether the cluster does not have the resource.
+    pub is_not_found: bool,
     /// When it began, in milliseconds since the epoch.
     pub since_unix_ms: i64,
 }
@@ -89,7 +91,8 @@ impl Health {
         }
         let since_unix_ms = state.trouble.as_ref().map_or(unix_ms, |trouble| trouble.since_unix_ms);
         let missing = error.refusal().and_then(|refusal| refusal.missing.clone());
-        state.trouble = Some(Trouble { text, missing, since_unix_ms });
+        let is_not_found = error.refusal().is_some_and(|refusal| refusal.code == 404);
+        state.trouble = Some(Trouble { text, missing, is_not_found, since_unix_ms });
         true
     }
 }

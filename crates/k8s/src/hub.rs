@@ -1,8 +1,11 @@
 //! One watch for all who want the same objects of the same cluster.
 
 use std::{
-    any::Any,
+    any::{Any, TypeId},
+    future::poll_fn,
+    pin::Pin,
     sync::{Arc, Weak},
+    task::Poll,
 };
 
 use hashbrown::HashMap;
@@ -29,8 +32,9 @@ pub struct Hub {
 #[derive(Default)]
 struct Inner {
     clusters: Vec<(Connection, Weak<Api>)>,
-    /// By the place of the cluster in memory, which is its own as long as a watch of it lives.
-    watches: HashMap<(usize, Resource, What), Weak<dyn Any + Send + Sync>>,
+    /// By the place of the cluster in memory, which is its own as long as a watch of it lives, and by what is
+    /// made of the objects: the same resource may be read in several ways.
+    watches: HashMap<(usize, TypeId, Resource, What), Weak<dyn Any + Send + Sync>>,
 }
 
 /// The objects of one kind, kept as they are. Dropped by the last who wants them, it ends.
@@ -77,7 +81,7 @@ impl Hub {
         let place = Arc::as_ptr(api).addr();
         let mut inner = self.inner.lock();
         inner.watches.retain(|_, watch| watch.strong_count() > 0);
-        let key = (place, O::RESOURCE, what.clone());
+        let key = (place, TypeId::of::<O>(), O::RESOURCE, what.clone());
         let known = inner.watches.get(&key).and_then(Weak::upgrade);
         if let Some(known) = known.and_then(|known| known.downcast::<SharedWatch<O>>().ok()) {
             return known;
@@ -91,6 +95,19 @@ impl Hub {
         let weak: Weak<SharedWatch<O>> = Arc::downgrade(&shared);
         inner.watches.insert(key, weak);
         shared
+    }
+
+    /// A watch for one alone, who keeps what it tells.
+    pub(crate) fn feed<O: Object, S: Sink<O> + 'static>(
+        &self,
+        api: &Arc<Api>,
+        what: What,
+        sink: Arc<S>,
+    ) -> (Arc<Health>, JoinHandle<()>) {
+        let health = Arc::new(Health::new(O::RESOURCE));
+        let clock = self.options.clock.clone();
+        let watch = Watch::new(api.clone(), what, sink, health.clone(), clock, self.timing);
+        (health, self.runtime.spawn(watch.run()))
     }
 
     /// How many watches run.
@@ -142,4 +159,15 @@ impl<O: Object> Sink<O> for Kept<O> {
     fn settle(&self) {
         self.changes.send_modify(|changes| *changes += 1);
     }
+}
+
+/// Waits until one of several watches tells of a change.
+pub async fn any_change(receivers: &mut [watch::Receiver<u64>]) {
+    let mut waits: Vec<Pin<Box<_>>> =
+        receivers.iter_mut().map(|receiver| Box::pin(receiver.changed())).collect();
+    poll_fn(|context| {
+        let is_ready = waits.iter_mut().any(|wait| wait.as_mut().poll(context).is_ready());
+        if is_ready { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
 }

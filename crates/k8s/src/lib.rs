@@ -2,10 +2,12 @@
 //! name. Nothing here writes to a cluster.
 //!
 //! * [`Connection`] says how a cluster is reached and as whom: the account of the pod one runs in,
-//!   files of `kubectl`, or a URL. [`Api`] asks.
+//!   files of `kubectl`, or a URL. [`Api`] asks; [`Api::list`] for all objects of a kind, once.
 //! * A [`SharedWatch`] keeps the objects of one kind: listed once, in pieces, then watched. Whatever
 //!   fails, what was known stays until a new list is whole, and is marked with its age. [`Hub`] lets
 //!   all who want the same objects share one watch.
+//! * [`identity`] tells which workload a container, an address or an account belongs to, [`EventFeed`] what
+//!   parts of the cluster tell of its objects.
 //! * [`Discoverer`] makes targets of them for `kubernetes_sd_configs`.
 //!
 //! Answers are decoded object by object into structs that have only what is used; an answer is never
@@ -18,14 +20,18 @@ mod discovery;
 mod error;
 mod events;
 mod exec;
+mod feed;
 mod health;
 mod hub;
+pub mod identity;
 mod kubeconfig;
 mod list;
 pub mod objects;
 pub mod quantity;
+mod read;
 mod shelf;
 pub mod state;
+mod stray;
 mod watch;
 
 pub use api::Api;
@@ -34,9 +40,11 @@ pub use connection::{Connection, SERVICE_ACCOUNT_FOLDER, Surroundings};
 pub use discovery::{Discoverer, Tell};
 pub use error::{Error, Refusal, Right};
 pub use events::{Event, EventReader};
+pub use feed::{EventFeed, FedEvent, FeedWatch};
 pub use health::{Health, Trouble, WatchState};
-pub use hub::{Hub, SharedWatch};
+pub use hub::{Hub, SharedWatch, any_change};
 pub use kubeconfig::Kubeconfig;
 pub use list::{ListEnd, ListReader};
 pub use shelf::Shelf;
+pub use stray::{STRAY_CONTAINER, StrayView, Strays};
 pub use watch::{Sink, What};

@@ -356,7 +356,7 @@ impl<O: Object, S: Sink<O>> Watch<O, S> {
 }
 
 /// No more is asked for than is used.
-fn accept(resource: &Resource, verb: &str) -> &'static str {
+pub(crate) fn accept(resource: &Resource, verb: &str) -> &'static str {
     match (resource.is_metadata_only, verb) {
         (false, _) => "application/json",
         (true, "list") => "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json",

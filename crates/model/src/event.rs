@@ -3,7 +3,7 @@
 
 use std::{fmt, net::IpAddr, sync::Arc};
 
-use crate::{Container, Host, Process, ProcessKey};
+use crate::{Container, Host, Process, ProcessKey, Workload};
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,6 +79,40 @@ pub enum Fact {
         /// How many.
         count: u64,
     },
+    /// A part of a Kubernetes cluster told of one of its objects.
+    Kubernetes(Box<KubernetesEvent>),
+}
+
+/// What a part of a Kubernetes cluster told of an object. Repeats are one event with a growing count there, and
+/// one fact for each count that was seen here.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct KubernetesEvent {
+    /// The cluster (`k8s.cluster.name`), by the name that the configuration gives it.
+    pub cluster: String,
+    /// What tells the event from others (`k8s.event.uid`).
+    pub uid: String,
+    /// `Normal` or `Warning`.
+    pub kind: String,
+    /// Why, in one word (`k8s.event.reason`).
+    pub reason: String,
+    /// What happened, for people.
+    pub note: String,
+    /// How often it has happened (`k8s.event.count`).
+    pub count: u64,
+    /// When it happened first, nanoseconds since the Unix epoch.
+    pub first_ns: i64,
+    /// Who tells, as `kubelet`.
+    pub reporter: String,
+    /// The object: its kind (`k8s.object.kind`).
+    pub object_kind: String,
+    /// Its name (`k8s.object.name`).
+    pub object_name: String,
+    /// Its namespace (`k8s.namespace.name`), or an empty string.
+    pub namespace: String,
+    /// Its uid, or an empty string.
+    pub object_uid: String,
+    /// What a pod belongs to, where that is known.
+    pub workload: Workload,
 }
 
 /// The kind of a fact, as searched for and shown.
@@ -96,11 +130,12 @@ pub enum EventKind {
     ContainerStop,
     Finding,
     Loss,
+    Kubernetes,
 }
 
 impl EventKind {
     /// All kinds, in the order in which they are offered to people.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Finding,
         Self::Exec,
         Self::Connection,
@@ -111,6 +146,7 @@ impl EventKind {
         Self::OomKill,
         Self::ContainerStart,
         Self::ContainerStop,
+        Self::Kubernetes,
         Self::Loss,
     ];
 
@@ -128,6 +164,7 @@ impl EventKind {
             Self::ContainerStop => "container_stop",
             Self::Finding => "finding",
             Self::Loss => "loss",
+            Self::Kubernetes => "kubernetes",
         }
     }
 
@@ -158,6 +195,7 @@ impl Fact {
             Self::ContainerStop => EventKind::ContainerStop,
             Self::Finding(_) => EventKind::Finding,
             Self::Loss { .. } => EventKind::Loss,
+            Self::Kubernetes(_) => EventKind::Kubernetes,
         }
     }
 }

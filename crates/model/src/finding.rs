@@ -50,7 +50,7 @@ pub enum FindingState {
 /// counted, not multiplied.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finding {
-    /// Stable name of this finding: hash of `labels`.
+    /// Stable name of this finding: hash of `labels`, but for `workload` and `workload_kind`.
     pub fingerprint: u64,
     /// The detection's name, for example `reverse-shell`.
     pub rule: String,

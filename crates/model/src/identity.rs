@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::Workload;
+
 /// The machine.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Host {
@@ -26,6 +28,10 @@ pub struct Container {
     pub pod: String,
     /// Namespace (`k8s.namespace.name`), or an empty string.
     pub namespace: String,
+    /// The pod's uid (`k8s.pod.uid`), or an empty string.
+    pub pod_uid: String,
+    /// What the pod belongs to; both texts are empty where that is not known.
+    pub workload: Workload,
     /// The cgroup's path below the hierarchy's root, for example `/default/c1`.
     pub cgroup: String,
     /// The runtime that answers for it (`containerd`, …), or an empty string if found by cgroup alone.

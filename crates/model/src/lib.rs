@@ -23,11 +23,14 @@ pub mod status;
 mod target;
 mod target_state;
 pub mod telemetry;
+mod workload;
 
 pub use batch::{
     Batch, ExemplarSample, HistogramSample, Origin, Payload, Rejected, Row, Samples, SeriesDefinition, Sink,
 };
-pub use event::{Event, EventKind, Fact, NAMED_PIPE_BIT, Socket, SocketDirection, StreamTarget, Transport};
+pub use event::{
+    Event, EventKind, Fact, KubernetesEvent, NAMED_PIPE_BIT, Socket, SocketDirection, StreamTarget, Transport,
+};
 pub use figures::{HeadFigures, SegmentFigures, StoreFigures};
 pub use finding::{Finding, FindingState, Severity};
 pub use histogram::{
@@ -51,3 +54,4 @@ pub use rollup::{RollupHistograms, RollupRow, RollupSet, histogram_may_reset, va
 pub use sample::{MetricKind, MetricMetadata, STALE_NAN_BITS, is_stale, stale_nan};
 pub use target::{ADDRESS_LABEL, TargetGroup};
 pub use target_state::{DroppedTarget, PoolState, TargetHealth, TargetReader, TargetState};
+pub use workload::{Directory, Identify, PodContainer, PodIdentity, Workload, WorkloadQuestion};

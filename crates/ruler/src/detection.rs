@@ -85,6 +85,15 @@ impl DetectionStage {
         if catch_unwind(AssertUnwindSafe(|| detector.expire(now_ns, &mut findings))).is_err() {
             self.ruler.metrics().detection_panics.inc();
         }
+        self.tell(&mut state, now_ns, findings)
+    }
+
+    /// Takes findings of others, who judge by something else than events. They go the same way.
+    pub fn report(&self, now_ns: i64, findings: Vec<Finding>) -> Result<(), Rejected> {
+        self.tell(&mut self.state.lock(), now_ns, findings)
+    }
+
+    fn tell(&self, state: &mut State, now_ns: i64, findings: Vec<Finding>) -> Result<(), Rejected> {
         for finding in findings {
             self.ruler.observe_finding(finding.clone());
             let fact = Fact::Finding(Box::new(finding));

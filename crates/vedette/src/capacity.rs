@@ -1,4 +1,12 @@
-//! `vedette capacity`: how many nodes of a cluster may fail, by lists of its objects.
+//! `vedette capacity`: how many nodes of a cluster may fail, by lists of its objects or by its API server. The
+//! same is judged all the time of the clusters that `vedette up` watches: [`live`].
+
+mod answer;
+pub mod live;
+mod metrics;
+mod objects;
+mod once;
+mod outages;
 
 use std::{
     fmt::Write as _,
@@ -28,6 +36,9 @@ pub fn run(args: &Capacity) -> Result<u8> {
     let mut snapshot = Snapshot::default();
     for file in files(&args.files)? {
         snapshot.read(&read(&file)?, &file.display().to_string())?;
+    }
+    if args.kubeconfig.is_some() || args.in_cluster {
+        crate::wait(once::read(args, &mut snapshot))?;
     }
     let mut options = Options {
         mode: match args.failed {
@@ -199,15 +210,7 @@ fn describe(out: &mut String, f: &Failure) {
         }
     }
     match (&f.shortage, f.could_fit) {
-        (Some(Shortage::Resource { resource, asked, free }), _) => {
-            line(out, format_args!("  cannot fit: {asked} of {resource} are asked for, {free} are free"));
-        }
-        (Some(Shortage::Places { pod, pods, places }), _) => {
-            line(out, format_args!("  cannot fit: room for {places} of {pods} pods like {pod}"));
-        }
-        (Some(Shortage::Never { pod, reason }), _) => {
-            line(out, format_args!("  cannot fit: {pod}: {reason}"));
-        }
+        (Some(shortage), _) => line(out, format_args!("  cannot fit: {}", reason(shortage))),
         (None, Some(false)) => line(out, format_args!("  cannot fit in any way")),
         (None, Some(true)) if !f.pending.is_empty() => {
             line(out, format_args!("  fragmentation: all would fit if they were placed so:"));
@@ -222,6 +225,23 @@ fn describe(out: &mut String, f: &Failure) {
             line(out, format_args!("  whether they could fit otherwise is not known within the effort"));
         }
         _ => {}
+    }
+}
+
+/// An error with its causes.
+fn told(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// Why not all pods can have a place.
+fn reason(shortage: &Shortage) -> String {
+    match shortage {
+        Shortage::Resource { resource, asked, free } => {
+            format!("{asked} of {resource} are asked for, {free} are free")
+        }
+        Shortage::Places { pod, pods, places } => format!("room for {places} of {pods} pods like {pod}"),
+        Shortage::Never { pod, reason } => format!("{pod}: {reason}"),
     }
 }
 

@@ -48,8 +48,9 @@ pub enum Command {
     },
     /// Find out how many nodes of a Kubernetes cluster may fail before the rest cannot carry its pods
     #[command(
-        after_help = "Reads lists of objects, as kubectl writes them. Exit status: 0 any --survive nodes may fail, 1 they \
-                      may not, 2 that could not be judged, 3 wrong usage.\n\nExample:\n  \
+        after_help = "Reads lists of objects, as kubectl writes them, or asks the API server. Exit status: 0 any --survive \
+                      nodes may fail, 1 they may not, 2 that could not be judged, 3 wrong usage.\n\nExamples:\n  \
+                      vedette capacity --kubeconfig ~/.kube/config\n  \
                       kubectl get nodes,pods,pvc,pv,pdb,csinodes,storageclasses,namespaces,priorityclasses -A -o json > cluster.json\n  \
                       vedette capacity cluster.json --survive 2"
     )]
@@ -312,8 +313,17 @@ pub enum TsdbCommand {
 #[derive(Debug, Args)]
 pub struct Capacity {
     /// Files of objects in JSON, folders of such files, or - for standard input
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required_unless_present_any = ["kubeconfig", "in_cluster"], value_name = "FILE")]
     pub files: Vec<PathBuf>,
+    /// File of kubectl by which the objects are read from the API server
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// A context of that file, if not its current one
+    #[arg(long, value_name = "NAME", requires = "kubeconfig")]
+    pub context: Option<String>,
+    /// Read the objects from the API server of the cluster that this runs in, as the account of its pod
+    #[arg(long, conflicts_with = "kubeconfig")]
+    pub in_cluster: bool,
     /// How many nodes must be able to fail at once
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub survive: usize,

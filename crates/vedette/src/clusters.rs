@@ -7,8 +7,14 @@ use tokio::runtime::Handle;
 use vedette_collector::discovery::{ClusterSource, ClusterTargets, ClusterTell};
 use vedette_config::discovery::Kubernetes;
 use vedette_http_client::Options;
-use vedette_k8s::{Api, Connection, Discoverer, Error, Hub, SERVICE_ACCOUNT_FOLDER, Surroundings, Timing};
-use vedette_model::status::{Health, Part, StatusBoard};
+use vedette_k8s::{
+    Api, Connection, Discoverer, Error, Hub, SERVICE_ACCOUNT_FOLDER, Surroundings, Timing,
+    identity::{Identities, Limits},
+};
+use vedette_model::{
+    Directory,
+    status::{Health, Part, StatusBoard},
+};
 
 use crate::config::ClusterSettings;
 
@@ -67,6 +73,14 @@ impl Clusters {
             }
         });
     }
+}
+
+/// Begins to keep which workload is which.
+pub fn identify(connected: &Connected, limits: Limits, directory: &Directory, status: StatusBoard) {
+    let Connected { name, hub, api } = connected.clone();
+    let identities = Arc::new(Identities::new(name.clone(), limits));
+    directory.add(identities.clone());
+    tokio::spawn(identities.follow(hub, api, status, format!("workloads {name}")));
 }
 
 fn connection(settings: &ClusterSettings) -> Result<Connection, Error> {

@@ -22,7 +22,7 @@ mod written;
 
 pub use collectors::Collectors;
 pub use export::Export;
-pub use kubernetes::ClusterSettings;
+pub use kubernetes::{CapacitySettings, ClusterSettings};
 pub use query::QuerySettings;
 pub use units::parse_duration;
 pub use written::*;

@@ -13,9 +13,10 @@ use vedette_wire::prometheus as wire;
 use crate::config::Settings;
 
 /// Rules that come with Vedette.
-const BUILTIN_RULES: [(&str, &str); 3] = [
+const BUILTIN_RULES: [(&str, &str); 4] = [
     ("builtin/host.yml", include_str!("../../../content/rules/host.yml")),
     ("builtin/containers.yml", include_str!("../../../content/rules/containers.yml")),
+    ("builtin/capacity.yml", include_str!("../../../content/rules/capacity.yml")),
     ("builtin/vedette.yml", include_str!("../../../content/rules/vedette.yml")),
 ];
 

@@ -6,6 +6,7 @@ mod agent;
 mod capacity;
 mod cli;
 mod client;
+mod cluster_events;
 mod cluster_state;
 mod clusters;
 mod config;
@@ -20,6 +21,7 @@ mod push;
 mod query_log;
 #[cfg(test)]
 mod reference;
+mod stray_containers;
 mod tsdb;
 mod up;
 mod web_files;
@@ -117,7 +119,7 @@ fn run_role(args: cli::Up, role: Role) -> Result<()> {
     up::run(&settings)
 }
 
-fn wait(work: impl Future<Output = Result<()>>) -> Result<()> {
+pub(crate) fn wait(work: impl Future<Output = Result<()>>) -> Result<()> {
     // The HTTP client wants to know who does its cryptography before it is made, also for http://.
     // It fails only where somebody has said so before.
     let _ = rustls::crypto::ring::default_provider().install_default();

@@ -100,7 +100,8 @@ fn section(out: &mut String, structs: &[Written<'_>], name: &str, path: &str) {
         let _ = writeln!(out, "| `{field}` | {} |", doc.trim());
     }
     for (field, kind, _) in &this.fields {
-        let inner = kind.trim_start_matches("Option<").trim_start_matches("Vec<").trim_end_matches('>');
+        let inner = kind.trim_start_matches("Option<").trim_start_matches("Vec<");
+        let inner = inner.trim_start_matches("Switch<").trim_end_matches('>');
         if structs.iter().any(|s| s.name == inner) {
             let list = if kind.contains("Vec<") { "[]" } else { "" };
             let below =

@@ -20,8 +20,8 @@ use vedette_eventdb::EventDb;
 use vedette_host::Identity;
 use vedette_ingest::{Ingest, Receiver};
 use vedette_model::{
-    Event, Finding, Host, Labels, MachineFacts, Matcher, MetricReader, Origin, ProcessFigures, Severity,
-    Sink, TimeRange,
+    Directory, Event, Finding, Host, Labels, MachineFacts, Matcher, MetricReader, Origin, ProcessFigures,
+    Severity, Sink, TimeRange,
     status::{Health, Part, StatusBoard},
     telemetry::Telemetry,
 };
@@ -32,8 +32,9 @@ use vedette_sys::{Clock, Flush, FolderLock, Fs, Growth, MonotonicTime, RealFs, S
 use vedette_tsdb::Tsdb;
 
 use crate::{
+    capacity::live,
+    cluster_events::Keeping,
     cluster_state::ClusterStates,
-    clusters::Clusters,
     config::{KeepSettings, ReceiverSettings, RollupSettings, Settings, Target},
     graphite,
     judgement::{self, RulerJudgement},
@@ -42,11 +43,13 @@ use crate::{
     prometheus_file,
     push::PushDoor,
     query_log::QueryFiles,
+    stray_containers::Looking,
     web_files::WebFiles,
 };
 use prometheus::{Onward, OwnRules, Prometheus};
 
 mod agent;
+mod clusters;
 pub mod prometheus;
 
 /// How often the stores flush, seal and clean up, and findings are looked through for what is over.
@@ -70,6 +73,8 @@ struct House {
     kernel: String,
     /// The state of the objects of the clusters that are watched.
     states: Arc<ClusterStates>,
+    /// Who knows workloads: one for each cluster that is watched.
+    directory: Directory,
 }
 
 impl House {
@@ -135,7 +140,19 @@ fn run_with_stores(settings: &Settings) -> Result<()> {
     outbox.tell(Arc::new(ruler.handle()));
     let stage = detection_stage(detections, sink, &house, &ruler);
     let mut collector = start_collector(settings, &house, stage.clone())?;
-    let clusters = watch_clusters(settings, &house);
+    let keeping = cluster_events(&house, stage.clone(), stores.events.clone());
+    let looking = Looking {
+        stage: stage.clone(),
+        ruler: ruler.handle(),
+        containers: collector.containers(),
+        directory: house.directory.clone(),
+        host: house.host.clone(),
+        node: house.host.name.as_str().into(),
+        clock: house.clock.clone(),
+        status: house.status.clone(),
+    };
+    let capacity = live::Board::new(&house.clock);
+    let clusters = clusters::watch(settings, &house, &capacity, Some((&keeping, &looking)));
     let prometheus = prometheus.zip(onward.as_ref()).map(|((path, loaded), onward)| {
         let own = OwnRules { ruler: ruler.handle(), config: alerting_config(settings), groups: own_groups };
         Prometheus::start(&path, loaded, &house, onward, Some(&outbox), settings.scrape, clusters, Some(own))
@@ -143,7 +160,7 @@ fn run_with_stores(settings: &Settings) -> Result<()> {
     let prometheus = prometheus.transpose()?.map(Arc::new);
     let (stop, stopped) = watch::channel(false);
     let program = Arc::new(Own::new(settings, house.clock.unix_ns(), stop.clone(), prometheus.clone()));
-    let server = bind_server(settings, &house, &stores, &ways, &ruler, &collector, program)?;
+    let server = bind_server(settings, &house, &stores, &ways, &ruler, &collector, program, &capacity)?;
     println!("Vedette {} watches {}: {}", env!("CARGO_PKG_VERSION"), house.host.name, address(&server));
 
     let graphite = listen_for_graphite(settings, &runtime, stores.ingest.receiver(), &stopped)?;
@@ -192,7 +209,7 @@ fn run_with_stores(settings: &Settings) -> Result<()> {
 fn start_collector(settings: &Settings, house: &House, sink: Arc<dyn Sink>) -> Result<Collector> {
     let config = vedette_collector::Config {
         interval: settings.interval,
-        host: host_config(settings),
+        host: vedette_host::Config { directory: house.directory.clone(), ..host_config(settings) },
         figures: settings.figures,
         sensor: settings.sensor.then(vedette_ebpf::Config::default),
         ..vedette_collector::Config::default()
@@ -207,20 +224,17 @@ fn start_collector(settings: &Settings, house: &House, sink: Arc<dyn Sink>) -> R
     Ok(Collector::start(&config, &surroundings)?)
 }
 
-/// Starts to watch the clusters that are configured. Discovery shares their watches.
-fn watch_clusters(settings: &Settings, house: &House) -> Arc<Clusters> {
-    let options = prometheus::client_options(&house.clock);
-    let clusters = Arc::new(Clusters::new(tokio::runtime::Handle::current(), options));
-    for cluster in &settings.kubernetes {
-        let (states, status, settings) = (house.states.clone(), house.status.clone(), cluster.clone());
-        clusters.watch(cluster, &house.status, move |connected| {
-            states.watch(&settings, &connected, status);
-        });
+/// Where events of clusters go.
+fn cluster_events(house: &House, sink: Arc<dyn Sink>, store: Arc<EventDb>) -> Keeping {
+    Keeping {
+        sink,
+        store,
+        host: house.host.clone(),
+        origin: house.origin("kubernetes"),
+        clock: house.clock.clone(),
+        status: house.status.clone(),
+        directory: house.directory.clone(),
     }
-    if !settings.kubernetes.is_empty() {
-        house.telemetry.register(house.states.clone());
-    }
-    clusters
 }
 
 /// What all parts share, and the lock of the data folder.
@@ -235,6 +249,7 @@ fn open_house(settings: &Settings) -> Result<(House, FolderLock)> {
         telemetry: Telemetry::default(),
         host: Arc::new(identity.host.clone()),
         kernel: identity.kernel_release.clone(),
+        directory: Directory::default(),
     };
     let data = &settings.data_dir;
     std::fs::create_dir_all(data).with_context(|| {
@@ -514,6 +529,7 @@ fn bind_server(
     ruler: &Ruler,
     collector: &Collector,
     program: Arc<Own>,
+    capacity: &live::Board,
 ) -> Result<Server> {
     let index = collector.containers();
     let app = App {
@@ -533,8 +549,10 @@ fn bind_server(
         events: Some(stores.events.clone()),
         judgement: Arc::new(RulerJudgement(ruler.handle())),
         containers: Arc::new(move || index.all()),
+        directory: house.directory.clone(),
         latest: Arc::new(LatestFigures(collector.latest())),
         kube_state: house.states.clone(),
+        capacity: capacity.reader(),
         status: house.status.clone(),
         telemetry: house.telemetry.clone(),
         host: house.host.clone(),

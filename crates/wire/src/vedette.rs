@@ -8,12 +8,19 @@ use std::{borrow::Cow, fmt};
 use serde::{Serialize, Serializer};
 use vedette_model as model;
 
+mod capacity;
 mod event;
 mod page;
 mod query;
 #[cfg(test)]
 pub(crate) mod typescript;
+mod workload;
 
+pub use capacity::{
+    CapacityAdvice, CapacityAnswer, CapacityCluster, CapacityFailure, CapacityJudgement, CapacityMove,
+    CapacityOutage, CapacityOutages, CapacityPods, CapacityPoint, CapacityPool, CapacityPriority,
+    CapacityZone,
+};
 pub use event::{Ancestor, Event, Finding, ProcessRef};
 pub use page::{
     Container, ContainersAnswer, ErrorAnswer, EventsAnswer, Exited, Fact, FindingsAnswer, HostInfo, Loss,
@@ -22,6 +29,7 @@ pub use page::{
 pub use query::{
     ActiveQuery, AskedQuery, CacheFigures, ExplainAnswer, ExplainNode, FinishedQuery, QueriesAnswer,
 };
+pub use workload::{PodContainer, PodIdentity, Workload, WorkloadsAnswer};
 
 /// An integer of 64 bits, written as text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

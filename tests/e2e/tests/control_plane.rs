@@ -1,11 +1,12 @@
 //! A real API server, scheduler and controller manager: what we tell of the cluster is what they say.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use vedette_e2e::{
     control_plane::{self, ControlPlane},
+    http,
     program::Vedette,
     skip, wait_for,
 };
@@ -48,11 +49,105 @@ fn discovered(vedette: &Vedette) -> Result<Vec<(String, String)>> {
     Ok(pods)
 }
 
+/// Rows of the families that are compared, as the page has them.
+fn told(vedette: &Vedette) -> Result<BTreeSet<String>> {
+    let answer = http::get(vedette.address, "/metrics/kube-state")?;
+    ensure!(answer.status == 200, "{}", answer.text());
+    let text = answer.text();
+    let is_compared = |line: &&str| FAMILIES.iter().any(|family| line.starts_with(&format!("{family}{{")));
+    let one = |line: &str| {
+        let (series, value) = line.rsplit_once(' ').context("a row without value")?;
+        Ok(format!("{series} {}", value.parse::<f64>()?))
+    };
+    text.lines().filter(is_compared).map(one).collect()
+}
+
+/// What is compared, where every object gives one row or one for each of its states.
+const FAMILIES: [&str; 7] = [
+    "kube_pod_status_phase",
+    "kube_pod_container_info",
+    "kube_pod_owner",
+    "kube_deployment_spec_replicas",
+    "kube_deployment_status_replicas",
+    "kube_replicaset_spec_replicas",
+    "kube_node_status_capacity",
+];
+
+/// The same rows, made of what `kubectl get -o json` prints.
+fn real(plane: &ControlPlane) -> Result<BTreeSet<String>> {
+    let mut rows = BTreeSet::new();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    for pod in plane.list("pods")? {
+        let meta = &pod["metadata"];
+        let head = format!(
+            "namespace=\"{}\",pod=\"{}\",uid=\"{}\"",
+            text(&meta["namespace"]),
+            text(&meta["name"]),
+            text(&meta["uid"])
+        );
+        for phase in ["Pending", "Succeeded", "Failed", "Unknown", "Running"] {
+            let value = u8::from(pod["status"]["phase"] == phase);
+            rows.insert(format!("kube_pod_status_phase{{{head},phase=\"{phase}\"}} {value}"));
+        }
+        for container in pod["status"]["containerStatuses"].as_array().into_iter().flatten() {
+            let spec = pod["spec"]["containers"].as_array().into_iter().flatten();
+            let spec = spec.into_iter().find(|spec| spec["name"] == container["name"]);
+            rows.insert(format!(
+                "kube_pod_container_info{{{head},container=\"{}\",image_spec=\"{}\",image=\"{}\",image_id=\"{}\",container_id=\"{}\"}} 1",
+                text(&container["name"]),
+                text(&spec.context("a container that is not wished")?["image"]),
+                text(&container["image"]),
+                text(&container["imageID"]),
+                text(&container["containerID"])
+            ));
+        }
+        for owner in meta["ownerReferences"].as_array().into_iter().flatten() {
+            rows.insert(format!(
+                "kube_pod_owner{{{head},owner_kind=\"{}\",owner_name=\"{}\",owner_is_controller=\"{}\"}} 1",
+                text(&owner["kind"]),
+                text(&owner["name"]),
+                owner["controller"].as_bool().unwrap_or(false)
+            ));
+        }
+    }
+    for (kind, label) in [("deployments", "deployment"), ("replicasets", "replicaset")] {
+        for object in plane.list(kind)? {
+            let meta = &object["metadata"];
+            let head =
+                format!("{{namespace=\"{}\",{label}=\"{}\"}}", text(&meta["namespace"]), text(&meta["name"]));
+            rows.insert(format!("kube_{label}_spec_replicas{head} {}", object["spec"]["replicas"]));
+            if label == "deployment" {
+                let replicas = object["status"]["replicas"].as_u64().unwrap_or(0);
+                rows.insert(format!("kube_deployment_status_replicas{head} {replicas}"));
+            }
+        }
+    }
+    for node in plane.list("nodes")? {
+        let name = text(&node["metadata"]["name"]);
+        let capacity = &node["status"]["capacity"];
+        let gibibytes: f64 = text(&capacity["memory"]).trim_end_matches("Gi").parse()?;
+        for (resource, unit, value) in [
+            ("cpu", "core", text(&capacity["cpu"])),
+            ("pods", "integer", text(&capacity["pods"])),
+            ("memory", "byte", (gibibytes * f64::from(1 << 30)).to_string()),
+        ] {
+            rows.insert(format!(
+                "kube_node_status_capacity{{node=\"{name}\",resource=\"{resource}\",unit=\"{unit}\"}} {value}"
+            ));
+        }
+    }
+    Ok(rows)
+}
+
 fn agree(plane: &ControlPlane, vedette: &Vedette, count: usize) -> Result<()> {
     wait_for(&format!("{count} pods, known alike"), SOON, || {
         plane.act_as_kubelets()?;
         let (real, ours) = (placed(plane)?, discovered(vedette)?);
         ensure!(real == ours, "the API server says {real:?}, discovery {ours:?}");
+        let (rows, page) = (self::real(plane)?, told(vedette)?);
+        let (absent, wrong) =
+            (rows.difference(&page).collect::<Vec<_>>(), page.difference(&rows).collect::<Vec<_>>());
+        ensure!(rows == page, "rows that are absent: {absent:#?}, and wrong ones: {wrong:#?}");
         Ok((real.len() == count && real.iter().all(|(_, node)| !node.is_empty())).then_some(()))
     })
 }
@@ -73,8 +168,12 @@ fn what_the_real_control_plane_says_is_what_we_know() -> Result<()> {
         file.display()
     );
     std::fs::write(folder.path().join("prometheus.yml"), text)?;
-    let config = "prometheus_config: prometheus.yml\ncollect: {figures: off, sensor: off}\n";
-    let mut vedette = Vedette::start(folder.path(), Some(config))?;
+    let config = format!(
+        "prometheus_config: prometheus.yml\ncollect: {{figures: off, sensor: off}}\n\
+         kubernetes: [{{name: real, kubeconfig_file: {}}}]\n",
+        file.display()
+    );
+    let mut vedette = Vedette::start(folder.path(), Some(&config))?;
     vedette.wait_ready(START)?;
 
     plane.apply(&deployment("web", 3))?;

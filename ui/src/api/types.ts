@@ -12,6 +12,7 @@ export type EventKind =
   | 'oom_kill'
   | 'container_start'
   | 'container_stop'
+  | 'kubernetes'
   | 'loss';
 
 export type Severity = 'info' | 'warning' | 'critical';
@@ -53,6 +54,9 @@ export interface Event {
   'container.image.name'?: string;
   'k8s.pod.name'?: string;
   'k8s.namespace.name'?: string;
+  'k8s.pod.uid'?: string;
+  'vedette.workload.kind'?: string;
+  'vedette.workload.name'?: string;
   'process.pid'?: number;
   'process.start_ns'?: string;
   'process.parent_pid'?: number;
@@ -79,6 +83,17 @@ export interface Event {
   'vedette.stream'?: number;
   'vedette.pty'?: number;
   'vedette.count'?: number;
+  'k8s.cluster.name'?: string;
+  'k8s.event.uid'?: string;
+  'vedette.k8s.event.type'?: string;
+  'k8s.event.reason'?: string;
+  'k8s.event.count'?: number;
+  'vedette.k8s.event.note'?: string;
+  'vedette.k8s.event.reporter'?: string;
+  'vedette.k8s.event.first_unix_nano'?: string;
+  'k8s.object.kind'?: string;
+  'k8s.object.name'?: string;
+  'k8s.object.uid'?: string;
   'vedette.loss.place'?: string;
   finding?: Finding;
 }
@@ -130,12 +145,49 @@ export interface Container {
   'container.image.name': string;
   'k8s.pod.name': string;
   'k8s.namespace.name': string;
+  'k8s.pod.uid': string;
+  'vedette.workload.kind': string;
+  'vedette.workload.name': string;
   'container.runtime': string;
   cgroup: string;
 }
 
 export interface ContainersAnswer {
   containers: Container[];
+}
+
+export interface PodContainer {
+  'container.id': string;
+  'k8s.container.name': string;
+  'container.image.name': string;
+}
+
+export interface PodIdentity {
+  'k8s.cluster.name': string;
+  'k8s.namespace.name': string;
+  'k8s.pod.name': string;
+  'k8s.pod.uid': string;
+  'k8s.node.name': string;
+  service_account: string;
+  'vedette.workload.kind': string;
+  'vedette.workload.name': string;
+  addresses: string[];
+  containers: PodContainer[];
+  since_unix_ms: number;
+  gone_unix_ms: number | null;
+}
+
+export interface Workload {
+  'k8s.cluster.name': string;
+  'k8s.namespace.name': string;
+  'vedette.workload.kind': string;
+  'vedette.workload.name': string;
+}
+
+export interface WorkloadsAnswer {
+  workloads: Workload[];
+  pods: PodIdentity[];
+  truncated: boolean;
 }
 
 export interface Fact {
@@ -242,6 +294,129 @@ export interface ExplainAnswer {
   memory_bytes: number;
   notes: string[];
   nodes: ExplainNode[];
+}
+
+export interface CapacityPods {
+  count: number;
+  first: string[];
+}
+
+export interface CapacityPriority {
+  priority: number;
+  pods: number;
+}
+
+export interface CapacityMove {
+  pod: string;
+  node: string;
+}
+
+export interface CapacityFailure {
+  nodes: string[];
+  displaced: number;
+  pending: CapacityPods;
+  pending_by_priority: CapacityPriority[];
+  stuck: CapacityPods;
+  lost: CapacityPods;
+  bound: CapacityPods;
+  budgets_broken: string[];
+  reason: string | null;
+  could_fit: boolean | null;
+  moves: CapacityMove[];
+}
+
+export interface CapacityZone {
+  key: string;
+  value: string;
+  failure: CapacityFailure;
+}
+
+export interface CapacityPoint {
+  failures: number;
+  sets: number;
+  tried: number;
+  exact: boolean;
+  share_min: number;
+  share_max: number;
+  mean_pending: number;
+}
+
+export interface CapacityAdvice {
+  nodes: number;
+  like: string;
+  sets_tried: number;
+  exact: boolean;
+}
+
+export interface CapacityJudgement {
+  at_unix_ms: number;
+  took_seconds: number;
+  nodes: number;
+  pods: number;
+  kinds: number;
+  survives: number;
+  fails_at: number | null;
+  curve: CapacityPoint[];
+  witness: CapacityFailure | null;
+  single_failures: CapacityFailure[];
+  single_failures_found: number;
+  zones: CapacityZone[];
+  advice: CapacityAdvice | null;
+  pending_before: CapacityPods;
+  gated: CapacityPods;
+  notes: string[];
+}
+
+export interface CapacityPool {
+  pool: string;
+  nodes: number;
+  outages: number;
+  open: number;
+  mean_to_detect_seconds: number | null;
+  mean_to_recover_seconds: number | null;
+  recovery_is_whole: boolean;
+  median_to_recover_seconds: number | null;
+  mean_to_run_again_seconds: number | null;
+  mean_between_failures_seconds: number | null;
+  down: number;
+}
+
+export interface CapacityOutage {
+  node: string;
+  pool: string;
+  began_unix_ms: number;
+  noticed_unix_ms: number;
+  ended_unix_ms: number | null;
+  gone_unix_ms: number | null;
+  rebooted: boolean;
+  unseen: boolean;
+  pods: number;
+  pods_again_unix_ms: number | null;
+}
+
+export interface CapacityOutages {
+  since_unix_ms: number | null;
+  pools: CapacityPool[];
+  recent: CapacityOutage[];
+  count: number;
+  down_at_once: number[];
+  expected_shortfall_pods: number | null;
+  beyond_judged: number | null;
+}
+
+export interface CapacityCluster {
+  name: string;
+  wanted: number;
+  trouble: string[];
+  incomplete: string[];
+  age_seconds: number;
+  judged: CapacityJudgement | null;
+  outages: CapacityOutages;
+}
+
+export interface CapacityAnswer {
+  now_unix_ms: number;
+  clusters: CapacityCluster[];
 }
 
 export interface ErrorAnswer {

@@ -2,6 +2,7 @@
 
 import { get } from './client';
 import type {
+  CapacityAnswer,
   ContainersAnswer,
   Event,
   EventsAnswer,
@@ -72,6 +73,11 @@ export async function findings(signal?: AbortSignal): Promise<Finding[]> {
 
 export async function containers(signal?: AbortSignal): Promise<ContainersAnswer['containers']> {
   return (await get<ContainersAnswer>(`${root}/containers`, signal)).containers;
+}
+
+/** How many nodes of the watched clusters may fail. */
+export function capacity(signal?: AbortSignal): Promise<CapacityAnswer> {
+  return get(`${root}/capacity`, signal);
 }
 
 /** Queries that run, that took long, and that ran at the last crash. */

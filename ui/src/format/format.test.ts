@@ -128,6 +128,19 @@ describe('names', () => {
     expect(summary({ ...base, kind: 'loss', 'vedette.count': 3, 'vedette.loss.place': 'bulk' })).toBe(
       '3 events lost (bulk)',
     );
+    const told = {
+      ...base,
+      kind: 'kubernetes' as const,
+      'k8s.event.reason': 'BackOff',
+      'k8s.object.kind': 'Pod',
+      'k8s.object.name': 'web-1',
+      'k8s.namespace.name': 'shop',
+      'vedette.k8s.event.note': 'Back-off restarting',
+    };
+    expect(summary({ ...told, 'k8s.event.count': 12 })).toBe(
+      'BackOff: Pod shop/web-1: Back-off restarting (12 times)',
+    );
+    expect(summary({ ...told, 'k8s.event.count': 1 })).toBe('BackOff: Pod shop/web-1: Back-off restarting');
   });
 });
 

@@ -24,6 +24,7 @@ export const kindNames: Record<EventKind, string> = {
   oom_kill: 'OOM kill',
   container_start: 'Container start',
   container_stop: 'Container stop',
+  kubernetes: 'Kubernetes',
   loss: 'Loss',
 };
 export const kinds = Object.keys(kindNames) as EventKind[];
@@ -72,9 +73,21 @@ export function summary(event: Event): string {
       return event['container.image.name'] ? `started from ${event['container.image.name']}` : 'started';
     case 'container_stop':
       return 'stopped';
+    case 'kubernetes':
+      return kubernetes(event);
     case 'loss':
       return `${event['vedette.count'] ?? '?'} events lost (${event['vedette.loss.place'] ?? 'place unknown'})`;
   }
+}
+
+/** `BackOff: Pod shop/web-1: Back-off restarting (12 times)`. */
+function kubernetes(event: Event): string {
+  const namespace = event['k8s.namespace.name'];
+  const object = `${namespace ? `${namespace}/` : ''}${event['k8s.object.name'] ?? '?'}`;
+  const count = event['k8s.event.count'] ?? 1;
+  const times = count > 1 ? ` (${count} times)` : '';
+  const note = event['vedette.k8s.event.note'] ?? '';
+  return `${event['k8s.event.reason'] ?? '?'}: ${event['k8s.object.kind'] ?? '?'} ${object}: ${note}${times}`;
 }
 
 function connection(event: Event): string {

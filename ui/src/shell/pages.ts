@@ -35,6 +35,7 @@ export const pageList: PageInfo[] = [
     group: 'Workloads',
     key: 'c',
   },
+  { path: '/capacity', title: 'Capacity', short: 'Capacity', icon: 'capacity', key: 'y' },
   { path: '/status', title: 'Status', short: 'Status', icon: 'status', key: 's' },
 ];
 

@@ -48,6 +48,7 @@ export const pages = [
   '/hosts/*',
   '/containers',
   '/containers/*',
+  '/capacity',
   '/status',
   '/status/targets',
   '/status/discovery',

@@ -57,6 +57,11 @@ pub fn containers(call: Call) -> Handled {
     })
 }
 
+/// How many nodes of the watched clusters may fail.
+pub fn capacity(call: Call) -> Handled {
+    Box::pin(async move { own(&(call.shared.app.capacity)()) })
+}
+
 /// What keeps the targets of scrape pools from being found.
 pub fn discovery(call: Call) -> Handled {
     Box::pin(async move { discovery_answer(&call).await.unwrap_or_else(Answer::from) })

@@ -2,8 +2,8 @@ use std::{collections::BTreeSet, net::IpAddr, path::Path, path::PathBuf, time::D
 
 use proptest::prelude::*;
 use vedette_model::{
-    Ancestor, Container, EventKind, Fact, Finding, FindingState, Host, Labels, Process, Severity, Socket,
-    SocketDirection, StreamTarget, Transport,
+    Ancestor, Container, EventKind, Fact, Finding, FindingState, Host, KubernetesEvent, Labels, Process,
+    Severity, Socket, SocketDirection, StreamTarget, Transport, Workload,
 };
 use vedette_sys::{ManualClock, Random, RealFs, SimFs};
 
@@ -66,7 +66,7 @@ fn finding(random: &mut Random) -> Finding {
 }
 
 fn fact(random: &mut Random) -> Fact {
-    match random.below(11) {
+    match random.below(12) {
         0 => Fact::Exec {
             streams: std::array::from_fn(|_| target(random)),
             upper_layer: random.one_in(2),
@@ -77,6 +77,21 @@ fn fact(random: &mut Random) -> Fact {
         3 => Fact::Connection(socket(random)),
         4 => Fact::StreamRedirect { stream: 2, target: target(random) },
         5 => Fact::PtyOpen { number: 4 },
+        11 => Fact::Kubernetes(Box::new(KubernetesEvent {
+            cluster: "main".into(),
+            uid: random.below(9).to_string(),
+            kind: "Warning".into(),
+            reason: "BackOff".into(),
+            note: "Back-off restarting".into(),
+            count: random.below(300),
+            first_ns: -1,
+            reporter: "kubelet".into(),
+            object_kind: "Pod".into(),
+            object_name: "web-1".into(),
+            namespace: "shop".into(),
+            object_uid: "u".into(),
+            workload: Workload { kind: "Deployment".into(), name: "web".into() },
+        })),
         6 => Fact::OomKill { count: 1 },
         7 => Fact::ContainerStart,
         8 => Fact::ContainerStop,
@@ -111,6 +126,8 @@ pub(crate) fn event(random: &mut Random, time_ns: i64) -> Event {
                 id: format!("{container}f").repeat(32),
                 name: format!("web-{container}"),
                 image: "docker.io/library/nginx:1".into(),
+                pod_uid: format!("uid-{container}"),
+                workload: Workload { kind: "DaemonSet".into(), name: format!("w{container}") },
                 ..Container::default()
             })
         }),
@@ -759,4 +776,28 @@ proptest! {
         let _ = codec::Decoder::default().decode_one(&bytes);
         let _ = codec::Decoder::default().decode(&noise, drop);
     }
+}
+
+/// A batch as version 1 wrote it: one host, one container, no process, one event that the container started.
+#[test]
+fn batches_of_version_1_are_read() {
+    let mut bytes = vec![1, 1];
+    let text = |bytes: &mut Vec<u8>, text: &str| {
+        bytes.push(u8::try_from(text.len()).unwrap());
+        bytes.extend_from_slice(text.as_bytes());
+    };
+    ["node", "m", "b"].iter().for_each(|t| text(&mut bytes, t));
+    bytes.push(1);
+    ["c1", "web", "nginx", "web-0", "shop", "/c1", "containerd"].iter().for_each(|t| text(&mut bytes, t));
+    // No processes; one event: id 5, time 7, host 0, container 0, no process, start.
+    bytes.extend([0, 1, 5, 14, 0, 1, 0, 7]);
+    let mut found = Vec::new();
+    codec::Decoder::default().decode(&bytes, |e| found.push(e)).unwrap();
+    let [event] = &found[..] else { panic!("{found:?}") };
+    assert_eq!((event.id, event.time_ns, &event.fact), (5, 7, &Fact::ContainerStart));
+    let container = event.container.as_deref().unwrap();
+    assert_eq!((&*container.pod, &*container.runtime, &*container.pod_uid), ("web-0", "containerd", ""));
+    assert_eq!(container.workload, Workload::default());
+    bytes[0] = 3;
+    assert!(codec::Decoder::default().decode(&bytes, drop).is_err(), "a version to come is not guessed at");
 }

@@ -19,8 +19,19 @@ pub(crate) struct SegmentInfo {
     pub footer_checksum: u32,
 }
 
-const WORDS: usize = 8 + EventKind::ALL.len();
-const VERSION: u64 = 1;
+/// Words before the numbers of events of each kind.
+const HEAD_WORDS: usize = 8;
+const VERSION: u64 = 2;
+
+/// How many bytes the description has that begins so. Each version knows the kinds of the one before, and more.
+pub(super) fn length(bytes: &[u8]) -> Option<usize> {
+    let kinds = match u64::from_le_bytes(*bytes.first_chunk()?) {
+        1 => 11,
+        VERSION => EventKind::ALL.len(),
+        _ => return None,
+    };
+    Some((HEAD_WORDS + kinds) * 8)
+}
 
 /// A number for a severity, growing with it, above zero.
 pub(crate) fn severity_rank(severity: Severity) -> u8 {
@@ -59,15 +70,16 @@ impl SegmentInfo {
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
-        if bytes.len() != WORDS * 8 {
+        if Some(bytes.len()) != length(bytes) {
             return None;
         }
         let words: Vec<u64> =
             bytes.chunks_exact(8).map(|c| u64::from_le_bytes(std::array::from_fn(|i| c[i]))).collect();
         let mut kinds = [0; EventKind::ALL.len()];
-        kinds.copy_from_slice(&words[8..]);
+        let told = &words[HEAD_WORDS..];
+        kinds[..told.len()].copy_from_slice(told);
         let rows = kinds.iter().try_fold(0_u64, |sum, n| sum.checked_add(*n))?;
-        let good = words[0] == VERSION && words[1] <= words[2] && rows > 0;
+        let good = words[1] <= words[2] && rows > 0;
         good.then_some(Self {
             first_id: words[1],
             last_id: words[2],
@@ -83,5 +95,26 @@ impl SegmentInfo {
 
     pub(crate) fn overlaps(&self, other: &Self) -> bool {
         self.first_id <= other.last_id && other.first_id <= self.last_id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptions_of_the_version_before_are_read() {
+        let mut words = vec![1_u64, 5, 9, 100, 200, 4096, 7, 3];
+        words.extend([1, 0, 0, 0, 0, 0, 0, 0, 0, 2, 1]);
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        assert_eq!(length(&bytes), Some(19 * 8));
+        let info = SegmentInfo::decode(&bytes).expect("it is known");
+        assert_eq!((info.rows, info.kinds[EventKind::Finding as usize]), (4, 2));
+        assert_eq!(info.kinds[EventKind::Kubernetes as usize], 0);
+        assert_eq!(SegmentInfo::decode(&info.encode()), Some(info), "as it is written now");
+        assert_eq!(SegmentInfo::decode(&bytes[..18 * 8]), None);
+        let newer: Vec<u8> =
+            std::iter::once(3_u64).chain(words[1..].iter().copied()).flat_map(u64::to_le_bytes).collect();
+        assert_eq!(SegmentInfo::decode(&newer), None);
     }
 }

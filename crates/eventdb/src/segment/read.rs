@@ -166,12 +166,10 @@ fn describe(metadata: &ParquetMetaData) -> Option<(SegmentInfo, Vec<u32>)> {
     let bytes: Option<Vec<u8>> =
         digits.map(|d| u8::from_str_radix(std::str::from_utf8(d).ok()?, 16).ok()).collect();
     let bytes = bytes?;
-    let (info, checksums) = bytes.split_at_checked(INFO_BYTES)?;
+    let (info, checksums) = bytes.split_at_checked(super::info::length(&bytes)?)?;
     let checksums = checksums.chunks_exact(4).map(|c| u32::from_le_bytes(std::array::from_fn(|i| c[i])));
     Some((SegmentInfo::decode(info)?, checksums.collect()))
 }
-
-const INFO_BYTES: usize = 8 * (8 + EventKind::ALL.len());
 
 fn assign(metadata: &ParquetMetaData, words: &[u32]) -> Option<Vec<Vec<Checksums>>> {
     let mut words = words.iter().copied();

@@ -207,8 +207,14 @@ fn text_values(form: &ColumnForm, entries: &[Arc<Entry>]) -> Values<ByteArray> {
             Column::ContainerId => container.map(|c| ByteArray::from(c.id.as_str())),
             Column::ContainerName => container.map(|c| ByteArray::from(c.name.as_str())),
             Column::ContainerImage => container.and_then(|c| present(&c.image)),
-            Column::PodName => container.and_then(|c| present(&c.pod)),
-            Column::Namespace => container.and_then(|c| present(&c.namespace)),
+            Column::PodName => match &event.fact {
+                Fact::Kubernetes(told) if told.object_kind == "Pod" => present(&told.object_name),
+                _ => container.and_then(|c| present(&c.pod)),
+            },
+            Column::Namespace => match &event.fact {
+                Fact::Kubernetes(told) => present(&told.namespace),
+                _ => container.and_then(|c| present(&c.namespace)),
+            },
             Column::Command => process.and_then(|p| present(&p.name)),
             Column::Executable => process.and_then(|p| present(&p.executable)),
             Column::CommandLine => process.and_then(|p| present(&p.command_line())),

@@ -38,6 +38,9 @@ const OOMS_MAX: usize = 10_000;
 /// Ended containers whose last figures the reader has not fetched.
 const LAST_MAX: usize = 10_000;
 
+/// How often it is seen whether somebody knows more of containers.
+const LOOK_UP_INTERVAL: Duration = Duration::from_millis(500);
+
 /// Passes that found nobody whose the figures are.
 type Passes = u8;
 
@@ -141,6 +144,8 @@ impl Watcher {
             reason = "its successor is unsafe; an owned descriptor keeps what that asks for"
         )]
         let readable = waited.and_then(|fd| AsyncFd::new(fd).ok());
+        let mut look_up = tokio::time::interval(LOOK_UP_INTERVAL);
+        look_up.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut compare = tokio::time::interval(Duration::from_millis(self.config.reconcile_interval_ms));
         compare.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -157,6 +162,7 @@ impl Watcher {
                     *self.shared.unwatched.lock() = self.tree.unwatched().map(|e| e.to_string());
                     self.take(changes, &pokes);
                 }
+                _ = look_up.tick() => self.shared.registry.lock().look_up(),
                 Some(told) = told.recv() => self.hear(told),
             }
         }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use parking_lot::RwLock;
-use vedette_model::Container;
+use vedette_model::{Container, Directory, Identify as _, Workload, WorkloadQuestion};
 
 use super::tree::TreeChange;
 use crate::runtime::{RuntimeContainer, RuntimeUpdate};
@@ -99,9 +99,41 @@ pub(crate) struct Registry {
     index: ContainerIndex,
     changes: Vec<Change>,
     generation: u64,
+    /// Knows pods and workloads of containers, also of such that no runtime tells of.
+    directory: Directory,
+    /// What the directory was when all containers were looked up in it.
+    directory_seen: u64,
 }
 
 impl Registry {
+    /// Asks these for what runtimes do not tell.
+    pub(crate) fn ask(&mut self, directory: Directory) {
+        self.directory = directory;
+    }
+
+    /// Looks all containers up whose workload is not known, if there is news of any.
+    pub(crate) fn look_up(&mut self) {
+        let generation = self.directory.generation();
+        if std::mem::replace(&mut self.directory_seen, generation) == generation {
+            return;
+        }
+        let unknown = self.containers.values().filter(|entry| entry.known.container.workload.kind.is_empty());
+        let paths: Vec<String> = unknown.map(|entry| entry.known.container.cgroup.clone()).collect();
+        for path in paths {
+            let Some(entry) = self.containers.get_mut(&path) else { continue };
+            let mut container = (*entry.known.container).clone();
+            if !add_workload(&self.directory, &mut container, &mut entry.known.facts) {
+                continue;
+            }
+            entry.known.container = Arc::new(container);
+            let known = entry.known.clone();
+            let id = self.cgroups.get(&path).copied().unwrap_or(0);
+            self.index.put(&known.container, id);
+            self.index_inside(&path);
+            self.tell(Change::Identified(known));
+        }
+    }
+
     pub(crate) fn index(&self) -> ContainerIndex {
         self.index.clone()
     }
@@ -201,7 +233,7 @@ impl Registry {
             let known = namespaces.into_iter().any(|n| parent.strip_prefix('/') == Some(n.as_str()));
             (known && !name.is_empty()).then_some(name)
         };
-        let (container, facts, provisional) = match (told, hex, looks()) {
+        let (mut container, mut facts, provisional) = match (told, hex, looks()) {
             (Some(told), ..) => (told.container(path), told.facts(), false),
             (None, Some(id), _) => {
                 (anonymous(path, id), Facts { runtime_name: id.into(), ..Facts::default() }, false)
@@ -211,10 +243,13 @@ impl Registry {
             }
             (None, None, None) => return,
         };
+        add_workload(&self.directory, &mut container, &mut facts);
         let id = self.cgroups.get(path).copied().unwrap_or(0);
         match self.containers.get_mut(path) {
             Some(entry) => {
                 // A runtime that forgets a container before its cgroup goes does not undo its name.
+                // What was once known of its workload stays known, too.
+                keep_workload(&mut container, &mut facts, &entry.known);
                 if !facts.identified || (*entry.known.container == container && entry.known.facts == facts) {
                     return;
                 }
@@ -282,6 +317,8 @@ impl RuntimeContainer {
             image: self.image.clone(),
             pod: self.pod.clone(),
             namespace: self.namespace.clone(),
+            pod_uid: self.pod_uid.clone(),
+            workload: Workload::default(),
             cgroup: path.to_owned(),
             runtime: self.runtime.clone(),
         }
@@ -311,6 +348,52 @@ fn root_of(told: &RuntimeContainer) -> Option<&str> {
 /// How much is told of a container beside its id.
 fn knows(told: &RuntimeContainer) -> usize {
     [&told.name, &told.image, &told.pod, &told.pod_container].iter().filter(|text| !text.is_empty()).count()
+}
+
+/// Adds what the directory knows and the container lacks; whether it knows it. What a runtime told stays.
+fn add_workload(directory: &Directory, container: &mut Container, facts: &mut Facts) -> bool {
+    if directory.is_empty() {
+        return false;
+    }
+    let by_id = directory.identify(&WorkloadQuestion::Container(&container.id), 1).pop();
+    let by_path = || directory.identify(&WorkloadQuestion::Cgroup(&container.cgroup), 1).pop();
+    let Some(pod) = by_id.or_else(by_path) else { return false };
+    if container.pod.is_empty() {
+        (container.pod, container.namespace) = (pod.name, pod.namespace);
+    }
+    if container.pod_uid.is_empty() {
+        container.pod_uid.clone_from(&pod.uid);
+        facts.pod_uid = pod.uid;
+    }
+    if let Some(known) = pod.containers.into_iter().find(|known| known.id == container.id) {
+        if facts.pod_container.is_empty() {
+            facts.pod_container.clone_from(&known.name);
+        }
+        if container.name == container.id {
+            container.name = known.name;
+        }
+        if container.image.is_empty() {
+            container.image = known.image;
+        }
+    }
+    container.workload = pod.workload;
+    true
+}
+
+/// Keeps what the directory knew before, if it has forgotten.
+fn keep_workload(container: &mut Container, facts: &mut Facts, known: &Known) {
+    let before = &known.container;
+    if !container.workload.kind.is_empty() || before.workload.kind.is_empty() {
+        return;
+    }
+    container.workload.clone_from(&before.workload);
+    container.pod_uid.clone_from(&before.pod_uid);
+    if container.pod.is_empty() {
+        container.pod.clone_from(&before.pod);
+        container.namespace.clone_from(&before.namespace);
+        facts.pod_container.clone_from(&known.facts.pod_container);
+        facts.pod_uid.clone_from(&known.facts.pod_uid);
+    }
 }
 
 fn anonymous(path: &str, id: &str) -> Container {

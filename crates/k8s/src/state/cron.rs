@@ -306,6 +306,47 @@ mod tests {
         );
     }
 
+    /// Minute by minute, with numbers named one by one.
+    #[test]
+    fn the_next_time_is_that_of_a_search_through_all_minutes() {
+        let mut random = vedette_sys::Random::new(5);
+        let zone = if knows_zones() { "Europe/Berlin" } else { "UTC" };
+        let place = TimeZone::get(zone).expect("a zone");
+        for _ in 0..60 {
+            let mut some = |min: i8, max: i8, most: u64| -> Vec<i8> {
+                let count = 1 + random.below(most);
+                (0..count)
+                    .map(|_| min + random.below(u64::from((max - min).unsigned_abs()) + 1) as i8)
+                    .collect()
+            };
+            let sets = [some(0, 59, 3), some(0, 23, 4), some(1, 31, 9), some(1, 12, 9), some(0, 6, 3)];
+            let is_open = [random.below(2) == 0, random.below(2) == 0];
+            let text = |at: usize| sets[at].iter().map(i8::to_string).collect::<Vec<_>>().join(",");
+            let day = |at: usize, is_open: bool| if is_open { "*".to_owned() } else { text(at) };
+            let fields = [text(0), text(1), day(2, is_open[0]), text(3), day(4, is_open[1])].join(" ");
+            // Some time of 2026.
+            let after = 1_767_225_600 + random.below(365 * 24 * 3600) as i64;
+            let fits = |at: &i64| {
+                let time = place.to_datetime(Timestamp::from_second(*at).expect("a time"));
+                let weekday = time.weekday().to_sunday_zero_offset();
+                let (day, weekday) = (sets[2].contains(&time.day()), sets[4].contains(&weekday));
+                let fits_day = match is_open {
+                    [true, true] => true,
+                    [true, false] => weekday,
+                    [false, true] => day,
+                    [false, false] => day || weekday,
+                };
+                let (minutes, hours, months) = (&sets[0], &sets[1], &sets[3]);
+                let has = minutes.contains(&time.minute()) && hours.contains(&time.hour());
+                fits_day && has && months.contains(&time.month())
+            };
+            let minutes = (after / 60 + 1..).take(60 * 24 * 40).map(|minute| minute * 60);
+            let Some(wanted) = minutes.into_iter().find(fits) else { continue };
+            let schedule = Schedule::parse(&fields, Some(zone)).expect("sound");
+            assert_eq!(schedule.next(after), Some(wanted), "{fields} after {after}");
+        }
+    }
+
     #[test]
     fn what_never_comes_does_not() {
         assert_eq!(next("0 0 30 2 *", "", "2026-11-22T00:00:00Z", 1), Vec::<String>::new());

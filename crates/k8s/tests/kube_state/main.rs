@@ -19,18 +19,19 @@ use std::{
 use serde_json::Value;
 use vedette_k8s::state::{Allowed, Format, KINDS, StateKind};
 
-/// Labels that the table does not name, as the documentation it was made from forgets them.
-const FORGOTTEN: [(&str, &str); 4] = [
+/// Labels that the table does not name, as the documentation it was made from forgets them or has another name.
+const FORGOTTEN: [(&str, &str); 6] = [
+    ("kube_endpointslice_endpoints", "endpoint_nodename"),
     ("kube_lease_owner", "namespace"),
     ("kube_lease_renew_time", "namespace"),
+    ("kube_persistentvolumeclaim_status_condition", "condition"),
     ("kube_persistentvolumeclaim_status_condition", "namespace"),
     ("kube_pod_runtimeclass_name_info", "runtimeclass_name"),
 ];
-/// Labels that the peer gives by other names than the documentation has: those of the table, and those given.
-const MISNAMED: [(&str, &str, &str); 2] = [
-    ("kube_endpointslice_endpoints", "nodename", "endpoint_nodename"),
-    ("kube_persistentvolumeclaim_status_condition", "type", "condition"),
-];
+
+/// Those other names.
+const MISNAMED: [(&str, &str); 2] =
+    [("kube_endpointslice_endpoints", "nodename"), ("kube_persistentvolumeclaim_status_condition", "type")];
 
 struct Row<'a> {
     name: &'a str,
@@ -72,7 +73,7 @@ fn main() -> ExitCode {
             let has_kind = told.keys().any(|name| of_resource(name, row.resource));
             match (row.is_default, has_kind) {
                 (false, _) => {
-                    *absent.entry((row.resource, "one has to ask the peer for it")).or_default() += 1
+                    *absent.entry((row.resource, "one has to ask the peer for it")).or_default() += 1;
                 }
                 (true, false) => *absent.entry((row.resource, "such objects are not told")).or_default() += 1,
                 (true, true) => {
@@ -136,23 +137,17 @@ fn differs(row: &Row<'_>, found: &Told) -> Option<String> {
     let chosen = match row.name {
         name if name.ends_with("_labels") => "label_",
         name if name.ends_with("_annotations") => "annotation_",
+        name if name.ends_with("_metadata") => "metadata_",
         _ => "",
     };
     let is_chosen = |label: &str| !chosen.is_empty() && label.starts_with(chosen);
-    let stands_for = |wanted: &str, label: &str| match wanted.find(char::is_uppercase) {
-        Some(at) => label.starts_with(&wanted[..at]) || is_chosen(label),
-        None => MISNAMED.contains(&(row.name, wanted, label)),
-    };
+    let stands_for = |wanted: &str| wanted.contains(char::is_uppercase);
     let is_forgotten = |label: &str| FORGOTTEN.contains(&(row.name, label));
-    let fits = |label: &str| {
-        row.labels.contains(label)
-            || is_chosen(label)
-            || is_forgotten(label)
-            || row.labels.iter().any(|wanted| stands_for(wanted, label))
-    };
+    let fits = |label: &str| row.labels.contains(label) || is_chosen(label) || is_forgotten(label);
     let surplus: Vec<_> = found.labels.iter().filter(|label| !fits(label)).collect();
     let is_told = |wanted: &str| {
         found.labels.contains(wanted)
+            || MISNAMED.contains(&(row.name, wanted))
             || stands_for(wanted) && found.labels.iter().any(|label| is_chosen(label))
     };
     let missing: Vec<_> = row.labels.iter().filter(|wanted| !is_told(wanted)).collect();

@@ -4,11 +4,16 @@ use std::{
     collections::HashSet,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
-use vedette_k8s::state::{KINDS, Wanted};
+use vedette_capacity::FailureMode;
+use vedette_k8s::{
+    identity::Limits,
+    state::{KINDS, Wanted},
+};
 
-use super::{Error, KubernetesCluster, StateMetrics};
+use super::{ClusterCapacity, Error, KubernetesCluster, StateMetrics, Switch, units::duration};
 
 /// A cluster that is watched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +26,37 @@ pub struct ClusterSettings {
     pub context: Option<String>,
     /// Which of its objects are told as metrics.
     pub state: Wanted,
+    /// How long and how many pods that are gone are known.
+    pub gone_pods: Limits,
+    /// Whether its events are stored.
+    pub events: bool,
+    /// What this machine is called in it; as the machine itself where nothing is given.
+    pub node: Option<Arc<str>>,
+    /// Whether containers of this machine that belong to no pod are found.
+    pub stray_containers: bool,
+    /// How it is judged how many of its nodes may fail, if it is.
+    pub capacity: Option<CapacitySettings>,
+}
+
+/// How many nodes of a cluster may fail is judged so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CapacitySettings {
+    /// How many nodes must be able to fail at once.
+    pub survive: usize,
+    /// How many failures at once are looked at; at least as many as must be survived.
+    pub max_failures: usize,
+    /// What becomes of failed nodes.
+    pub failed: FailureMode,
+    /// Labels of nodes that fail together.
+    pub zone_labels: Vec<String>,
+    /// Labels that name the pool of a node.
+    pub pool_labels: Vec<String>,
+    /// Whether pods without an owner are made anew.
+    pub bare_pods_return: bool,
+    /// Least time between two judgements.
+    pub interval: Duration,
+    /// How many times the usual work may be done.
+    pub effort: u64,
 }
 
 /// Checks what is written.
@@ -43,11 +79,31 @@ pub(super) fn settings(
         if cluster.context.is_some() && cluster.kubeconfig_file.is_none() {
             return Err(refuse("context", "is of use only with a kubeconfig_file".into()));
         }
+        let mut gone_pods = Limits::default();
+        let kept =
+            duration(&format!("{place}[{at}].gone_pods_kept"), cluster.gone_pods_kept.as_deref(), "15d")?;
+        gone_pods.gone_kept_ms = i64::try_from(kept.as_millis()).unwrap_or(i64::MAX);
+        if let Some(max) = cluster.gone_pods_max {
+            gone_pods.gone_max = max;
+        }
+        let on = |key: &str, written: Option<&str>| match written {
+            None | Some("on") => Ok(true),
+            Some("off") => Ok(false),
+            Some(other) => Err(refuse(key, format!("{other:?} is neither on nor off"))),
+        };
         Ok(ClusterSettings {
+            events: on("events", cluster.events.as_deref())?,
+            node: cluster.node.as_deref().map(Arc::from),
+            stray_containers: on("stray_containers", cluster.stray_containers.as_deref())?,
+            gone_pods,
             name: cluster.name.into(),
             kubeconfig_file: cluster.kubeconfig_file.map(|file| folder.join(file)),
             context: cluster.context,
             state: state(&format!("{place}[{at}].state_metrics"), cluster.state_metrics)?,
+            capacity: match cluster.capacity {
+                Switch::Off => None,
+                Switch::On(written) => Some(capacity(&format!("{place}[{at}].capacity"), written)?),
+            },
         })
     };
     written.into_iter().enumerate().map(one).collect()
@@ -78,6 +134,64 @@ fn state(place: &str, written: StateMetrics) -> Result<Wanted, Error> {
     }
     Ok(wanted)
 }
+
+fn capacity(place: &str, written: ClusterCapacity) -> Result<CapacitySettings, Error> {
+    let at = |key: &str| format!("{place}.{key}");
+    let within = |key: &str, value: u64, limit: u64| match value {
+        value if (1..=limit).contains(&value) => Ok(value),
+        _ => Err(Error::Value { place: at(key), reason: format!("use 1 to {limit}") }),
+    };
+    let count = |key: &str, value: Option<usize>, default: usize| {
+        let value = u64::try_from(value.unwrap_or(default)).unwrap_or(u64::MAX);
+        within(key, value, FAILURES_MAX).map(|value| usize::try_from(value).unwrap_or(usize::MAX))
+    };
+    let survive = count("survive", written.survive, 1)?;
+    let failed = match written.failed.as_deref() {
+        None | Some("unreachable") => FailureMode::Unreachable,
+        Some("deleted") => FailureMode::Deleted,
+        Some(other) => {
+            let reason = format!("{other:?} is neither `unreachable` nor `deleted`");
+            return Err(Error::Value { place: at("failed"), reason });
+        }
+    };
+    let labels = |key: &str, labels: Option<Vec<String>>, default: &[&str]| match labels {
+        Some(labels) if labels.len() > LABELS_MAX || labels.iter().any(String::is_empty) => {
+            let reason = format!("name at most {LABELS_MAX} labels, none of them empty");
+            Err(Error::Value { place: at(key), reason })
+        }
+        Some(labels) => Ok(labels),
+        None => Ok(default.iter().map(|label| (*label).to_owned()).collect()),
+    };
+    let interval = duration(&at("interval"), written.interval.as_deref(), "30s")?;
+    if interval < INTERVAL_MIN {
+        return Err(Error::Value { place: at("interval"), reason: "use at least 1s".into() });
+    }
+    Ok(CapacitySettings {
+        survive,
+        max_failures: count("max_failures", written.max_failures, 3)?.max(survive),
+        failed,
+        zone_labels: labels("zone_labels", written.zone_labels, &["topology.kubernetes.io/zone"])?,
+        pool_labels: labels("pool_labels", written.pool_labels, &POOL_LABELS)?,
+        bare_pods_return: written.bare_pods_return,
+        interval,
+        effort: within("effort", written.effort.unwrap_or(1), 1000)?,
+    })
+}
+
+/// Nodes that fail at once: the number of sets grows with its power.
+const FAILURES_MAX: u64 = 10;
+const LABELS_MAX: usize = 16;
+const INTERVAL_MIN: Duration = Duration::from_secs(1);
+/// Labels by which clouds and tools say which nodes are alike.
+const POOL_LABELS: [&str; 7] = [
+    "cloud.google.com/gke-nodepool",
+    "eks.amazonaws.com/nodegroup",
+    "kubernetes.azure.com/agentpool",
+    "karpenter.sh/nodepool",
+    "node.cluster.x-k8s.io/nodepool",
+    "node.kubernetes.io/instance-type",
+    "beta.kubernetes.io/instance-type",
+];
 
 /// As long as a label of DNS may be, so that it fits wherever names of clusters stand.
 const NAME_BYTES_MAX: usize = 63;

@@ -1,9 +1,9 @@
 //! What a person writes: the keys of the file, as they stand there and unchecked. Their comments are the
 //! reference page.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, fmt, marker::PhantomData, path::PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 
 use super::{Collectors, Export};
 
@@ -98,8 +98,23 @@ pub struct KubernetesCluster {
     pub kubeconfig_file: Option<PathBuf>,
     /// A context of that file. Default: its current context.
     pub context: Option<String>,
+    /// `on` or `off`: whether the cluster's events are kept in the event store. Default `on`; with `vedette agent`, which
+    /// has no store, they are not.
+    pub events: Option<String>,
+    /// What this machine is called in the cluster, if it is one of its nodes. Default: its host name.
+    pub node: Option<String>,
+    /// `on` or `off`: whether containers of this machine that belong to no pod of the cluster are found, if it is one of
+    /// its nodes. Default `on`.
+    pub stray_containers: Option<String>,
+    /// How long pods that are gone are known, so that what is kept of them is told with their names. Default `15d`.
+    pub gone_pods_kept: Option<String>,
+    /// How many pods that are gone are known; of more, those that went first are forgotten, which is counted on the
+    /// status page. Default 100000, which take some 65 MB.
+    pub gone_pods_max: Option<usize>,
     /// Which of its objects are told at `/metrics/kube-state`, and with which of their labels.
     pub state_metrics: StateMetrics,
+    /// How many of its nodes may fail: judged with these keys, or `off`. Default: judged with the defaults.
+    pub capacity: Switch<ClusterCapacity>,
 }
 
 /// The state of the objects of a cluster as metrics, by the names of kube-state-metrics.
@@ -113,6 +128,74 @@ pub struct StateMetrics {
     pub labels: BTreeMap<String, Vec<String>>,
     /// The same of annotations. Default: none.
     pub annotations: BTreeMap<String, Vec<String>>,
+}
+
+/// How many nodes of a cluster may fail before the rest cannot carry its pods; see the page Capacity.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClusterCapacity {
+    /// How many nodes must be able to fail at once; an alert says when they no longer are. Default 1.
+    pub survive: Option<usize>,
+    /// How many failures at once are looked at, up to 10. Default 3.
+    pub max_failures: Option<usize>,
+    /// What becomes of failed nodes: `unreachable` they stay, tainted, and count when pods are spread; `deleted`
+    /// they are gone. Default `unreachable`.
+    pub failed: Option<String>,
+    /// Labels of nodes that fail together. Default `[topology.kubernetes.io/zone]`.
+    pub zone_labels: Option<Vec<String>>,
+    /// Labels that name the pool of a node, whose nodes fail alike; the first that a node has counts. Default: those
+    /// of the pools of well-known clouds, of Karpenter and of Cluster API, then `node.kubernetes.io/instance-type`.
+    pub pool_labels: Option<Vec<String>>,
+    /// Whether pods without an owner are made anew by somebody, instead of lost. Default false.
+    pub bare_pods_return: bool,
+    /// Least time between two judgements; after long ones there is a longer rest. Default `30s`.
+    pub interval: Option<String>,
+    /// How many times the usual work may be done for a judgement, up to 1000. Default 1.
+    pub effort: Option<u64>,
+}
+
+/// Something that is done with its own keys, or not: `off`.
+#[derive(Debug, Clone)]
+pub enum Switch<T> {
+    /// It is done.
+    On(T),
+    /// It is not.
+    Off,
+}
+
+impl<T: Default> Default for Switch<T> {
+    fn default() -> Self {
+        Self::On(T::default())
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Switch<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Visitor<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> de::Visitor<'de> for Visitor<T> {
+            type Value = Switch<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map of keys or `off`")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                match text {
+                    "off" => Ok(Switch::Off),
+                    other => Err(E::invalid_value(de::Unexpected::Str(other), &self)),
+                }
+            }
+            // What other readers of YAML take for `off`.
+            fn visit_bool<E: de::Error>(self, on: bool) -> Result<Self::Value, E> {
+                match on {
+                    false => Ok(Switch::Off),
+                    true => Err(E::invalid_value(de::Unexpected::Bool(on), &self)),
+                }
+            }
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(de::value::MapAccessDeserializer::new(map)).map(Switch::On)
+            }
+        }
+        from.deserialize_any(Visitor(PhantomData))
+    }
 }
 
 /// How facts are gathered.

@@ -18,7 +18,8 @@ pub fn run(settings: &Settings) -> Result<()> {
     let loaded = file.as_ref().map(|(_, loaded)| loaded);
     let ForAgent { onward, spool } = Onward::open_agent(loaded, settings, &house, exports.as_ref())?;
     prometheus::export_pushed(exports.as_ref(), &onward.receiver);
-    let clusters = watch_clusters(settings, &house);
+    let capacity = live::Board::new(&house.clock);
+    let clusters = clusters::watch(settings, &house, &capacity, None);
     let prometheus = file.map(|(path, loaded)| {
         Prometheus::start(&path, loaded, &house, &onward, None, settings.scrape, clusters, None)
     });
@@ -42,8 +43,10 @@ pub fn run(settings: &Settings) -> Result<()> {
         events: None,
         judgement: unkept,
         containers: Arc::new(move || index.all()),
+        directory: house.directory.clone(),
         latest: Arc::new(LatestFigures(collector.latest())),
         kube_state: house.states.clone(),
+        capacity: capacity.reader(),
         status: house.status.clone(),
         telemetry: house.telemetry.clone(),
         host: house.host.clone(),

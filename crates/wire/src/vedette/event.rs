@@ -32,6 +32,12 @@ pub struct Event<'a> {
     pub k8s_pod_name: Option<&'a str>,
     #[serde(rename = "k8s.namespace.name", skip_serializing_if = "Option::is_none")]
     pub k8s_namespace_name: Option<&'a str>,
+    #[serde(rename = "k8s.pod.uid", skip_serializing_if = "Option::is_none")]
+    pub k8s_pod_uid: Option<&'a str>,
+    #[serde(rename = "vedette.workload.kind", skip_serializing_if = "Option::is_none")]
+    pub workload_kind: Option<&'a str>,
+    #[serde(rename = "vedette.workload.name", skip_serializing_if = "Option::is_none")]
+    pub workload_name: Option<&'a str>,
     #[serde(rename = "process.pid", skip_serializing_if = "Option::is_none")]
     pub process_pid: Option<u32>,
     #[serde(rename = "process.start_ns", skip_serializing_if = "Option::is_none")]
@@ -88,6 +94,32 @@ pub struct Event<'a> {
     #[serde(rename = "vedette.count", skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, ts(type = "number", optional))]
     pub count: Option<u64>,
+    #[serde(rename = "k8s.cluster.name", skip_serializing_if = "Option::is_none")]
+    pub k8s_cluster_name: Option<&'a str>,
+    #[serde(rename = "k8s.event.uid", skip_serializing_if = "Option::is_none")]
+    pub k8s_event_uid: Option<&'a str>,
+    /// `Normal` or `Warning`.
+    #[serde(rename = "vedette.k8s.event.type", skip_serializing_if = "Option::is_none")]
+    pub k8s_event_kind: Option<&'a str>,
+    #[serde(rename = "k8s.event.reason", skip_serializing_if = "Option::is_none")]
+    pub k8s_event_reason: Option<&'a str>,
+    #[serde(rename = "k8s.event.count", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, ts(type = "number", optional))]
+    pub k8s_event_count: Option<u64>,
+    #[serde(rename = "vedette.k8s.event.note", skip_serializing_if = "Option::is_none")]
+    pub k8s_event_note: Option<&'a str>,
+    #[serde(rename = "vedette.k8s.event.reporter", skip_serializing_if = "Option::is_none")]
+    pub k8s_event_reporter: Option<&'a str>,
+    /// When it happened first.
+    #[serde(rename = "vedette.k8s.event.first_unix_nano", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, ts(type = "string", optional))]
+    pub k8s_event_first: Option<Wide<i64>>,
+    #[serde(rename = "k8s.object.kind", skip_serializing_if = "Option::is_none")]
+    pub k8s_object_kind: Option<&'a str>,
+    #[serde(rename = "k8s.object.name", skip_serializing_if = "Option::is_none")]
+    pub k8s_object_name: Option<&'a str>,
+    #[serde(rename = "k8s.object.uid", skip_serializing_if = "Option::is_none")]
+    pub k8s_object_uid: Option<&'a str>,
     #[serde(rename = "vedette.loss.place", skip_serializing_if = "Option::is_none")]
     pub loss_place: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -184,6 +216,9 @@ impl<'a> From<&'a model::Event> for Event<'a> {
             out.container_image_name = present(&container.image);
             out.k8s_pod_name = present(&container.pod);
             out.k8s_namespace_name = present(&container.namespace);
+            out.k8s_pod_uid = present(&container.pod_uid);
+            out.workload_kind = present(&container.workload.kind);
+            out.workload_name = present(&container.workload.name);
         }
         if let Some(process) = event.process.as_deref() {
             out.set_process(process);
@@ -242,7 +277,26 @@ impl<'a> Event<'a> {
                 self.loss_place = Some(place);
                 self.count = Some(*count);
             }
+            Fact::Kubernetes(event) => self.set_kubernetes(event),
         }
+    }
+
+    fn set_kubernetes(&mut self, event: &'a model::KubernetesEvent) {
+        self.k8s_cluster_name = present(&event.cluster);
+        self.k8s_event_uid = present(&event.uid);
+        self.k8s_event_kind = present(&event.kind);
+        self.k8s_event_reason = present(&event.reason);
+        self.k8s_event_count = Some(event.count);
+        self.k8s_event_note = present(&event.note);
+        self.k8s_event_reporter = present(&event.reporter);
+        self.k8s_event_first = Some(Wide(event.first_ns));
+        self.k8s_object_kind = present(&event.object_kind);
+        self.k8s_object_name = present(&event.object_name);
+        self.k8s_object_uid = present(&event.object_uid);
+        self.k8s_namespace_name = present(&event.namespace);
+        self.k8s_pod_name = Some(&*event.object_name).filter(|_| event.object_kind == "Pod");
+        self.workload_kind = present(&event.workload.kind);
+        self.workload_name = present(&event.workload.name);
     }
 
     fn set_socket(&mut self, socket: &model::Socket) {

@@ -170,6 +170,12 @@ pub struct Container<'a> {
     pub k8s_pod_name: &'a str,
     #[serde(rename = "k8s.namespace.name")]
     pub k8s_namespace_name: &'a str,
+    #[serde(rename = "k8s.pod.uid")]
+    pub k8s_pod_uid: &'a str,
+    #[serde(rename = "vedette.workload.kind")]
+    pub workload_kind: &'a str,
+    #[serde(rename = "vedette.workload.name")]
+    pub workload_name: &'a str,
     #[serde(rename = "container.runtime")]
     pub container_runtime: &'a str,
     pub cgroup: &'a str,
@@ -183,6 +189,9 @@ impl<'a> From<&'a model::Container> for Container<'a> {
             container_image_name: &container.image,
             k8s_pod_name: &container.pod,
             k8s_namespace_name: &container.namespace,
+            k8s_pod_uid: &container.pod_uid,
+            workload_kind: &container.workload.kind,
+            workload_name: &container.workload.name,
             container_runtime: &container.runtime,
             cgroup: &container.cgroup,
         }

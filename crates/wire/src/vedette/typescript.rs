@@ -4,9 +4,12 @@ use ts_rs::{Config, TS};
 use vedette_model::EventKind;
 
 use super::{
-    ActiveQuery, Ancestor, AskedQuery, CacheFigures, Container, ContainersAnswer, ErrorAnswer, Event,
-    EventsAnswer, Exited, ExplainAnswer, ExplainNode, Fact, Finding, FindingsAnswer, FinishedQuery, HostInfo,
-    Loss, Part, ProcessRef, QueriesAnswer, StatusAnswer, TreeAnswer, TreeNode,
+    ActiveQuery, Ancestor, AskedQuery, CacheFigures, CapacityAdvice, CapacityAnswer, CapacityCluster,
+    CapacityFailure, CapacityJudgement, CapacityMove, CapacityOutage, CapacityOutages, CapacityPods,
+    CapacityPoint, CapacityPool, CapacityPriority, CapacityZone, Container, ContainersAnswer, ErrorAnswer,
+    Event, EventsAnswer, Exited, ExplainAnswer, ExplainNode, Fact, Finding, FindingsAnswer, FinishedQuery,
+    HostInfo, Loss, Part, PodContainer, PodIdentity, ProcessRef, QueriesAnswer, StatusAnswer, TreeAnswer,
+    TreeNode, Workload, WorkloadsAnswer,
 };
 
 /// The whole file.
@@ -39,6 +42,10 @@ pub fn file() -> String {
         FindingsAnswer::decl(&config),
         Container::decl(&config),
         ContainersAnswer::decl(&config),
+        PodContainer::decl(&config),
+        PodIdentity::decl(&config),
+        Workload::decl(&config),
+        WorkloadsAnswer::decl(&config),
         Fact::decl(&config),
         Part::decl(&config),
         HostInfo::decl(&config),
@@ -50,6 +57,19 @@ pub fn file() -> String {
         QueriesAnswer::decl(&config),
         ExplainNode::decl(&config),
         ExplainAnswer::decl(&config),
+        CapacityPods::decl(&config),
+        CapacityPriority::decl(&config),
+        CapacityMove::decl(&config),
+        CapacityFailure::decl(&config),
+        CapacityZone::decl(&config),
+        CapacityPoint::decl(&config),
+        CapacityAdvice::decl(&config),
+        CapacityJudgement::decl(&config),
+        CapacityPool::decl(&config),
+        CapacityOutage::decl(&config),
+        CapacityOutages::decl(&config),
+        CapacityCluster::decl(&config),
+        CapacityAnswer::decl(&config),
         ErrorAnswer::decl(&config),
     ] {
         out.push_str(&interface(&declaration));

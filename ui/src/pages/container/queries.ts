@@ -103,6 +103,9 @@ export function asContainer(labels: Labels): Container {
     'container.image.name': labels['image'] ?? '',
     'k8s.pod.name': labels['pod'] ?? '',
     'k8s.namespace.name': labels['namespace'] ?? '',
+    'k8s.pod.uid': '',
+    'vedette.workload.kind': '',
+    'vedette.workload.name': '',
     'container.runtime': '',
     cgroup: labels['id'] ?? '',
   };

@@ -125,6 +125,9 @@ describe('figures', () => {
       'container.image.name': '',
       'k8s.pod.name': '',
       'k8s.namespace.name': '',
+      'k8s.pod.uid': '',
+      'vedette.workload.kind': '',
+      'vedette.workload.name': '',
       'container.runtime': '',
       cgroup: `/${name}`,
     });

@@ -190,3 +190,62 @@ fn the_cost_of_an_answer_grows_with_the_containers_and_not_with_their_square() {
     // 16 times as many: a square would be 256 times.
     assert!(many < few * 64, "{few} ns for 250 containers, {many} ns for 4,000");
 }
+
+/// Knows one pod once it is told to.
+#[derive(Default)]
+struct OnePod(parking_lot::Mutex<Option<vedette_model::PodIdentity>>);
+
+impl vedette_model::Identify for OnePod {
+    fn identify(&self, question: &WorkloadQuestion<'_>, _: usize) -> Vec<vedette_model::PodIdentity> {
+        let is_it = match question {
+            WorkloadQuestion::Container(id) => *id == ID,
+            WorkloadQuestion::Cgroup(path) => path.contains("/pod1/"),
+            _ => false,
+        };
+        self.0.lock().iter().filter(|_| is_it).cloned().collect()
+    }
+
+    fn generation(&self) -> u64 {
+        u64::from(self.0.lock().is_some())
+    }
+}
+
+#[test]
+fn what_no_runtime_tells_of_is_named_by_who_knows_workloads_and_stays_so() {
+    let (directory, pods) = (Directory::default(), Arc::new(OnePod::default()));
+    directory.add(pods.clone());
+    let mut registry = Registry::default();
+    registry.ask(directory);
+    let path = format!("/kubepods/pod1/{ID}");
+    registry.tree_changes(vec![added(&path, 3), added("/other/c1", 4)]);
+    registry.look_up();
+    assert_eq!(changes(&mut registry), [format!("started {ID} ")]);
+    let container = vedette_model::PodContainer { id: ID.into(), name: "app".into(), image: "web:1".into() };
+    *pods.0.lock() = Some(vedette_model::PodIdentity {
+        name: "web-0".into(),
+        namespace: "shop".into(),
+        uid: "pod1".into(),
+        workload: Workload { kind: "StatefulSet".into(), name: "web".into() },
+        containers: vec![container],
+        ..vedette_model::PodIdentity::default()
+    });
+    registry.look_up();
+    assert_eq!(changes(&mut registry), ["identified app web:1"]);
+    registry.look_up();
+    assert!(changes(&mut registry).is_empty(), "nothing new");
+    let found = registry.index().by_cgroup_id(3).expect("it is indexed");
+    let known =
+        (&*found.pod, &*found.namespace, &*found.pod_uid, &*found.workload.kind, &*found.workload.name);
+    assert_eq!(known, ("web-0", "shop", "pod1", "StatefulSet", "web"));
+    // The pod is forgotten, then a runtime tells of the container without its pod.
+    *pods.0.lock() = None;
+    registry.runtime_update("/s".into(), update(vec![told(ID, &path)], &[]));
+    let found = registry.index().by_cgroup_id(3).expect("it is indexed");
+    assert_eq!((&*found.runtime, &*found.image), ("containerd", "bb"));
+    assert_eq!((&*found.pod, &*found.pod_uid, &*found.workload.name), ("web-0", "pod1", "web"));
+    // What the runtime tells of the pod is believed before what others know.
+    let mut of_pod = told(ID, &path);
+    (of_pod.pod, of_pod.namespace) = ("web-1".into(), "shop".into());
+    registry.runtime_update("/s".into(), update(vec![of_pod], &[]));
+    assert_eq!(registry.index().by_cgroup_id(3).expect("it is indexed").pod, "web-1");
+}

@@ -1,0 +1,189 @@
+//! Keeps the index at what the watches of a cluster tell.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::RwLock;
+use tokio::time::{sleep, timeout};
+use vedette_model::{
+    Identify, PodIdentity, WorkloadQuestion,
+    status::{self, Part, StatusBoard},
+};
+
+use super::{Index, Limits, Stats};
+use crate::{
+    Api, Hub, SharedWatch, Shelf, What,
+    objects::{Job, Object as _, Owner, Pod, ReplicaSet, key},
+};
+
+/// Looking at all pods takes at most this part of the time.
+const REST_FACTOR: u32 = 19;
+/// Between two looks, however quick they are, and however slow.
+const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// What is gone is forgotten, and the status told, even when nothing changes.
+const IDLE_MAX: Duration = Duration::from_secs(5);
+/// Pods that are taken while nobody can ask.
+const CHUNK: usize = 256;
+
+/// The workloads of one cluster.
+pub struct Identities {
+    index: RwLock<Index>,
+    generation: AtomicU64,
+}
+
+struct Watches {
+    pods: Arc<SharedWatch<Pod>>,
+    replica_sets: Arc<SharedWatch<ReplicaSet>>,
+    jobs: Arc<SharedWatch<Job>>,
+}
+
+impl Identities {
+    /// Knows nothing yet.
+    pub fn new(cluster: Arc<str>, limits: Limits) -> Self {
+        Self { index: RwLock::new(Index::new(cluster, limits)), generation: AtomicU64::new(0) }
+    }
+
+    /// What is known, and what had to be forgotten.
+    pub fn stats(&self) -> Stats {
+        self.index.read().stats()
+    }
+
+    /// Follows the watches of a cluster for as long as somebody else holds the index, and tells how it is
+    /// under this name.
+    pub async fn follow(self: Arc<Self>, hub: Arc<Hub>, api: Arc<Api>, status: StatusBoard, part: String) {
+        let watches = Watches {
+            pods: hub.watch(&api, What::default()),
+            replica_sets: hub.watch(&api, What::default()),
+            jobs: hub.watch(&api, What::default()),
+        };
+        let watches = Arc::new(watches);
+        let mut changes = (watches.pods.changes(), watches.replica_sets.changes(), watches.jobs.changes());
+        // By place in the index: the look in which a pod was seen last.
+        let (mut seen, mut look) = (Vec::new(), 0_u32);
+        while Arc::strong_count(&self) > 1 {
+            for receiver in [&mut changes.0, &mut changes.1, &mut changes.2] {
+                receiver.mark_unchanged();
+            }
+            let begin = hub.clock().monotonic();
+            let now_ms = hub.clock().unix_ms();
+            look = look.wrapping_add(1);
+            let looked = tokio::task::spawn_blocking({
+                let (this, watches) = (self.clone(), watches.clone());
+                move || {
+                    this.look(&watches, &mut seen, look, now_ms);
+                    seen
+                }
+            });
+            // The runtime ends.
+            let Ok(back) = looked.await else { return };
+            seen = back;
+            status.post(&part, self.part(&watches));
+            let rest = hub.clock().monotonic().since(begin).saturating_mul(REST_FACTOR);
+            let any = async {
+                tokio::select! {
+                    _ = changes.0.changed() => {}
+                    _ = changes.1.changed() => {}
+                    _ = changes.2.changed() => {}
+                }
+            };
+            let _ = timeout(IDLE_MAX, any).await;
+            sleep(rest.clamp(PAUSE, PAUSE_MAX)).await;
+        }
+    }
+
+    /// Takes what is another than before.
+    fn look(&self, watches: &Watches, seen: &mut Vec<u32>, look: u32, now_ms: i64) {
+        let is_whole = watches.pods.health().state().is_whole;
+        let mut changed: Vec<(Arc<Pod>, u64)> = Vec::new();
+        {
+            let (pods, index) = (watches.pods.objects(), self.index.read());
+            for (_, pod, version) in pods.iter() {
+                match index.known(&pod.meta().uid) {
+                    Some((slot, known)) => {
+                        mark(seen, slot, look);
+                        if known != version {
+                            changed.push((pod.clone(), version));
+                        }
+                    }
+                    None => changed.push((pod.clone(), version)),
+                }
+            }
+        }
+        for chunk in changed.chunks(CHUNK) {
+            let mut index = self.index.write();
+            for (pod, version) in chunk {
+                index.put(pod, *version, now_ms);
+                if let Some((slot, _)) = index.known(&pod.meta().uid) {
+                    mark(seen, slot, look);
+                }
+            }
+        }
+        // Before the first list is whole, what it has not named yet is not gone.
+        let is_seen = |slot: &u32| seen.get(*slot as usize) == Some(&look);
+        let gone: Vec<u32> = if is_whole {
+            self.index.read().live().filter(|slot| !is_seen(slot)).collect()
+        } else {
+            Vec::new()
+        };
+        let mut index = self.index.write();
+        gone.iter().for_each(|slot| index.end(*slot, now_ms));
+        index.forget(now_ms);
+        let (replica_sets, jobs) = (watches.replica_sets.objects(), watches.jobs.objects());
+        let is_resolved = index.resolve(|kind, namespace, name| match kind {
+            "ReplicaSet" => above(&replica_sets, namespace, name),
+            _ => above(&jobs, namespace, name),
+        });
+        drop(index);
+        if is_resolved || !changed.is_empty() || !gone.is_empty() {
+            self.generation.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    fn part(&self, watches: &Watches) -> Part {
+        let troubles = [watches.pods.health(), watches.replica_sets.health(), watches.jobs.health()];
+        let troubles = troubles.into_iter().filter_map(|health| {
+            let state = health.state();
+            state.trouble.map(|trouble| trouble.told(health.resource(), state.is_whole))
+        });
+        let troubles: Vec<String> = troubles.collect();
+        let part = if troubles.is_empty() {
+            Part::ok()
+        } else {
+            let remedy = "Give the account the rights to list and watch pods, replicasets.apps and jobs.batch, \
+                and see that the API server is reached.";
+            Part::new(status::Health::Degraded, troubles.join("; "), remedy)
+        };
+        let stats = self.stats();
+        part.fact("pods", stats.live)
+            .fact("pods that are gone", stats.gone)
+            .fact("forgotten before their time", stats.forgotten + stats.parts_forgotten)
+    }
+}
+
+fn mark(seen: &mut Vec<u32>, slot: u32, look: u32) {
+    let place = slot as usize;
+    if seen.len() <= place {
+        seen.resize(place + 1, look.wrapping_sub(1));
+    }
+    seen[place] = look;
+}
+
+fn above<O: crate::objects::Object>(shelf: &Shelf<O>, namespace: &str, name: &str) -> Option<Owner> {
+    shelf.get(&key(namespace, name))?.0.meta().controller.as_deref().cloned()
+}
+
+impl Identify for Identities {
+    fn identify(&self, question: &WorkloadQuestion<'_>, limit: usize) -> Vec<PodIdentity> {
+        self.index.read().identify(question, limit)
+    }
+
+    fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+}

@@ -1,0 +1,100 @@
+//! Who made pods, and who made those: a ReplicaSet stands for its Deployment, a Job for its CronJob.
+
+use hashbrown::HashMap;
+use vedette_model::Workload;
+
+use super::text::{Text, Texts};
+use crate::objects::Owner;
+
+/// One who made pods.
+pub(super) type OwnerId = u32;
+
+/// All who made pods that are remembered.
+#[derive(Default)]
+pub(super) struct Owners {
+    known: HashMap<(Text, Text, Text), OwnerId>,
+    slots: Vec<Slot>,
+    free: Vec<OwnerId>,
+}
+
+struct Slot {
+    /// Namespace, kind and name.
+    key: (Text, Text, Text),
+    /// Kind and name of who made it, once that is known. It is remembered when both are gone.
+    above: Option<(Text, Text)>,
+    uses: u32,
+}
+
+impl Owners {
+    /// Takes one up; whoever does, lets it go again.
+    pub(super) fn hold(&mut self, texts: &mut Texts, namespace: &str, owner: &Owner) -> OwnerId {
+        let key = (texts.hold(namespace), texts.hold(&owner.kind), texts.hold(&owner.name));
+        if let Some(known) = self.known.get(&key) {
+            self.slots[*known as usize].uses += 1;
+            release_key(texts, key);
+            return *known;
+        }
+        let slot = Slot { key, above: None, uses: 1 };
+        let number = match self.free.pop() {
+            Some(free) => {
+                self.slots[free as usize] = slot;
+                free
+            }
+            None => {
+                self.slots.push(slot);
+                (self.slots.len() - 1) as OwnerId
+            }
+        };
+        self.known.insert(key, number);
+        number
+    }
+
+    /// Lets one go.
+    pub(super) fn release(&mut self, texts: &mut Texts, number: OwnerId) {
+        let slot = &mut self.slots[number as usize];
+        slot.uses -= 1;
+        if slot.uses > 0 {
+            return;
+        }
+        self.known.remove(&slot.key);
+        release_key(texts, slot.key);
+        if let Some((kind, name)) = slot.above.take() {
+            texts.release(kind);
+            texts.release(name);
+        }
+        self.free.push(number);
+    }
+
+    /// Asks by kind, namespace and name for those of which it is not known; whether it now is of any.
+    pub(super) fn resolve(
+        &mut self,
+        texts: &mut Texts,
+        who: impl Fn(&str, &str, &str) -> Option<Owner>,
+    ) -> bool {
+        let mut is_any = false;
+        for slot in &mut self.slots {
+            let (namespace, kind, name) = slot.key;
+            if slot.uses == 0 || slot.above.is_some() || !matches!(texts.get(kind), "ReplicaSet" | "Job") {
+                continue;
+            }
+            if let Some(above) = who(texts.get(kind), texts.get(namespace), texts.get(name)) {
+                slot.above = Some((texts.hold(&above.kind), texts.hold(&above.name)));
+                is_any = true;
+            }
+        }
+        is_any
+    }
+
+    /// What a person made.
+    pub(super) fn workload(&self, number: OwnerId, texts: &Texts) -> Workload {
+        let slot = &self.slots[number as usize];
+        let (kind, name) = slot.above.unwrap_or((slot.key.1, slot.key.2));
+        Workload { kind: texts.get(kind).to_owned(), name: texts.get(name).to_owned() }
+    }
+}
+
+fn release_key(texts: &mut Texts, (namespace, kind, name): (Text, Text, Text)) {
+    for text in [namespace, kind, name] {
+        texts.release(text);
+    }
+}

@@ -1,0 +1,63 @@
+//! What is done with each cluster that is configured, as soon as it is known how it is reached.
+
+use std::sync::Arc;
+
+use crate::{
+    capacity::live,
+    cluster_events::{self, Keeping},
+    clusters::{self, Clusters},
+    config::Settings,
+    stray_containers::{self, Looking},
+};
+
+use super::{House, prometheus};
+
+/// Starts to watch the clusters that are configured. Discovery shares their watches. Without stores (`whole`)
+/// nothing is kept of their events, and nothing is found on this machine.
+pub(super) fn watch(
+    settings: &Settings,
+    house: &House,
+    capacity: &live::Board,
+    whole: Option<(&Keeping, &Looking)>,
+) -> Arc<Clusters> {
+    let options = prometheus::client_options(&house.clock);
+    let clusters = Arc::new(Clusters::new(tokio::runtime::Handle::current(), options));
+    let data = settings.data_dir.join("capacity");
+    for cluster in &settings.kubernetes {
+        let (states, own) = (house.states.clone(), cluster.clone());
+        let (directory, status) = (house.directory.clone(), house.status.clone());
+        let events = whole.filter(|_| cluster.events).map(|(events, _)| {
+            let mut events = events.clone();
+            events.origin.source = format!("{}/{}", events.origin.source, cluster.name);
+            events
+        });
+        let looking = whole.filter(|_| cluster.stray_containers && settings.figures).map(|(_, looking)| {
+            let node = cluster.node.clone().unwrap_or_else(|| looking.node.clone());
+            Looking { node, ..looking.clone() }
+        });
+        let judge = cluster.capacity.clone().map(|settings| {
+            let file = live::outages_file(&data, &cluster.name);
+            live::Watcher::new(settings, house.status.clone(), house.fs.clone(), file, capacity)
+        });
+        clusters.watch(cluster, &house.status, move |connected| {
+            states.watch(&own, &connected, status.clone());
+            clusters::identify(&connected, own.gone_pods, &directory, status);
+            if let Some(looking) = looking {
+                tokio::spawn(stray_containers::look(connected.clone(), looking));
+            }
+            if let Some(events) = events {
+                tokio::spawn(cluster_events::keep(connected.clone(), events));
+            }
+            if let Some(judge) = judge {
+                tokio::spawn(judge.run(connected));
+            }
+        });
+    }
+    if !settings.kubernetes.is_empty() {
+        house.telemetry.register(house.states.clone());
+    }
+    if settings.kubernetes.iter().any(|cluster| cluster.capacity.is_some()) {
+        house.telemetry.register(Arc::new(capacity.clone()));
+    }
+    clusters
+}
