@@ -85,6 +85,7 @@ impl Machine {
                 namespace: "shop".to_owned(),
                 cgroup: format!("/kubepods/pod{n}/{n}"),
                 runtime: "containerd".to_owned(),
+                ..Container::default()
             })
         };
         Self {
