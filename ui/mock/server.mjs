@@ -6,6 +6,7 @@ import { createReadStream, existsSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { extname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { clusters } from './clusters.mjs';
 import { processesOf } from './machine.mjs';
 import { PromqlError, evaluate, parse } from './promql.mjs';
 import {
@@ -601,6 +602,7 @@ export function startMock({ port = 0, dist = false, containers: count = 14 } = {
           },
         ],
       });
+    if (own === 'clusters') return json(response, 200, { clusters: clusters() });
     if (own === 'containers')
       return json(response, 200, {
         containers: containers.map((c) => ({
