@@ -49,10 +49,15 @@ impl ClusterStates {
 /// How the watches of a cluster are.
 fn part(cluster: &ClusterState) -> Part {
     let mut troubles = Vec::new();
+    let mut unknown_kinds = Vec::new();
     let (mut objects, mut watches, mut whole) = (0, 0, 0);
     let mut has_failed = true;
     for watch in cluster.watches() {
         let state = watch.health().state();
+        if state.trouble.as_ref().is_some_and(|trouble| trouble.is_not_found) {
+            unknown_kinds.push(watch.health().resource().name());
+            continue;
+        }
         watches += 1;
         whole += usize::from(state.is_whole);
         objects += watch.objects();
@@ -67,7 +72,11 @@ fn part(cluster: &ClusterState) -> Part {
             what can be watched is told, and the rest is tried again.";
         Part::new(health, troubles.join("; "), remedy)
     };
-    part.fact("objects", objects).fact("watches", format!("{whole} of {watches} whole"))
+    let part = part.fact("objects", objects).fact("watches", format!("{whole} of {watches} whole"));
+    if unknown_kinds.is_empty() {
+        return part;
+    }
+    part.fact("kinds that its API server does not know", unknown_kinds.join(", "))
 }
 
 impl KubeState for ClusterStates {

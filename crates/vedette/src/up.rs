@@ -72,6 +72,8 @@ struct House {
     status: StatusBoard,
     telemetry: Telemetry,
     clusters: ClusterParts,
+    /// How many of the nodes of the clusters may fail.
+    capacity: live::Board,
     host: Arc<Host>,
     kernel: String,
     /// The state of the objects of the clusters that are watched.
@@ -154,16 +156,20 @@ fn run_with_stores(settings: &Settings) -> Result<()> {
         clock: house.clock.clone(),
         status: house.status.clone(),
     };
-    let capacity = live::Board::new(&house.clock);
-    let clusters = clusters::watch(settings, &house, &capacity, Some((&keeping, &looking)));
+    let clusters = clusters::watch(settings, &house, Some((&keeping, &looking)));
     let prometheus = prometheus.zip(onward.as_ref()).map(|((path, loaded), onward)| {
-        let own = OwnRules { ruler: ruler.handle(), config: alerting_config(settings), groups: own_groups };
-        Prometheus::start(&path, loaded, &house, onward, Some(&outbox), settings.scrape, clusters, Some(own))
+        let own = OwnRules {
+            ruler: ruler.handle(),
+            config: alerting_config(settings),
+            groups: own_groups,
+            outbox: outbox.clone(),
+        };
+        Prometheus::start(&path, loaded, &house, onward, settings.scrape, clusters, Some(own))
     });
     let prometheus = prometheus.transpose()?.map(Arc::new);
     let (stop, stopped) = watch::channel(false);
     let program = Arc::new(Own::new(settings, house.clock.unix_ns(), stop.clone(), prometheus.clone()));
-    let server = bind_server(settings, &house, &stores, &ways, &ruler, &collector, program, &capacity)?;
+    let server = bind_server(settings, &house, &stores, &ways, &ruler, &collector, program)?;
     println!("Vedette {} watches {}: {}", env!("CARGO_PKG_VERSION"), house.host.name, address(&server));
 
     let graphite = listen_for_graphite(settings, &runtime, stores.ingest.receiver(), &stopped)?;
@@ -249,7 +255,8 @@ fn watched_clusters(house: &House) -> Arc<dyn Fn() -> Vec<Arc<ClusterStatus>> + 
 /// What all parts share, and the lock of the data folder.
 fn open_house(settings: &Settings) -> Result<(House, FolderLock)> {
     let identity = Identity::read(&host_config(settings)).context("cannot tell which machine this is")?;
-    let clock = Arc::new(SystemClock);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let capacity = live::Board::new(&clock);
     let house = House {
         fs: Arc::new(RealFs),
         states: Arc::new(ClusterStates::new(&settings.kubernetes, clock.clone())),
@@ -257,6 +264,7 @@ fn open_house(settings: &Settings) -> Result<(House, FolderLock)> {
         status: StatusBoard::default(),
         telemetry: Telemetry::default(),
         clusters: ClusterParts::default(),
+        capacity,
         host: Arc::new(identity.host.clone()),
         kernel: identity.kernel_release.clone(),
         directory: Directory::default(),
@@ -540,7 +548,6 @@ fn bind_server(
     ruler: &Ruler,
     collector: &Collector,
     program: Arc<Own>,
-    capacity: &live::Board,
 ) -> Result<Server> {
     let index = collector.containers();
     let app = App {
@@ -564,7 +571,7 @@ fn bind_server(
         clusters: watched_clusters(house),
         latest: Arc::new(LatestFigures(collector.latest())),
         kube_state: house.states.clone(),
-        capacity: capacity.reader(),
+        capacity: house.capacity.reader(),
         status: house.status.clone(),
         telemetry: house.telemetry.clone(),
         host: house.host.clone(),

@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn of_two_digits_as_near_the_even_one_is_told_as_go_does() {
         let mut out = Vec::new();
-        push_exponent(&mut out, 20_478_915_397_987.812_5);
+        push_exponent(&mut out, "20478915397987.8125".parse().unwrap());
         assert_eq!(out, b"2.0478915397987812e+13");
     }
 

@@ -36,7 +36,8 @@ pub struct ControlPlane {
     etcd_quota_bytes: u64,
     etcd: Option<Part>,
     apiserver: Option<Part>,
-    others: Vec<Part>,
+    scheduler: Option<Part>,
+    manager: Option<Part>,
 }
 
 /// The program with all parts, if the lane built it.
@@ -59,16 +60,16 @@ impl ControlPlane {
             etcd_quota_bytes,
             etcd: None,
             apiserver: None,
-            others: Vec::new(),
+            scheduler: None,
+            manager: None,
         };
         plane.write_files()?;
         plane.start_etcd()?;
         plane.start_apiserver()?;
-        plane.others.push(plane.part("kube-scheduler", &["--leader-elect=true"])?);
+        plane.scheduler = Some(plane.part("kube-scheduler", &["--leader-elect=true"])?);
         // Nodes of tests send no heartbeats, so nobody may draw conclusions from that.
-        plane
-            .others
-            .push(plane.part("kube-controller-manager", &["--controllers=*,-node-lifecycle-controller"])?);
+        plane.manager =
+            Some(plane.part("kube-controller-manager", &["--controllers=*,-node-lifecycle-controller"])?);
         // Without its default account a namespace takes no pods.
         wait_for("the default service account", START, || {
             Ok(plane.kubectl(&["get", "serviceaccount", "default"]).is_ok().then_some(()))
@@ -152,6 +153,11 @@ impl ControlPlane {
         self.apiserver = None;
     }
 
+    /// Ends the scheduler; its lease runs out.
+    pub fn stop_scheduler(&mut self) {
+        self.scheduler = None;
+    }
+
     /// Ends etcd.
     pub fn stop_etcd(&mut self) {
         self.etcd = None;
@@ -197,6 +203,12 @@ impl ControlPlane {
     /// Creates an object, or changes it to be so.
     pub fn apply(&self, object: &Value) -> Result<()> {
         let args = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
+        kubectl(&self.program, &self.kubeconfig(), &args, Some(&object.to_string())).map(drop)
+    }
+
+    /// Creates an object.
+    pub fn create(&self, object: &Value) -> Result<()> {
+        let args = ["create", "-f", "-"];
         kubectl(&self.program, &self.kubeconfig(), &args, Some(&object.to_string())).map(drop)
     }
 

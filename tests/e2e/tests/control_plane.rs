@@ -1,6 +1,9 @@
 //! A real API server, scheduler and controller manager: what we tell of the cluster is what they say.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -16,6 +19,8 @@ const SOON: Duration = Duration::from_secs(120);
 const START: Duration = Duration::from_secs(30);
 /// etcd's own default.
 const QUOTA_BYTES: u64 = 2 << 30;
+/// Filled in a moment.
+const SMALL_QUOTA_BYTES: u64 = 16 << 20;
 
 fn deployment(name: &str, replicas: u32) -> Value {
     json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"namespace": "default", "name": name},
@@ -197,4 +202,72 @@ fn what_the_real_control_plane_says_is_what_we_know() -> Result<()> {
     agree(&plane, &vedette, 3)?;
     plane.kubectl(&["delete", "deployment", "web", "shop"])?;
     agree(&plane, &vedette, 0)
+}
+
+/// How a part is, as the API tells it.
+#[expect(clippy::disallowed_methods, reason = "the time of a finding is told, not judged")]
+fn wait_part(vedette: &Vedette, name: &str, state: &str) -> Result<Value> {
+    let start = Instant::now();
+    let found = wait_for(&format!("{name} to be {state}"), SOON, || {
+        let answer = vedette.get("/api/vedette/v1/clusters")?;
+        let parts = answer["clusters"][0]["parts"].as_array().cloned().unwrap_or_default();
+        let found: Vec<_> = parts.iter().filter(|part| part["part"] == name).cloned().collect();
+        ensure!(!found.is_empty(), "there is no {name} among {parts:?}");
+        Ok(found.into_iter().find(|part| part["state"] == state))
+    })?;
+    println!("{name} is {state} after {:.1} s: {}", start.elapsed().as_secs_f64(), found["evidence"]);
+    Ok(found)
+}
+
+#[test]
+fn failures_of_the_real_control_plane_are_found_and_told_until_they_are_mended() -> Result<()> {
+    let Some(program) = control_plane::program() else {
+        skip!("failures of a real control plane", "kubernetes is not built; the peers lane builds it");
+    };
+    let folder = tempfile::tempdir()?;
+    let mut plane = ControlPlane::start(program, folder.path(), SMALL_QUOTA_BYTES)?;
+    let config = format!(
+        "collect: {{figures: off, sensor: off}}\nkubernetes:\n- name: real\n  kubeconfig_file: {}\n  \
+         etcd: {{endpoints: ['http://{}']}}\n",
+        plane.kubeconfig().display(),
+        plane.etcd_address()
+    );
+    let mut vedette = Vedette::start(folder.path(), Some(&config))?;
+    vedette.wait_ready(START)?;
+    let all = ["apiserver", "etcd", "scheduler", "controller-manager"];
+    for name in all {
+        wait_part(&vedette, name, "healthy")?;
+    }
+
+    plane.freeze_etcd(true)?;
+    wait_part(&vedette, "etcd", "failed")?;
+    plane.freeze_etcd(false)?;
+    for name in all {
+        wait_part(&vedette, name, "healthy")?;
+    }
+    plane.stop_etcd();
+    wait_part(&vedette, "etcd", "failed")?;
+    plane.start_etcd()?;
+    for name in all {
+        wait_part(&vedette, name, "healthy")?;
+    }
+    plane.stop_apiserver();
+    wait_part(&vedette, "apiserver", "failed")?;
+    plane.start_apiserver()?;
+    for name in all {
+        wait_part(&vedette, name, "healthy")?;
+    }
+    plane.stop_scheduler();
+    wait_part(&vedette, "scheduler", "failed")?;
+
+    // Its space runs out: it takes no more, and says so until a person makes room.
+    let filler = "x".repeat(900_000);
+    let full = (0..100).map(|count| {
+        plane.create(&json!({"apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"namespace": "default", "name": format!("filler-{count}")}, "data": {"x": filler}}))
+    });
+    ensure!(full.into_iter().any(|created| created.is_err()), "etcd takes more than its quota");
+    let told = wait_part(&vedette, "etcd", "failed")?;
+    ensure!(told.to_string().to_lowercase().contains("space"), "{told}");
+    Ok(())
 }

@@ -141,7 +141,7 @@ impl Ledger {
         news |= self.note_running(now_ms, nodes, pods);
         if self.outages.len() > MAX_OUTAGES {
             let too_many = self.outages.len() - MAX_OUTAGES;
-            let last = self.outages.drain(..too_many).last();
+            let last = self.outages.drain(..too_many).next_back();
             // From here on they are all there.
             self.since_ms = last.map(|recorded| recorded.outage.noticed_ms.max(since));
         }

@@ -41,7 +41,7 @@ mod tests {
         assert_eq!(parts(&format!("/kubepods/pod{uid}")), (Some(uid), None));
         assert_eq!(parts(&format!("/kubepods/pod{uid}/{id}/init")), (Some(uid), Some(&*id)));
         // A nested cluster: the innermost pod is meant.
-        let nested = format!("/kubepods/pod{uid}/{id}/kubelet/kubepods/pod{}", flat);
+        let nested = format!("/kubepods/pod{uid}/{id}/kubelet/kubepods/pod{flat}");
         assert_eq!(parts(&nested), (Some(flat), None));
         assert_eq!(parts(&format!("/system.slice/docker-{id}.scope")), (None, Some(&*id)));
         assert_eq!(parts("/user.slice/podman-pause-1234.scope"), (None, None));

@@ -426,7 +426,7 @@ fn is_told_by_server(part: &str) -> bool {
 }
 
 fn held(renewals: &Renewals, now: MonotonicTime, cause: &'static super::causes::Cause) -> Seen {
-    if renewals.is_over(now) { Seen::wrong(cause, renewals.told(now)) } else { Seen::good() }
+    if renewals.is_over(now) { Seen::wrong(cause, renewals.told()) } else { Seen::good() }
 }
 
 fn node_seen(node: &NodeSeen, known: &NodeKnown, now: MonotonicTime) -> Seen {
@@ -437,7 +437,7 @@ fn node_seen(node: &NodeSeen, known: &NodeKnown, now: MonotonicTime) -> Seen {
         && renewals.is_over(now)
         && renewals.is_confirmed()
     {
-        return Seen::wrong(NODE_SILENT, renewals.told(now));
+        return Seen::wrong(NODE_SILENT, renewals.told());
     }
     match node.condition("Ready") {
         Some(("True", _)) => {}

@@ -124,13 +124,13 @@ impl Renewals {
         self.age(now) > self.duration
     }
 
-    /// For people: who held it, and since when it is not renewed.
-    pub(super) fn told(&self, now: MonotonicTime) -> String {
+    /// For people: who held it, and since when it is not renewed. Not how long that is: the text stands in a label.
+    pub(super) fn told(&self) -> String {
         let holder = if self.holder.is_empty() { "nobody" } else { &*self.holder };
-        let (age, duration) = (self.age(now).as_secs(), self.duration.as_secs());
+        let duration = self.duration.as_secs();
         let written = if self.written.is_empty() { "never" } else { &*self.written };
         super::probe::shown(&format!(
-            "the lease is held by {holder} and not renewed for {age} s; it holds for {duration} s (last renewed {written} by its holder's clock)"
+            "the lease is held by {holder}, holds for {duration} s and was not renewed after {written} (by its holder's clock)"
         ))
     }
 }
@@ -171,7 +171,7 @@ mod tests {
         let mut renewals = Renewals::first(&lease("a", "x"), at(0));
         renewals.begin_again(at(60));
         assert!(!renewals.is_over(at(75)) && renewals.is_over(at(76)));
-        assert!(renewals.told(at(76)).contains("held by a and not renewed for 16 s; it holds for 15 s"));
+        assert!(renewals.told().contains("held by a, holds for 15 s and was not renewed after"));
     }
 
     #[test]
@@ -181,6 +181,6 @@ mod tests {
         .expect("a lease");
         assert_eq!((odd.holder(), odd.duration()), ("", Duration::from_secs(5)));
         let renewals = Renewals::first(&odd, at(1));
-        assert!(renewals.told(at(2)).contains("held by nobody"));
+        assert!(renewals.told().contains("held by nobody"));
     }
 }

@@ -45,11 +45,14 @@ gauges! {
 static JUDGEMENTS: Family =
     Family::counter("vedette_capacity_judgements_total", "How often the cluster was judged.");
 
+/// Takes labels beside the cluster's, and a value.
+type Tell<'a> = dyn FnMut(&[(&str, &str)], f64) + 'a;
+
 impl MetricSource for Board {
     fn visit(&self, visitor: &mut dyn MetricVisitor) {
         let clusters = self.shown();
         let now = self.clock().monotonic();
-        let mut all = |family: &Family, values: &dyn Fn(&Shown, &mut dyn FnMut(&[(&str, &str)], f64))| {
+        let mut all = |family: &Family, values: &dyn Fn(&Shown, &mut Tell<'_>)| {
             for (name, shown) in &clusters {
                 values(shown, &mut |labels, value| {
                     let mut all = vec![("cluster", &**name)];
@@ -71,7 +74,7 @@ impl MetricSource for Board {
                 tell(&[], judged.took.as_secs_f64());
             }
         });
-        let mut judged = |family: &Family, values: &dyn Fn(&Survey, &mut dyn FnMut(&[(&str, &str)], f64))| {
+        let mut judged = |family: &Family, values: &dyn Fn(&Survey, &mut Tell<'_>)| {
             all(family, &|shown, tell| {
                 if let Some(judged) = &shown.judged {
                     values(&judged.survey, tell);

@@ -99,8 +99,8 @@ pub(super) fn settings(
             parts: how_asked(
                 &format!("{place}[{at}]"),
                 folder,
-                cluster.probe_interval,
-                cluster.probe_timeout,
+                cluster.probe_interval.as_deref(),
+                cluster.probe_timeout.as_deref(),
                 cluster.etcd,
             )?,
             events: on("events", cluster.events.as_deref())?,
@@ -216,17 +216,17 @@ const ENDPOINTS_MAX: usize = 15;
 fn how_asked(
     place: &str,
     folder: &Path,
-    interval: Option<String>,
-    timeout: Option<String>,
+    interval: Option<&str>,
+    timeout: Option<&str>,
     etcd: EtcdMembers,
 ) -> Result<parts::Config, Error> {
     let refuse =
         |key: &str, reason: &str| Error::Value { place: format!("{place}.{key}"), reason: reason.into() };
-    let interval = duration(&format!("{place}.probe_interval"), interval.as_deref(), "1s")?;
+    let interval = duration(&format!("{place}.probe_interval"), interval, "1s")?;
     if !(PROBE_INTERVAL.0..=PROBE_INTERVAL.1).contains(&interval) {
         return Err(refuse("probe_interval", "use 500ms to 1m"));
     }
-    let timeout = match timeout.as_deref() {
+    let timeout = match timeout {
         None => interval * 2,
         text => duration(&format!("{place}.probe_timeout"), text, "2s")?,
     };

@@ -18,10 +18,9 @@ pub fn run(settings: &Settings) -> Result<()> {
     let loaded = file.as_ref().map(|(_, loaded)| loaded);
     let ForAgent { onward, spool } = Onward::open_agent(loaded, settings, &house, exports.as_ref())?;
     prometheus::export_pushed(exports.as_ref(), &onward.receiver);
-    let capacity = live::Board::new(&house.clock);
-    let clusters = clusters::watch(settings, &house, &capacity, None);
+    let clusters = clusters::watch(settings, &house, None);
     let prometheus = file.map(|(path, loaded)| {
-        Prometheus::start(&path, loaded, &house, &onward, None, settings.scrape, clusters, None)
+        Prometheus::start(&path, loaded, &house, &onward, settings.scrape, clusters, None)
     });
     let prometheus = prometheus.transpose()?.map(Arc::new);
     let mut collector = start_collector(settings, &house, onward.sink.clone())?;
@@ -47,7 +46,7 @@ pub fn run(settings: &Settings) -> Result<()> {
         clusters: watched_clusters(&house),
         latest: Arc::new(LatestFigures(collector.latest())),
         kube_state: house.states.clone(),
-        capacity: capacity.reader(),
+        capacity: house.capacity.reader(),
         status: house.status.clone(),
         telemetry: house.telemetry.clone(),
         host: house.host.clone(),

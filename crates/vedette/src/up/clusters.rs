@@ -18,7 +18,6 @@ use super::{House, prometheus};
 pub(super) fn watch(
     settings: &Settings,
     house: &House,
-    capacity: &live::Board,
     whole: Option<(&Keeping, &Looking)>,
 ) -> Arc<Clusters> {
     let options = prometheus::client_options(&house.clock);
@@ -38,7 +37,7 @@ pub(super) fn watch(
         });
         let judge = cluster.capacity.clone().map(|settings| {
             let file = live::outages_file(&data, &cluster.name);
-            live::Watcher::new(settings, house.status.clone(), house.fs.clone(), file, capacity)
+            live::Watcher::new(settings, house.status.clone(), house.fs.clone(), file, &house.capacity)
         });
         let (parts, asked_by) = (house.clusters.add(cluster.name.clone()), options.clone());
         clusters.watch(cluster, &house.status, move |connected| {
@@ -61,7 +60,7 @@ pub(super) fn watch(
         house.telemetry.register(house.states.clone());
     }
     if settings.kubernetes.iter().any(|cluster| cluster.capacity.is_some()) {
-        house.telemetry.register(Arc::new(capacity.clone()));
+        house.telemetry.register(Arc::new(house.capacity.clone()));
     }
     clusters
 }

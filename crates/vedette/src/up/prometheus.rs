@@ -184,6 +184,8 @@ pub(super) struct OwnRules {
     pub(super) ruler: RulerHandle,
     pub(super) config: vedette_alerting::Config,
     pub(super) groups: Vec<vedette_alerting::Group>,
+    /// Where alerts go.
+    pub(super) outbox: Arc<Outbox>,
 }
 
 impl Prometheus {
@@ -194,7 +196,6 @@ impl Prometheus {
         loaded: Loaded,
         house: &House,
         onward: &Onward,
-        outbox: Option<&Outbox>,
         features: scrape::Features,
         clusters: Arc<Clusters>,
         own: Option<OwnRules>,
@@ -220,7 +221,7 @@ impl Prometheus {
             house.status.clone(),
             &house.telemetry,
         );
-        if let Some(outbox) = outbox {
+        if let Some(OwnRules { outbox, .. }) = &own {
             outbox.forward_to(alertmanagers.clone());
         }
         let discovery = Arc::new(Discovery::new(DiscoveryParts {
@@ -240,7 +241,7 @@ impl Prometheus {
             client: client.clone(),
         };
         let mut followers: Vec<Box<dyn Follower>> = Vec::new();
-        if let Some(OwnRules { ruler, config, groups }) = own {
+        if let Some(OwnRules { ruler, config, groups, .. }) = own {
             followers.push(Box::new(Rules { ruler, config, own: groups, clock: house.clock.clone() }));
         }
         if let Some(reader) = onward.reader.clone() {
