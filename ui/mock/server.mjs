@@ -1,11 +1,11 @@
 // A stand-in for Vedette's HTTP side, for developing the web app and for its browser tests. Never
 // shipped. `node mock/server.mjs [--port N] [--dist]`; with --dist it serves the built app too,
 // under the same strict policy as the real server.
-import { capacity } from './capacity.mjs';
 import { createReadStream, existsSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { extname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { capacity } from './capacity.mjs';
 import { clusters } from './clusters.mjs';
 import { processesOf } from './machine.mjs';
 import { PromqlError, evaluate, parse } from './promql.mjs';

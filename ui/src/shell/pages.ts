@@ -35,8 +35,8 @@ export const pageList: PageInfo[] = [
     group: 'Workloads',
     key: 'c',
   },
-  { path: '/capacity', title: 'Capacity', short: 'Capacity', icon: 'capacity', key: 'y' },
   { path: '/clusters', title: 'Clusters', short: 'Clusters', icon: 'tree', group: 'Workloads', key: 'k' },
+  { path: '/capacity', title: 'Capacity', short: 'Capacity', icon: 'capacity', key: 'y' },
   { path: '/status', title: 'Status', short: 'Status', icon: 'status', key: 's' },
 ];
 
