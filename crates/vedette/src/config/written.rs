@@ -109,7 +109,7 @@ pub struct KubernetesCluster {
     /// How long pods that are gone are known, so that what is kept of them is told with their names. Default `15d`.
     pub gone_pods_kept: Option<String>,
     /// How many pods that are gone are known; of more, those that went first are forgotten, which is counted on the
-    /// status page. Default 100000, which take some 65 MB.
+    /// status page. Default 100000.
     pub gone_pods_max: Option<usize>,
     /// Which of its objects are told at `/metrics/kube-state`, and with which of their labels.
     pub state_metrics: StateMetrics,
