@@ -8,6 +8,9 @@ use serde::{Deserialize, Deserializer, de};
 /// Values that differ by less than this, relatively, are equal: sums in another order do.
 const TOLERANCE: f64 = 1e-9;
 
+/// As is what is left of terms that cancel: less than this times the largest value of the series.
+const ROUNDING: f64 = 1e-14;
+
 /// The series of an answer by their labels.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Answer(BTreeMap<Labels, Vec<Point>>);
@@ -77,8 +80,10 @@ impl Answer {
             if got.len() != points.len() {
                 return Some(format!("{labels:?} has {} values instead of {}", got.len(), points.len()));
             }
+            let left = ROUNDING * largest(points.iter().map(|point| point.1.0));
             for (got, expected) in got.iter().zip(points) {
-                if got.0 != expected.0 || !alike(got.1.0, expected.1.0) {
+                let same = alike(got.1.0, expected.1.0) || (got.1.0 - expected.1.0).abs() <= left;
+                if got.0 != expected.0 || !same {
                     return Some(format!(
                         "{labels:?} is {} at {} instead of {} at {}",
                         got.1.0, got.0, expected.1.0, expected.0
@@ -121,6 +126,11 @@ impl Answer {
     }
 }
 
+/// The largest finite magnitude.
+fn largest(values: impl Iterator<Item = f64>) -> f64 {
+    values.map(f64::abs).filter(|value| value.is_finite()).fold(0.0, f64::max)
+}
+
 fn alike(a: f64, b: f64) -> bool {
     a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= TOLERANCE * a.abs().max(b.abs())
 }
@@ -152,5 +162,18 @@ mod tests {
         let matrix = r#"{"data":{"resultType":"matrix","result":[{"metric":{"a":"1"},"values":[[5.5,"1"],[6,"+Inf"]]}]}}"#;
         let matrix = Answer::parse(matrix).expect("an answer");
         assert!(matrix.difference(&one).is_some_and(|d| d.contains("2 values")));
+    }
+
+    #[test]
+    fn terms_that_cancel_leave_what_their_order_leaves() {
+        let answer = |left: &str| {
+            let body = format!(
+                r#"{{"data":{{"resultType":"matrix","result":[{{"metric":{{}},"values":[[5,"0.01"],[6,"{left}"]]}}]}}}}"#
+            );
+            Answer::parse(&body).expect("an answer")
+        };
+        assert_eq!(answer("-7.6e-19").difference(&answer("-1.7e-18")), None);
+        assert!(answer("1e-12").difference(&answer("0")).is_some());
+        assert!(answer("+Inf").difference(&answer("0")).is_some());
     }
 }
