@@ -4,11 +4,7 @@
 //! not exceed what its nodes have left, resource by resource; and the nodes of each class must have places
 //! for all its pods. Both only grow harder while pods are placed, so what is refused here fits in no order.
 
-use crate::{
-    cluster::{FailureMode, NO_NODE},
-    nodes::NodeSet,
-    schedule::Scheduler,
-};
+use crate::{cluster::NO_NODE, nodes::NodeSet, schedule::Scheduler};
 
 /// Unions of node sets that are looked at.
 const MAX_UNIONS: usize = 128;
@@ -65,7 +61,7 @@ pub(crate) fn shortage(scheduler: &Scheduler<'_>, groups: &[Group]) -> Option<Sh
             let pod = cluster.pod_names[group.first as usize].clone();
             return Some(Shortage::Never { pod, reason: reason.clone() });
         }
-        let use_failed = class.bears_failed && cluster.options.mode == FailureMode::Unreachable;
+        let use_failed = class.bears_failed && cluster.options.mode.keeps_node();
         let allowed = &cluster.sets.sets[shape.nodes as usize];
         let set = NodeSet::of(state.nodes, |n| allowed.has(n) && (use_failed || !state.down[n]));
         let places: usize = set.iter().map(|n| places(scheduler, group.class, n, group.pods)).sum();

@@ -1,10 +1,10 @@
 //! Classes of pods: what pods of one template have in common, compiled to numbers and sets of nodes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::{
     Error,
-    cluster::{Cluster, Fate, Options, PODS, pod_name, stays_when_unreachable, unreachable},
+    cluster::{Cluster, FIRST_RESOURCES, FailureMode, Fate, Options, PODS, pod_name, stays_when_failed},
     counter::{ALL_NODES, Counters, Matcher, Namespaces, Part, Subject, What},
     nodes::NodeSet,
     objects::{
@@ -20,15 +20,13 @@ use crate::{
 /// Prefix of the resource that volumes attached by a driver are.
 pub(crate) const ATTACHED: &str = "attached volumes of ";
 
-/// Resources that are told apart.
-const MAX_RESOURCES: usize = 256;
 /// Host ports that are told apart.
 const MAX_PORTS: usize = 4096;
 /// Weight of a required term of a pod near, in the scores of nodes for pods that it selects.
 const REQUIRED_WEIGHT: i32 = 1;
 /// Labels by which pods that say nothing are spread, and the skew that is given to each.
 const DEFAULT_SPREADING: [(&str, i32); 2] =
-    [("kubernetes.io/hostname", 5), ("topology.kubernetes.io/zone", 3)];
+    [("kubernetes.io/hostname", 3), ("topology.kubernetes.io/zone", 5)];
 /// The label of a node's name.
 pub(crate) const HOSTNAME: &str = "kubernetes.io/hostname";
 
@@ -70,7 +68,7 @@ pub(crate) struct Class {
     pub held: Vec<(u16, i64)>,
     /// The scheduler may place them on a node that does not answer.
     pub bears_failed: bool,
-    /// They stay bound to a node that does not answer.
+    /// They stay bound to a failed node.
     pub stays: bool,
     /// Counters that must be zero at the node.
     pub anti: Vec<u32>,
@@ -111,6 +109,13 @@ struct Tolerance {
     bears_failed: bool,
 }
 
+/// What a class prefers of the nodes.
+#[derive(Debug, Clone, Copy)]
+struct Preference {
+    points: Option<u32>,
+    is_readable: bool,
+}
+
 /// Turns templates into classes.
 pub(crate) struct Compiler<'s, 'c> {
     snapshot: &'s Snapshot,
@@ -128,7 +133,11 @@ pub(crate) struct Compiler<'s, 'c> {
     ports: HashMap<(String, String, i64), u32>,
     by_selector: HashMap<(&'s Labels, Option<&'s NodeSelector>), u32>,
     by_tolerations: HashMap<&'s [Toleration], Tolerance>,
-    by_preference: HashMap<&'s [PreferredNodes], Option<u32>>,
+    by_preference: HashMap<&'s [PreferredNodes], Preference>,
+    /// Resources that some node offers.
+    offered: HashSet<&'s str>,
+    /// Kinds of pods that no node can ever take, by themselves, and the first of them with the reason.
+    hopeless: (usize, String),
     /// Some tolerations compare numbers.
     compares: bool,
 }
@@ -173,6 +182,7 @@ impl<'s, 'c> Compiler<'s, 'c> {
             })
             .collect();
         let volumes = Volumes::new(snapshot)?;
+        let offered = snapshot.nodes.iter().flat_map(|n| n.status.allocatable.keys());
         let schedulable = NodeSet::of(snapshot.nodes.len(), |n| !snapshot.nodes[n].spec.unschedulable);
         Ok(Self {
             snapshot,
@@ -191,6 +201,8 @@ impl<'s, 'c> Compiler<'s, 'c> {
             by_selector: HashMap::new(),
             by_tolerations: HashMap::new(),
             by_preference: HashMap::new(),
+            offered: offered.map(String::as_str).collect(),
+            hopeless: (0, String::new()),
             compares: false,
         })
     }
@@ -199,8 +211,8 @@ impl<'s, 'c> Compiler<'s, 'c> {
     pub fn compile(&mut self, template: &Template<'s>) -> Result<(), Error> {
         let pod = template.pod;
         let object = || format!("pod {}", pod_name(pod));
-        let asks = self.amounts(requests::of(pod, Which::Asked, &object)?)?;
-        let held = self.amounts(requests::of(pod, Which::Held, &object)?)?;
+        let (mut asks, missing) = self.amounts(requests::of(pod, Which::Asked, &object)?)?;
+        let (mut held, _) = self.amounts(requests::of(pod, Which::Held, &object)?)?;
         let assumed = requests::of(pod, Which::Assumed, &object)?;
         let assumed = ["cpu", "memory"].map(|r| assumed.get(r).copied().unwrap_or(0));
         let ports = self.ports(pod)?;
@@ -219,9 +231,10 @@ impl<'s, 'c> Compiler<'s, 'c> {
                 .or_else(|| self.priorities.get(pod.spec.priority_class_name.as_str()).copied())
                 .unwrap_or(self.default_priority),
             shape: 0,
-            held,
+            held: Vec::new(),
             bears_failed: false,
-            stays: stays_when_unreachable(&pod.spec),
+            stays: stays_when_failed(&pod.spec, self.options.mode)
+                || self.options.mode == FailureMode::Unreachable && template.keeps_its_place(),
             anti: Vec::new(),
             repelled: Vec::new(),
             near: Vec::new(),
@@ -239,7 +252,12 @@ impl<'s, 'c> Compiler<'s, 'c> {
             never: None,
         };
         let mut nodes = self.schedulable.clone();
-        let found = self.volumes.of(pod, self.cluster, self.snapshot).map_err(at(object))?;
+        let found = self.volumes.of(pod, self.cluster, self.snapshot)?;
+        for list in [&mut asks, &mut held] {
+            list.extend(&found.made_with_it);
+            list.sort_unstable();
+        }
+        class.held = held;
         class.attaches = found.attaches;
         class.exclusive = found.exclusive;
         if moves {
@@ -256,9 +274,10 @@ impl<'s, 'c> Compiler<'s, 'c> {
             }
             class.bears_failed = tolerance.bears_failed;
             class.penalties = tolerance.penalties;
-            class.never = found.never;
-            class.preferred =
+            let preference =
                 self.preferred(&pod.spec.affinity.node_affinity.preferred).map_err(at(object))?;
+            class.preferred = preference.points;
+            class.never = found.never.or_else(|| self.hopeless(pod, missing, preference));
             self.spread(&mut class, template, &subject, chosen, tolerance).map_err(at(object))?;
         }
         self.affinity(&mut class, pod, &subject).map_err(at(object))?;
@@ -279,6 +298,12 @@ impl<'s, 'c> Compiler<'s, 'c> {
                 "tolerations that compare numbers (Lt, Gt) are not judged: pods are taken not to bear those taints"
                     .into(),
             );
+        }
+        let (kinds, first) = &self.hopeless;
+        if *kinds > 0 {
+            self.cluster.notes.push(format!(
+                "{kinds} kinds of pods have no other place, whatever is free, as {first}; mend what they ask for"
+            ));
         }
         let mut all: Vec<(u32, &(String, String, i64))> =
             self.ports.iter().map(|(port, id)| (*id, port)).collect();
@@ -301,19 +326,40 @@ impl<'s, 'c> Compiler<'s, 'c> {
         self.cluster.notes.extend(self.volumes.note());
     }
 
-    fn amounts(&mut self, needs: requests::Needs<'_>) -> Result<Vec<(u16, i64)>, Error> {
+    /// Resources by number, and the first that no node offers. Such have no number, or any pod could use them up.
+    fn amounts<'n>(
+        &mut self,
+        needs: requests::Needs<'n>,
+    ) -> Result<(Vec<(u16, i64)>, Option<&'n str>), Error> {
         let mut list = vec![(PODS, 1)];
-        for (name, amount) in needs {
-            if amount > 0 && name != "pods" {
-                list.push((self.cluster.resource(name), amount));
+        let mut missing = None;
+        for (name, amount) in needs.into_iter().filter(|(name, amount)| *amount > 0 && *name != "pods") {
+            if FIRST_RESOURCES.contains(&name) || self.offered.contains(name) {
+                list.push((self.cluster.resource(name)?, amount));
+            } else {
+                missing.get_or_insert(name);
             }
         }
-        if self.cluster.resources.len() > MAX_RESOURCES {
-            let found = self.cluster.resources.len();
-            return Err(Error::TooLarge { what: "resources", found, limit: MAX_RESOURCES });
+        Ok((list, missing))
+    }
+
+    /// Why no node can ever take the pod, if it is for what it says itself. One such pod is no reason to judge none.
+    fn hopeless(&mut self, pod: &Pod, missing: Option<&str>, preference: Preference) -> Option<String> {
+        let reason = match missing {
+            Some(resource) => format!("it asks for {resource:?}, which no node offers"),
+            // The scheduler fails the whole attempt when it comes to score nodes. With one node left it does not
+            // score, which is not counted upon here.
+            None if !preference.is_readable => {
+                "a preference of its node affinity compares with what is no whole number".to_owned()
+            }
+            None => return None,
+        };
+        let (kinds, first) = &mut self.hopeless;
+        if *kinds == 0 {
+            *first = format!("{}: {reason}", pod_name(pod));
         }
-        list.sort_unstable();
-        Ok(list)
+        *kinds += 1;
+        Some(reason)
     }
 
     fn ports(&mut self, pod: &Pod) -> Result<Vec<u32>, Error> {
@@ -395,28 +441,30 @@ impl<'s, 'c> Compiler<'s, 'c> {
         let tolerance = Tolerance {
             nodes: self.cluster.sets.id(set),
             penalties: self.points(penalties),
-            bears_failed: ["NoSchedule", "NoExecute"].iter().all(|e| tolerated(&unreachable(e), tolerations)),
+            bears_failed: self.options.mode.taints().iter().all(|taint| tolerated(taint, tolerations)),
         };
         self.by_tolerations.insert(tolerations, tolerance);
         Ok(tolerance)
     }
 
-    fn preferred(&mut self, preferred: &'s [PreferredNodes]) -> Result<Option<u32>, String> {
-        if let Some(id) = self.by_preference.get(preferred) {
-            return Ok(*id);
+    fn preferred(&mut self, preferred: &'s [PreferredNodes]) -> Result<Preference, String> {
+        if let Some(preference) = self.by_preference.get(preferred) {
+            return Ok(*preference);
         }
         let mut terms = Vec::new();
         for p in preferred {
             terms.push((weight(p.weight)?, NodeConditions::read(&p.preference, &mut self.cluster.names)?));
         }
+        // What has no weight is not read.
+        let is_readable = terms.iter().all(|(weight, term)| *weight == 0 || term.is_readable());
         let points = (0..self.snapshot.nodes.len()).map(|n| {
             let node = self.view(n);
             terms.iter().filter(|(_, t)| t.selects(&node, &self.cluster.names)).map(|(w, _)| *w).sum()
         });
         let points = points.collect();
-        let id = self.points(points);
-        self.by_preference.insert(preferred, id);
-        Ok(id)
+        let preference = Preference { points: self.points(points), is_readable };
+        self.by_preference.insert(preferred, preference);
+        Ok(preference)
     }
 
     /// Keeps points of nodes, unless all are zero.

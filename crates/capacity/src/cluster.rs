@@ -10,7 +10,7 @@ use crate::{
     class::{self, Class, Shape},
     counter::{Counter, Counters},
     nodes::{NodeSets, Topology},
-    objects::{Node, Pod, Snapshot, Taint},
+    objects::{Node, Pod, PodSpec, Snapshot, Taint},
     requests,
     select::{LabelSet, Names, Selector, at, tolerates},
     template,
@@ -22,6 +22,9 @@ pub const MAX_NODES: usize = 20_000;
 pub const MAX_PODS: usize = 500_000;
 /// Numbers in all counts of pods by place.
 const MAX_CELLS: usize = 1 << 27;
+
+/// Resources that are told apart.
+const MAX_RESOURCES: usize = 256;
 
 /// What all pods may hold and ask for together of one resource.
 const MAX_SUM: i128 = 1 << 61;
@@ -40,8 +43,33 @@ pub enum FailureMode {
     /// It stays, tainted as unreachable: its zone and host still count when pods are spread.
     #[default]
     Unreachable,
+    /// It stays and somebody has said by the taint `node.kubernetes.io/out-of-service` that nothing runs there any
+    /// more: its pods are removed by force, so that those of stateful sets are made anew as well.
+    OutOfService,
     /// It is gone, as after a cloud has taken the machine back.
     Deleted,
+}
+
+impl FailureMode {
+    /// Whether the node's object stays.
+    pub(crate) fn keeps_node(self) -> bool {
+        self != Self::Deleted
+    }
+
+    /// The taints of a failed node, as long as its object stays.
+    pub(crate) fn taints(self) -> Vec<Taint> {
+        let taint = |key: &str, value: &str, effect: &str| Taint {
+            key: key.into(),
+            value: value.into(),
+            effect: effect.into(),
+        };
+        let mut taints =
+            ["NoSchedule", "NoExecute"].map(|e| taint("node.kubernetes.io/unreachable", "", e)).to_vec();
+        if self == Self::OutOfService {
+            taints.push(taint("node.kubernetes.io/out-of-service", "nodeshutdown", "NoExecute"));
+        }
+        taints
+    }
 }
 
 /// In which order the scheduler comes to displaced pods.
@@ -172,7 +200,7 @@ impl Cluster {
             options: options.clone(),
             names,
             node_labels,
-            ready: snapshot.nodes.iter().map(is_ready).collect(),
+            ready: snapshot.nodes.iter().map(Node::is_ready).collect(),
             resources: FIRST_RESOURCES.map(str::to_owned).to_vec(),
             allocatable: Vec::new(),
             topologies: Vec::new(),
@@ -261,7 +289,7 @@ impl Cluster {
         let mut ids: HashMap<template::Template<'s>, u32> = HashMap::new();
         let mut templates = Vec::new();
         let mut template_of = Vec::new();
-        let mut elsewhere = 0;
+        let (mut elsewhere, mut kept) = (0, 0);
         for pod in &snapshot.pods {
             let (namespace, name) = (pod.metadata.namespace.as_str(), pod.metadata.name.as_str());
             if !names_seen.insert((namespace, name)) {
@@ -282,6 +310,7 @@ impl Cluster {
             let fate = fate(pod, &self.options);
             let labels = self.names.labels(&pod.metadata.labels, |k| keys.contains(k));
             let template = template::Template::new(pod, labels, fate);
+            kept += usize::from(fate == Fate::Displaced && template.keeps_its_place());
             let id = *ids.entry(template.clone()).or_insert_with(|| {
                 templates.push(template);
                 u32::try_from(templates.len() - 1).expect("BUG: more templates than pods")
@@ -298,16 +327,26 @@ impl Cluster {
                 "{elsewhere} pods run on nodes that are not in the snapshot; they are left out"
             ));
         }
+        if kept > 0 && self.options.mode == FailureMode::Unreachable {
+            self.notes.push(format!(
+                "{kept} pods of stateful sets are not made anew while the object of their failed node stays: they are \
+                 down until it answers, is deleted or is tainted as out of service, and are told as bound to it, not \
+                 as without a place"
+            ));
+        }
         Ok((templates, template_of))
     }
 
     /// The number of a resource, given when it is new.
-    pub(crate) fn resource(&mut self, name: &str) -> u16 {
-        let found = self.resources.iter().position(|r| r == name).unwrap_or_else(|| {
+    pub(crate) fn resource(&mut self, name: &str) -> Result<u16, Error> {
+        let found = self.resources.iter().position(|r| r == name).unwrap_or(self.resources.len());
+        if found == MAX_RESOURCES {
+            return Err(Error::TooLarge { what: "resources", found: found + 1, limit: MAX_RESOURCES });
+        }
+        if found == self.resources.len() {
             self.resources.push(name.to_owned());
-            self.resources.len() - 1
-        });
-        u16::try_from(found).expect("BUG: the compiler limits resources")
+        }
+        Ok(u16::try_from(found).expect("BUG: fewer resources than the limit"))
     }
 
     /// The number of the topology of a label, given when it is new.
@@ -394,11 +433,6 @@ pub(crate) fn pod_name(pod: &Pod) -> String {
     format!("{namespace}/{}", pod.metadata.name)
 }
 
-fn is_ready(node: &Node) -> bool {
-    let condition = node.status.conditions.iter().find(|c| c.r#type == "Ready");
-    condition.is_none_or(|c| c.status == "True")
-}
-
 fn fate(pod: &Pod, options: &Options) -> Fate {
     let controller = pod.metadata.owner_references.iter().find(|o| o.controller);
     let annotations = &pod.metadata.annotations;
@@ -421,14 +455,12 @@ pub(crate) fn goes_with_its_node(pod: &Pod, options: &Options) -> bool {
     matches!(fate(pod, options), Fate::Daemon | Fate::Static)
 }
 
-/// The taint of a node that does not answer.
-pub(crate) fn unreachable(effect: &str) -> Taint {
-    Taint { key: "node.kubernetes.io/unreachable".into(), value: String::new(), effect: effect.into() }
-}
-
-/// Whether a pod stays bound to a node that does not answer: it bears that for ever.
-pub(crate) fn stays_when_unreachable(pod: &crate::objects::PodSpec) -> bool {
-    let taint = unreachable("NoExecute");
-    // Of several that tolerate it the first counts.
-    pod.tolerations.iter().find(|t| tolerates(t, &taint)).is_some_and(|t| t.toleration_seconds.is_none())
+/// Whether a pod stays bound to a failed node whose object stays: it bears its taints for ever.
+pub(crate) fn stays_when_failed(pod: &PodSpec, mode: FailureMode) -> bool {
+    let evicts = |taint: &&Taint| taint.effect == "NoExecute";
+    mode.taints().iter().filter(evicts).all(|taint| {
+        // Of several that tolerate it the first counts.
+        let first = pod.tolerations.iter().find(|t| tolerates(t, taint));
+        first.is_some_and(|t| t.toleration_seconds.is_none())
+    })
 }

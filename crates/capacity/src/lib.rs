@@ -36,3 +36,4 @@ pub use objects::Snapshot;
 pub use schedule::Replay;
 pub use state::Losses;
 pub use survey::{Advice, Budget, Failure, Point, Survey, Zone, advise, advise_until, survey, survey_until};
+pub use volumes::says_default_class;

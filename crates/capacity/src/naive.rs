@@ -42,13 +42,13 @@ impl Naive<'_> {
     }
 
     fn nodes(&self) -> impl Iterator<Item = usize> + '_ {
-        (0..self.snapshot.nodes.len()).filter(|n| self.mode == FailureMode::Unreachable || !self.failed[*n])
+        (0..self.snapshot.nodes.len()).filter(|n| self.mode.keeps_node() || !self.failed[*n])
     }
 
     fn taints_borne(&self, p: usize, n: usize) -> bool {
         let mut taints: Vec<Taint> = self.node(n).spec.taints.clone();
         if self.failed[n] {
-            taints.extend(["NoSchedule", "NoExecute"].map(crate::cluster::unreachable));
+            taints.extend(self.mode.taints());
         }
         let hard = |t: &&Taint| t.effect != "PreferNoSchedule";
         taints.iter().filter(hard).all(|t| tolerated(t, &self.pod(p).spec.tolerations))
@@ -70,10 +70,7 @@ impl Naive<'_> {
     /// Whether the scheduler may place the pod on the node.
     pub fn admits(&self, p: usize, n: usize) -> bool {
         let pod = self.pod(p);
-        if self.failed[n] && self.mode == FailureMode::Deleted
-            || !self.taints_borne(p, n)
-            || !self.node_chosen(p, n)
-        {
+        if self.failed[n] && !self.mode.keeps_node() || !self.taints_borne(p, n) || !self.node_chosen(p, n) {
             return false;
         }
         let here = || self.placed.iter().filter(|(_, m)| *m == n).map(|(q, _)| *q);

@@ -172,10 +172,20 @@ objects! {
     PodStatus {
         /// `Pending`, `Running`, `Succeeded`, `Failed`.
         phase: String,
+        /// What its conditions say of a resize in place.
+        #[serde(rename = "conditions")]
+        resize: Resize,
         /// What its containers have.
         container_statuses: Vec<ContainerStatus>,
         /// What its init containers have.
         init_container_statuses: Vec<ContainerStatus>,
+    }
+    /// One thing that is known of a pod.
+    PodCondition {
+        /// Which.
+        r#type: String,
+        /// Why it is so.
+        reason: String,
     }
     /// What a container has.
     ContainerStatus {
@@ -341,6 +351,18 @@ objects! {
     Volume {
         /// The claim that it is bound by.
         persistent_volume_claim: Option<ClaimName>,
+        /// Made with the pod, and removed with it.
+        ephemeral: Option<EphemeralVolume>,
+    }
+    /// A volume that is made with its pod.
+    EphemeralVolume {
+        /// The claim that is made for it.
+        volume_claim_template: ClaimTemplate,
+    }
+    /// What a claim is made of.
+    ClaimTemplate {
+        /// What is claimed.
+        spec: ClaimSpec,
     }
     /// The name of a claim.
     ClaimName {
@@ -417,6 +439,8 @@ objects! {
     StorageClass {
         /// Its name.
         metadata: Metadata,
+        /// The driver that makes and attaches its volumes.
+        provisioner: String,
         /// `Immediate` or `WaitForFirstConsumer`.
         volume_binding_mode: String,
         /// Where they can be made.
@@ -466,6 +490,54 @@ objects! {
     BudgetStatus {
         /// How many.
         disruptions_allowed: i64,
+    }
+}
+
+impl Node {
+    /// Whether it is ready. One whose condition is not there is taken to be, as lists of objects are often cut to
+    /// what somebody needed.
+    pub fn is_ready(&self) -> bool {
+        let condition = self.status.conditions.iter().find(|c| c.r#type == "Ready");
+        condition.is_none_or(|c| c.status == "True")
+    }
+}
+
+impl ContainerStatus {
+    /// Whether the container has what it asks for, as far as this says: nearly always.
+    pub fn is_as_asked(&self, containers: &[Container]) -> bool {
+        let asked = containers.iter().find(|c| c.name == self.name).map(|c| &c.resources.requests);
+        let has = [&self.resources.requests, &self.allocated_resources];
+        has.iter().all(|has| has.is_empty() || Some(*has) == asked)
+    }
+}
+
+/// What the conditions of a pod say of a resize in place; nothing else of them is kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Resize {
+    /// The node can never give what the pod asks for by now.
+    pub is_infeasible: bool,
+}
+
+impl<'de> Deserialize<'de> for Resize {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Resize;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a list of conditions")
+            }
+            fn visit_seq<A: de::SeqAccess<'de>>(self, mut list: A) -> Result<Resize, A::Error> {
+                // Of several the first counts.
+                let mut pending = None;
+                while let Some(one) = list.next_element::<PodCondition>()? {
+                    if one.r#type == "PodResizePending" {
+                        pending.get_or_insert(one.reason == "Infeasible");
+                    }
+                }
+                Ok(Resize { is_infeasible: pending.unwrap_or(false) })
+            }
+        }
+        deserializer.deserialize_seq(Visitor)
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     Error,
-    objects::{Amounts, Container, ContainerStatus, Pod},
+    objects::{Amounts, Container, ContainerStatus, Pod, Resize},
     quantity,
 };
 
@@ -49,15 +49,18 @@ pub(crate) fn amounts<'a>(amounts: &'a Amounts, object: impl Fn() -> String) -> 
 /// What the pod takes.
 pub(crate) fn of<'a>(pod: &'a Pod, which: Which, object: &dyn Fn() -> String) -> Result<Needs<'a>, Error> {
     let spec = &pod.spec;
+    let container = |c: &'a Container, statuses: &'a [ContainerStatus]| {
+        container(c, statuses.iter().find(|s| s.name == c.name), which, pod.status.resize, object)
+    };
     let mut total = Needs::new();
     for c in &spec.containers {
-        add(&mut total, &container(c, &pod.status.container_statuses, which, object)?);
+        add(&mut total, &container(c, &pod.status.container_statuses)?);
     }
     // A sidecar stays; whatever else runs before the containers runs beside the sidecars begun so far.
     let mut sidecars = Needs::new();
     let mut before = Needs::new();
     for c in &spec.init_containers {
-        let mut needs = container(c, &pod.status.init_container_statuses, which, object)?;
+        let mut needs = container(c, &pod.status.init_container_statuses)?;
         if c.restart_policy == "Always" {
             add(&mut total, &needs);
             add(&mut sidecars, &needs);
@@ -83,24 +86,26 @@ pub(crate) fn of<'a>(pod: &'a Pod, which: Which, object: &dyn Fn() -> String) ->
 
 fn container<'a>(
     c: &'a Container,
-    statuses: &'a [ContainerStatus],
+    status: Option<&'a ContainerStatus>,
     which: Which,
+    resize: Resize,
     object: &dyn Fn() -> String,
 ) -> Result<Needs<'a>, Error> {
-    let mut needs = amounts(&c.resources.limits, object)?;
-    needs.extend(amounts(&c.resources.requests, object)?);
-    match which {
-        Which::Asked => {}
-        Which::Held => {
-            if let Some(status) = statuses.iter().find(|s| s.name == c.name) {
-                most(&mut needs, &amounts(&status.resources.requests, object)?);
-                most(&mut needs, &amounts(&status.allocated_resources, object)?);
-            }
-        }
-        Which::Assumed => {
-            needs.entry("cpu").or_insert(ASSUMED_CPU);
-            needs.entry("memory").or_insert(ASSUMED_MEMORY_BYTES);
-        }
+    let mut needs = Needs::new();
+    if let (Some(status), true) = (status, which == Which::Held || resize.is_infeasible) {
+        most(&mut needs, &amounts(&status.resources.requests, object)?);
+        most(&mut needs, &amounts(&status.allocated_resources, object)?);
+    }
+    // What the node can never give is not held, nor asked for again: the scheduler goes by what there is. A container
+    // of which nothing is told has what it asks for.
+    if !resize.is_infeasible || needs.is_empty() {
+        let mut asked = amounts(&c.resources.limits, object)?;
+        asked.extend(amounts(&c.resources.requests, object)?);
+        most(&mut needs, &asked);
+    }
+    if which == Which::Assumed {
+        needs.entry("cpu").or_insert(ASSUMED_CPU);
+        needs.entry("memory").or_insert(ASSUMED_MEMORY_BYTES);
     }
     Ok(needs)
 }
@@ -174,6 +179,26 @@ mod tests {
             "status":{"containerStatuses":[{"name":"a","allocatedResources":{"cpu":"2"},"resources":{"requests":{"cpu":"3"}}}]}}"#;
         assert_eq!(cpu(pod, Which::Held), 3000);
         assert_eq!(cpu(pod, Which::Asked), 1000);
+    }
+
+    #[test]
+    fn what_the_node_can_never_give_is_neither_held_nor_asked_for() {
+        let pod = |condition: &str| {
+            format!(
+                r#"{{"spec":{{"containers":[{{"name":"a","resources":{{"requests":{{"cpu":"64"}},"limits":{{"cpu":"64"}}}}}},
+                {{"name":"b","resources":{{"requests":{{"cpu":"500m"}}}}}}]}},"status":{{"conditions":[{condition}],
+                "containerStatuses":[{{"name":"a","allocatedResources":{{"cpu":"2"}},"resources":{{"requests":{{"cpu":"1"}}}}}}]}}}}"#
+            )
+        };
+        let infeasible =
+            r#"{"type":"Ready","reason":"Infeasible"},{"type":"PodResizePending","reason":"Infeasible"}"#;
+        for which in [Which::Held, Which::Asked, Which::Assumed] {
+            assert_eq!(cpu(&pod(infeasible), which), 2500, "{which:?}");
+        }
+        for waits in [r#"{"type":"PodResizePending","reason":"Deferred"}"#, r#"{"type":"Ready"}"#, ""] {
+            assert_eq!(cpu(&pod(waits), Which::Held), 64_500, "{waits}");
+            assert_eq!(cpu(&pod(waits), Which::Asked), 64_500, "{waits}");
+        }
     }
 
     #[test]

@@ -4,8 +4,8 @@
 //! scores of images. Where scores are equal the real one throws dice; here the same node wins every time.
 
 use crate::{
-    class::{Class, HardSpread, Shape, SoftSpread},
-    cluster::{FailureMode, NO_NODE, Order},
+    class::{Class, Shape, SoftSpread},
+    cluster::{NO_NODE, Order},
     nodes::NOWHERE,
     state::{Losses, Room, State},
 };
@@ -129,10 +129,15 @@ impl<'c> Scheduler<'c> {
             return None;
         }
         self.find_room(class);
-        self.keep_apart(class);
-        self.keep_near(class);
-        for spread in &class.spread {
-            self.keep_spread(spread);
+        for limit in limits(&self.state, class) {
+            let counter = &cluster.counters[limit.counter as usize];
+            let place = &cluster.topologies[counter.topology as usize].place;
+            let counts = &self.state.counts[counter.offset..];
+            for (fit, place) in self.fit.iter_mut().zip(place) {
+                if !limit.allows((*place != NOWHERE).then(|| counts[*place as usize])) {
+                    *fit = NO_ROOM;
+                }
+            }
         }
         self.feasible.clear();
         self.feasible.extend((0u32..).zip(&self.fit).filter(|(_, fit)| **fit >= 0).map(|(node, _)| node));
@@ -148,29 +153,16 @@ impl<'c> Scheduler<'c> {
         let (state, at) = (&self.state, node as usize);
         let class = &state.cluster.classes[class as usize];
         let shape = &state.cluster.shapes[class.shape as usize];
-        let at_node = |counter: &u32| state.count(*counter, at).unwrap_or(0);
-        let near = |class: &Class| {
-            let alone = class.near_itself && class.near.iter().all(|c| state.totals[*c as usize] == 0);
-            class.near.iter().all(|c| state.count(*c, at).is_some_and(|n| n > 0 || alone))
-        };
-        let spread = |s: &HardSpread| {
-            state.count(s.counter, at).is_some_and(|n| {
-                i64::from(n) + i64::from(s.counts_itself) - state.fewest(s.counter, s.min_places)
-                    <= s.max_skew
-            })
-        };
         class.never.is_none()
             && (!state.down[at] || self.may_use_failed(class))
             && fit(state, &state.room, shape, at) != NO_ROOM
             && !state.claim_taken(class)
             && state.attaches(class, at)
-            && class.anti.iter().chain(&class.repelled).all(|c| at_node(c) <= 0)
-            && near(class)
-            && class.spread.iter().all(spread)
+            && limits(state, class).all(|limit| limit.allows(state.count(limit.counter, at)))
     }
 
     fn may_use_failed(&self, class: &Class) -> bool {
-        class.bears_failed && self.state.cluster.options.mode == FailureMode::Unreachable
+        class.bears_failed && self.state.cluster.options.mode.keeps_node()
     }
 
     /// Nodes with room: what was worked out before anything failed, but for the nodes that have changed.
@@ -195,50 +187,6 @@ impl<'c> Scheduler<'c> {
                 if self.fit[node] >= 0 && !self.state.attaches(class, node) {
                     self.fit[node] = NO_ROOM;
                 }
-            }
-        }
-    }
-
-    fn keep_apart(&mut self, class: &Class) {
-        for id in class.anti.iter().chain(&class.repelled) {
-            if self.state.totals[*id as usize] == 0 {
-                continue;
-            }
-            let counter = &self.state.cluster.counters[*id as usize];
-            let place = &self.state.cluster.topologies[counter.topology as usize].place;
-            let counts = &self.state.counts[counter.offset..];
-            for (fit, place) in self.fit.iter_mut().zip(place) {
-                if *place != NOWHERE && counts[*place as usize] > 0 {
-                    *fit = NO_ROOM;
-                }
-            }
-        }
-    }
-
-    fn keep_near(&mut self, class: &Class) {
-        // The first of pods that want to be near each other may go anywhere.
-        let alone = class.near_itself && class.near.iter().all(|c| self.state.totals[*c as usize] == 0);
-        for id in &class.near {
-            let counter = &self.state.cluster.counters[*id as usize];
-            let place = &self.state.cluster.topologies[counter.topology as usize].place;
-            let counts = &self.state.counts[counter.offset..];
-            for (fit, place) in self.fit.iter_mut().zip(place) {
-                if *place == NOWHERE || counts[*place as usize] <= 0 && !alone {
-                    *fit = NO_ROOM;
-                }
-            }
-        }
-    }
-
-    fn keep_spread(&mut self, spread: &HardSpread) {
-        let most = spread.max_skew + self.state.fewest(spread.counter, spread.min_places)
-            - i64::from(spread.counts_itself);
-        let counter = &self.state.cluster.counters[spread.counter as usize];
-        let place = &self.state.cluster.topologies[counter.topology as usize].place;
-        let counts = &self.state.counts[counter.offset..];
-        for (fit, place) in self.fit.iter_mut().zip(place) {
-            if *place == NOWHERE || i64::from(counts[*place as usize]) > most {
-                *fit = NO_ROOM;
             }
         }
     }
@@ -357,6 +305,43 @@ impl<'c> Scheduler<'c> {
         }
         size
     }
+}
+
+/// How many pods a counter may have counted where a pod is placed.
+#[derive(Clone, Copy)]
+struct Limit {
+    counter: u32,
+    least: i64,
+    most: i64,
+    /// A node that lies in no place of the counter's topology is refused.
+    needs_place: bool,
+}
+
+impl Limit {
+    /// Whether a node may be taken at which so many are counted; none: it lies in no place.
+    fn allows(&self, count: Option<i32>) -> bool {
+        match count {
+            Some(count) => (self.least..=self.most).contains(&i64::from(count)),
+            None => !self.needs_place,
+        }
+    }
+}
+
+/// What other pods mean for where a pod of the class may be placed now.
+fn limits<'a>(state: &'a State<'_>, class: &'a Class) -> impl Iterator<Item = Limit> + 'a {
+    let nobody = move |counter: &u32| state.totals[*counter as usize] == 0;
+    let any = Limit { counter: 0, least: i64::MIN, most: i64::MAX, needs_place: true };
+    let apart = class.anti.iter().chain(&class.repelled).filter(move |c| !nobody(c));
+    let apart = apart.map(move |c| Limit { counter: *c, most: 0, needs_place: false, ..any });
+    // The first of pods that want to be near each other may go anywhere.
+    let alone = class.near_itself && class.near.iter().all(nobody);
+    let least = if alone { i64::MIN } else { 1 };
+    let near = class.near.iter().map(move |c| Limit { counter: *c, least, ..any });
+    let spread = class.spread.iter().map(move |s| {
+        let fewest = state.fewest(s.counter, s.min_places);
+        Limit { counter: s.counter, most: s.max_skew + fewest - i64::from(s.counts_itself), ..any }
+    });
+    apart.chain(near).chain(spread)
 }
 
 /// Whether no node that is up reaches the pod's volumes.

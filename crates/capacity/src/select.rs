@@ -61,6 +61,8 @@ enum Test {
     Missing,
     Above(i64),
     Below(i64),
+    /// Of no node: it compares with what is no number, which the API server lets through.
+    Never,
 }
 
 /// One condition on labels.
@@ -90,10 +92,8 @@ impl Condition {
                 Ok(values)
             }
         };
-        let number = || match e.values.as_slice() {
-            [one] => one
-                .parse()
-                .map_err(|_| format!("{} of {:?} needs a whole number, not {one:?}", e.operator, e.key)),
+        let number = |test: fn(i64) -> Test| match e.values.as_slice() {
+            [one] => Ok(one.parse::<i64>().map_or(Test::Never, test)),
             _ => Err(format!("{} of {:?} needs one value", e.operator, e.key)),
         };
         let test = match e.operator.as_str() {
@@ -101,8 +101,8 @@ impl Condition {
             "NotIn" => Test::NotIn(some(values)?),
             "Exists" => Test::Exists,
             "DoesNotExist" => Test::Missing,
-            "Gt" if of_nodes => Test::Above(number()?),
-            "Lt" if of_nodes => Test::Below(number()?),
+            "Gt" if of_nodes => number(Test::Above)?,
+            "Lt" if of_nodes => number(Test::Below)?,
             other => return Err(format!("{other:?} is no operator of a selector")),
         };
         Ok(Self { key: names.id(&e.key), test })
@@ -118,6 +118,7 @@ impl Condition {
             Test::Missing => value.is_none(),
             Test::Above(than) => number().is_some_and(|n| n > *than),
             Test::Below(than) => number().is_some_and(|n| n < *than),
+            Test::Never => false,
         }
     }
 }
@@ -174,6 +175,11 @@ impl NodeConditions {
             return Err(format!("matchFields knows metadata.name only, not {:?}", field.key));
         }
         Ok(Self { labels, fields })
+    }
+
+    /// Whether it can be read at all. One that cannot selects no node; where it is required, another term may.
+    pub fn is_readable(&self) -> bool {
+        self.labels.iter().all(|c| c.test != Test::Never)
     }
 
     pub fn selects(&self, node: &NodeView<'_>, names: &Names) -> bool {

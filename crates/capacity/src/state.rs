@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use crate::{
     class::Class,
-    cluster::{Cluster, FailureMode, Fate},
+    cluster::{Cluster, Fate},
     counter::{ALL_NODES, Counter},
     nodes::NOWHERE,
 };
@@ -38,7 +38,8 @@ pub struct Losses {
     pub displaced: Vec<u32>,
     /// Nobody makes them anew.
     pub lost: Vec<u32>,
-    /// They stay bound to a node that does not answer.
+    /// They stay bound to the failed node and run nowhere else: they bear its taints for ever, or belong to a stateful
+    /// set and the node's object stays.
     pub bound: Vec<u32>,
     /// Pods of daemon sets and static pods.
     pub of_nodes: usize,
@@ -118,7 +119,7 @@ impl<'c> State<'c> {
             return;
         }
         let cluster = self.cluster;
-        let unreachable = cluster.options.mode == FailureMode::Unreachable;
+        let node_stays = cluster.options.mode.keeps_node();
         let mut removed = Vec::new();
         for &id in &cluster.pods_of_node[at] {
             let pod = &cluster.pods[id as usize];
@@ -126,9 +127,9 @@ impl<'c> State<'c> {
             let goes = match pod.fate {
                 Fate::Daemon | Fate::Static => {
                     losses.of_nodes += 1;
-                    !unreachable
+                    !node_stays
                 }
-                Fate::Displaced if unreachable && class.stays => {
+                Fate::Displaced if node_stays && class.stays => {
                     losses.bound.push(id);
                     false
                 }
@@ -248,7 +249,7 @@ impl<'c> State<'c> {
 
     /// A node begins or ceases to make places.
     fn count_place(&mut self, node: usize, is_there: bool) {
-        let deleted = self.cluster.options.mode == FailureMode::Deleted;
+        let deleted = !self.cluster.options.mode.keeps_node();
         for id in &self.hard {
             let counter = &self.cluster.counters[*id as usize];
             if !(deleted || counter.drops_failed) {
@@ -285,10 +286,12 @@ impl<'c> State<'c> {
     pub fn attaches(&self, class: &Class, node: usize) -> bool {
         let id = u32::try_from(node).expect("BUG: more nodes than the limit");
         let new = |(volume, _): &&(u32, u16)| self.attached.get(&(id, *volume)).is_none_or(|n| *n == 0);
+        let shape = &self.cluster.shapes[class.shape as usize];
         class.attaches.iter().filter(new).all(|(_, resource)| {
             let needed = class.attaches.iter().filter(new).filter(|(_, r)| r == resource).count();
+            let made = shape.asks.iter().find(|(r, _)| r == resource).map_or(0, |(_, amount)| *amount);
             self.room.free[*resource as usize * self.nodes + node]
-                >= i64::try_from(needed).unwrap_or(i64::MAX)
+                >= made.saturating_add(i64::try_from(needed).unwrap_or(i64::MAX))
         })
     }
 

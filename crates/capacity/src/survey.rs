@@ -52,7 +52,7 @@ pub struct Failure {
     pub stuck: Vec<String>,
     /// Pods that nobody makes anew.
     pub lost: Vec<String>,
-    /// Pods that stay bound to a node that does not answer.
+    /// Pods that stay bound to a failed node, and run nowhere else.
     pub bound: Vec<String>,
     /// Pods of daemon sets and static pods, which belong to their nodes.
     pub of_nodes: usize,
@@ -126,8 +126,10 @@ pub struct Survey {
     pub fails_at: Option<usize>,
     /// The worst of these.
     pub witness: Option<Failure>,
-    /// Single nodes whose failure is not survived.
+    /// Single nodes whose failure is not survived, the first 100 of them.
     pub single_failures: Vec<Failure>,
+    /// How many such nodes there are.
+    pub single_failures_found: usize,
     /// Zones.
     pub zones: Vec<Zone>,
     /// Shares that survive, by number of failures.
@@ -161,6 +163,7 @@ pub fn survey_until(cluster: &Cluster, budget: &Budget, stop: &AtomicBool) -> Op
         fails_at: None,
         witness: None,
         single_failures: Vec::new(),
+        single_failures_found: 0,
         zones: Vec::new(),
         curve: Vec::new(),
         pending_before: cluster.pending.clone(),
@@ -183,8 +186,11 @@ pub fn survey_until(cluster: &Cluster, budget: &Budget, stop: &AtomicBool) -> Op
         let replay = judge.replay(&[*node]);
         tally.add(cluster, &replay);
         badness.push((replay.pending.len(), replay.losses.displaced.len(), *node));
-        if !replay.pending.is_empty() && survey.single_failures.len() < MAX_TOLD {
-            survey.single_failures.push(describe(&mut judge, &[*node], budget));
+        if !replay.pending.is_empty() {
+            survey.single_failures_found += 1;
+            if survey.single_failures.len() < MAX_TOLD {
+                survey.single_failures.push(describe(&mut judge, &[*node], budget));
+            }
         }
         take_worst(&mut worst, &replay, &[*node]);
     }

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     cluster::Fate,
-    objects::{Container, ContainerStatus, LabelSelector, Pod, Snapshot},
+    objects::{Container, ContainerStatus, LabelSelector, Pod, Snapshot, Volume},
     select::LabelSet,
 };
 
@@ -28,12 +28,7 @@ impl<'s> Template<'s> {
     pub fn new(pod: &'s Pod, labels: LabelSet, fate: Fate) -> Self {
         let (spec, status) = (&pod.spec, &pod.status);
         let as_asked = |statuses: &[ContainerStatus], containers: &[Container]| {
-            statuses.iter().all(|s| {
-                let asked = containers.iter().find(|c| c.name == s.name).map(|c| &c.resources.requests);
-                [&s.resources.requests, &s.allocated_resources]
-                    .iter()
-                    .all(|has| has.is_empty() || Some(*has) == asked)
-            })
+            statuses.iter().all(|s| s.is_as_asked(containers))
         };
         let resized = !(as_asked(&status.container_statuses, &spec.containers)
             && as_asked(&status.init_container_statuses, &spec.init_containers));
@@ -47,11 +42,19 @@ impl<'s> Template<'s> {
             .then_some(owner.uid.as_str())
     }
 
+    /// Whether its owner makes it anew only when the old one is surely gone: there is one of each name.
+    pub fn keeps_its_place(&self) -> bool {
+        let owner = self.pod.metadata.owner_references.iter().find(|o| o.controller);
+        owner.is_some_and(|o| o.kind == "StatefulSet")
+    }
+
     fn key(&self) -> impl Hash + Eq + '_ {
         let spec = &self.pod.spec;
-        let who = (&self.pod.metadata.namespace, &self.labels, self.fate, self.owner());
+        let owner = (self.owner(), self.keeps_its_place());
+        let who = (&self.pod.metadata.namespace, &self.labels, self.fate, owner);
         let leaving = self.pod.metadata.deletion_timestamp.is_some();
-        let room = (&spec.containers, &spec.init_containers, &spec.resources, &spec.overhead, self.resized);
+        let resize = (self.resized, self.pod.status.resize);
+        let room = (&spec.containers, &spec.init_containers, &spec.resources, &spec.overhead, resize);
         // Pods of a daemon set each name their own node; that never matters as they are never moved.
         let nodes = (self.fate == Fate::Displaced).then_some((
             &spec.node_selector,
@@ -59,9 +62,11 @@ impl<'s> Template<'s> {
             &spec.tolerations,
             &spec.topology_spread_constraints,
         ));
-        let claims: Vec<_> = spec.volumes.iter().filter_map(|v| v.persistent_volume_claim.as_ref()).collect();
-        let pods = (&spec.affinity.pod_affinity, &spec.affinity.pod_anti_affinity, claims);
-        (who, leaving, room, nodes, pods, (spec.priority, &spec.priority_class_name, spec.host_network))
+        let pods = (&spec.affinity.pod_affinity, &spec.affinity.pod_anti_affinity);
+        let is_claimed = |v: &&Volume| v.persistent_volume_claim.is_some() || v.ephemeral.is_some();
+        let claims: Vec<_> = spec.volumes.iter().filter(is_claimed).collect();
+        let priority = (spec.priority, &spec.priority_class_name);
+        (who, leaving, room, nodes, pods, claims, priority, spec.host_network)
     }
 }
 

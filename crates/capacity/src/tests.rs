@@ -8,7 +8,8 @@ use crate::{
 };
 
 fn options(seed: u64) -> Options {
-    let mode = if seed.is_multiple_of(3) { FailureMode::Deleted } else { FailureMode::Unreachable };
+    let modes = [FailureMode::Deleted, FailureMode::Unreachable, FailureMode::OutOfService];
+    let mode = modes[(seed % 3) as usize];
     Options { mode, ..Options::default() }
 }
 
@@ -32,7 +33,7 @@ fn after<'a>(snapshot: &'a Snapshot, cluster: &Cluster, failed: &[u32]) -> (Naiv
         let down = failed.contains(&pod.node);
         if down && pod.fate == Fate::Displaced {
             displaced.push(p);
-        } else if !down || cluster.options.mode == FailureMode::Unreachable {
+        } else if !down || cluster.options.mode.keeps_node() {
             naive.placed.push((p, pod.node as usize));
         }
     }
@@ -223,9 +224,9 @@ fn errors_name_the_object_and_what_is_wrong() {
         (
             pod(
                 r#""affinity":{"nodeAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":{"nodeSelectorTerms":
-                [{"matchExpressions":[{"key":"k","operator":"Gt","values":["x"]}]}]}}}"#,
+                [{"matchExpressions":[{"key":"k","operator":"Gt","values":["1","2"]}]}]}}}"#,
             ),
-            "whole number",
+            "one value",
         ),
     ] {
         let error = judge(&objects).expect_err("an error").to_string();

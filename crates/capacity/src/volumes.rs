@@ -1,14 +1,14 @@
 //! What the claims of a pod mean for where it may run.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::{
     Error,
     class::ATTACHED,
-    cluster::Cluster,
+    cluster::{Cluster, pod_name},
     nodes::NodeSet,
-    objects::{Claim, PersistentVolume, Pod, Snapshot, StorageClass},
-    select::{self, NodeView},
+    objects::{Claim, ClaimSpec, PersistentVolume, Pod, Snapshot, StorageClass},
+    select::{self, NodeView, at},
 };
 
 /// Labels of volumes that say where they can be reached; the last two are what the first two were called before.
@@ -19,6 +19,16 @@ const ZONE_LABELS: [&str; 4] = [
     "failure-domain.beta.kubernetes.io/region",
 ];
 
+/// Annotations of the class of claims that name none; the second is what the first was called before.
+const DEFAULT_CLASS: [&str; 2] =
+    ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
+
+/// Whether an annotation of a storage class says whether claims that name no class get it. No other annotation of
+/// these is judged.
+pub fn says_default_class(annotation: &str) -> bool {
+    DEFAULT_CLASS.contains(&annotation)
+}
+
 /// What the claims of a pod mean.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
@@ -26,6 +36,8 @@ pub(crate) struct Found {
     pub nodes: Option<NodeSet>,
     /// Volumes that are attached, and the resource that each takes one of.
     pub attaches: Vec<(u32, u16)>,
+    /// Volumes that are made with each pod and removed with it, as amounts of the resource that they take.
+    pub made_with_it: Vec<(u16, i64)>,
     /// Claims that one pod at a time may use.
     pub exclusive: Vec<u32>,
     /// Why it can run nowhere.
@@ -37,6 +49,10 @@ pub(crate) struct Volumes<'s> {
     claims: HashMap<(&'s str, &'s str), &'s Claim>,
     volumes: HashMap<&'s str, &'s PersistentVolume>,
     classes: HashMap<&'s str, &'s StorageClass>,
+    /// The class of claims that name none.
+    default_class: Option<&'s StorageClass>,
+    /// Drivers of which some node attaches only so many volumes. The others need no counting.
+    limited: HashSet<&'s str>,
     exclusive: HashMap<(&'s str, &'s str), u32>,
     unknown: usize,
 }
@@ -54,6 +70,16 @@ impl<'s> Volumes<'s> {
             claims,
             volumes: snapshot.volumes.iter().map(|v| (v.metadata.name.as_str(), v)).collect(),
             classes: snapshot.storage_classes.iter().map(|c| (c.metadata.name.as_str(), c)).collect(),
+            default_class: snapshot.storage_classes.iter().find(|c| {
+                DEFAULT_CLASS.iter().any(|a| c.metadata.annotations.get(*a).is_some_and(|v| v == "true"))
+            }),
+            limited: snapshot
+                .csi_nodes
+                .iter()
+                .flat_map(|node| &node.spec.drivers)
+                .filter(|driver| driver.allocatable.as_ref().is_some_and(|a| a.count.is_some()))
+                .map(|driver| driver.name.as_str())
+                .collect(),
             exclusive: HashMap::new(),
             unknown: 0,
         })
@@ -75,7 +101,7 @@ impl<'s> Volumes<'s> {
         })
     }
 
-    pub fn of(&mut self, pod: &'s Pod, cluster: &mut Cluster, snapshot: &Snapshot) -> Result<Found, String> {
+    pub fn of(&mut self, pod: &'s Pod, cluster: &mut Cluster, snapshot: &Snapshot) -> Result<Found, Error> {
         let mut found = Found::default();
         for name in pod.spec.volumes.iter().filter_map(|v| v.persistent_volume_claim.as_ref()) {
             let key = (namespace(&pod.metadata.namespace), name.claim_name.as_str());
@@ -104,17 +130,52 @@ impl<'s> Volumes<'s> {
                 }
                 continue;
             };
-            let reached = reached(volume, cluster, snapshot)?;
-            keep(&mut found.nodes, reached);
-            if let Some(csi) = &volume.spec.csi {
+            let reached = reached(volume, cluster, snapshot);
+            keep(&mut found.nodes, reached.map_err(at(|| format!("pod {}", pod_name(pod))))?);
+            let csi = volume.spec.csi.as_ref();
+            if let Some(csi) = csi.filter(|csi| self.limited.contains(csi.driver.as_str())) {
                 let id = cluster.names.id(&format!("{}\n{}", csi.driver, csi.volume_handle));
-                let resource = cluster.resource(&format!("{ATTACHED}{}", csi.driver));
+                let resource = cluster.resource(&format!("{ATTACHED}{}", csi.driver))?;
                 if !found.attaches.contains(&(id, resource)) {
                     found.attaches.push((id, resource));
                 }
             }
         }
+        for volume in pod.spec.volumes.iter().filter_map(|v| v.ephemeral.as_ref()) {
+            self.made_with_it(&volume.volume_claim_template.spec, &mut found, cluster, snapshot)?;
+        }
         Ok(found)
+    }
+
+    /// A pod that is made anew has a new claim of its own, which is bound to nothing yet: it takes one volume of its
+    /// driver wherever the pod comes to run. The volume of the old one goes with it, and nobody else uses that; so
+    /// the claim of each pod need not be looked up.
+    fn made_with_it(
+        &mut self,
+        claim: &ClaimSpec,
+        found: &mut Found,
+        cluster: &mut Cluster,
+        snapshot: &Snapshot,
+    ) -> Result<(), Error> {
+        let class = match claim.storage_class_name.as_str() {
+            "" => self.default_class,
+            name => self.classes.get(name).copied(),
+        };
+        let Some(class) = class else {
+            self.unknown += 1;
+            return Ok(());
+        };
+        if let Some(nodes) = made_on(class, cluster, snapshot) {
+            keep(&mut found.nodes, nodes);
+        }
+        if self.limited.contains(class.provisioner.as_str()) {
+            let resource = cluster.resource(&format!("{ATTACHED}{}", class.provisioner))?;
+            match found.made_with_it.iter_mut().find(|(r, _)| *r == resource) {
+                Some((_, volumes)) => *volumes += 1,
+                None => found.made_with_it.push((resource, 1)),
+            }
+        }
+        Ok(())
     }
 
     /// A claim without a volume gets one where the pod is placed, if its class waits for that.
@@ -127,29 +188,34 @@ impl<'s> Volumes<'s> {
             found.never = Some(format!("its claim {:?} has no volume yet", claim.metadata.name));
             return;
         }
-        if class.allowed_topologies.is_empty() {
-            return;
+        if let Some(nodes) = made_on(class, cluster, snapshot) {
+            keep(&mut found.nodes, nodes);
         }
-        let names = &mut cluster.names;
-        let terms: Vec<Vec<(u32, Vec<u32>)>> = class
-            .allowed_topologies
-            .iter()
-            .map(|t| {
-                t.match_label_expressions
-                    .iter()
-                    .map(|e| (names.id(&e.key), e.values.iter().map(|v| names.id(v)).collect()))
-                    .collect()
-            })
-            .collect();
-        let nodes = NodeSet::of(snapshot.nodes.len(), |n| {
-            let labels = &cluster.node_labels[n];
-            terms.iter().any(|term| {
-                term.iter()
-                    .all(|(key, values)| select::value(labels, *key).is_some_and(|v| values.contains(&v)))
-            })
-        });
-        keep(&mut found.nodes, nodes);
     }
+}
+
+/// The nodes on which volumes of the class can be made; absent: all.
+fn made_on(class: &StorageClass, cluster: &mut Cluster, snapshot: &Snapshot) -> Option<NodeSet> {
+    if class.allowed_topologies.is_empty() {
+        return None;
+    }
+    let names = &mut cluster.names;
+    let terms: Vec<Vec<(u32, Vec<u32>)>> = class
+        .allowed_topologies
+        .iter()
+        .map(|t| {
+            t.match_label_expressions
+                .iter()
+                .map(|e| (names.id(&e.key), e.values.iter().map(|v| names.id(v)).collect()))
+                .collect()
+        })
+        .collect();
+    Some(NodeSet::of(snapshot.nodes.len(), |n| {
+        let labels = &cluster.node_labels[n];
+        terms.iter().any(|term| {
+            term.iter().all(|(key, values)| select::value(labels, *key).is_some_and(|v| values.contains(&v)))
+        })
+    }))
 }
 
 fn namespace(name: &str) -> &str {

@@ -97,10 +97,46 @@ fn who_belongs_to_the_node_who_is_lost_and_who_stays_bound_is_told_apart() {
     ]);
     let told = fail(&objects, &["a"]);
     let placed: Vec<&str> = told.placed.iter().map(|(p, _)| p.as_str()).collect();
-    assert_eq!(placed, ["job", "db"]);
-    assert_eq!((told.lost, told.bound), (vec!["bare".to_owned()], vec!["stays".to_owned()]));
+    // A stateful set has one pod of each name: while the old one may still run on a node that does not answer, it
+    // makes no other.
+    assert_eq!(placed, ["job"]);
+    assert_eq!(
+        (told.lost, told.bound),
+        (vec!["bare".to_owned()], ["db", "stays"].map(str::to_owned).to_vec())
+    );
+    // Somebody said that nothing runs there any more, which only `stays` does not bear.
+    let options = Options { mode: FailureMode::OutOfService, ..Options::default() };
+    let told = fail_with(&objects, &["a"], &options);
+    let placed: Vec<&str> = told.placed.iter().map(|(p, _)| p.as_str()).collect();
+    assert_eq!((placed, told.bound), (vec!["job", "db", "stays"], Vec::<String>::new()));
     let options = Options { bare_pods_return: true, mode: FailureMode::Deleted, ..Options::default() };
     assert_eq!(fail_with(&objects, &["a"], &options).placed.len(), 4, "all but the node's own come back");
+}
+
+#[test]
+fn pods_that_bear_every_taint_stay_on_a_node_that_is_out_of_service() {
+    let bears = json!({"tolerations": [{"operator": "Exists"}]});
+    let objects = with(&[pod("stays", "stays", "a", "100m", bears)]);
+    for (mode, bound) in
+        [(FailureMode::Unreachable, 1), (FailureMode::OutOfService, 1), (FailureMode::Deleted, 0)]
+    {
+        let told = fail_with(&objects, &["a"], &Options { mode, ..Options::default() });
+        assert_eq!((told.bound.len(), told.placed.len()), (bound, 1 - bound), "{mode:?}");
+    }
+}
+
+#[test]
+fn that_stateful_sets_wait_for_their_node_is_told_where_it_is_so() {
+    let mut db = pod("db", "db", "a", "1", Value::Null);
+    db["metadata"]["ownerReferences"][0]["kind"] = "StatefulSet".into();
+    for (mode, told) in
+        [(FailureMode::Unreachable, true), (FailureMode::OutOfService, false), (FailureMode::Deleted, false)]
+    {
+        let options = Options { mode, ..Options::default() };
+        let cluster = Cluster::new(&snapshot(&with(std::slice::from_ref(&db))), &options).expect("a cluster");
+        let says = cluster.notes().iter().any(|note| note.contains("1 pods of stateful sets"));
+        assert_eq!(says, told, "{mode:?}: {:?}", cluster.notes());
+    }
 }
 
 #[test]
@@ -292,6 +328,157 @@ fn tolerations_that_compare_numbers_are_left_out_and_told() {
     assert_eq!(fail(&objects, &["a"]).placed.len(), 1);
 }
 
+fn node_affinity(kind: &str, terms: &Value) -> Value {
+    json!({"affinity": {"nodeAffinity": {kind: terms}}})
+}
+
+#[test]
+fn a_required_term_that_compares_with_no_number_selects_no_node_and_stops_nobody() {
+    let required = "requiredDuringSchedulingIgnoredDuringExecution";
+    let bad = json!({"matchExpressions": [{"key": "size", "operator": "Gt", "values": ["big"]}]});
+    let good = json!({"matchExpressions":
+        [{"key": "topology.kubernetes.io/zone", "operator": "In", "values": ["z"]}]});
+    for (terms, placed, pending) in
+        [(json!([bad]), vec!["web"], vec!["odd"]), (json!([bad, good]), vec!["odd", "web"], vec![])]
+    {
+        let spec = node_affinity(required, &json!({"nodeSelectorTerms": terms}));
+        let objects = with(&[pod("odd", "odd", "a", "1", spec), pod("web", "web", "a", "1", Value::Null)]);
+        let told = fail(&objects, &["a"]);
+        assert_eq!(told.placed.iter().map(|(p, _)| p.as_str()).collect::<Vec<_>>(), placed, "{terms}");
+        assert_eq!(told.pending, pending, "{terms}");
+        assert!(told.placed.iter().all(|(p, n)| p != "odd" || n == "c"), "{told:?}");
+    }
+    // Terms of volumes are read in the same way.
+    let mut lost = volume("v", "size", &["big"]);
+    lost["spec"]["nodeAffinity"]["required"]["nodeSelectorTerms"][0] = bad;
+    let objects = with(&[
+        pod("p", "p", "a", "1", uses("one")),
+        pod("web", "web", "a", "1", Value::Null),
+        claim("one", "ReadWriteOnce", "v", ""),
+        lost,
+    ]);
+    let told = fail(&objects, &["a"]);
+    assert_eq!((told.stuck, told.placed.len()), (vec!["p".to_owned()], 1));
+}
+
+/// The verdict of one pod beside others, and the notes.
+fn verdict_of(objects: &[Value]) -> (Told, Option<Shortage>, Vec<String>) {
+    let cluster = Cluster::new(&snapshot(objects), &Options::default()).expect("it is judged all the same");
+    let verdict = Judge::new(&cluster).verdict(&[0], 1000);
+    (fail(objects, &["a"]), verdict.shortage, cluster.notes().to_vec())
+}
+
+#[test]
+fn a_preference_that_compares_with_no_number_keeps_its_pod_only_from_every_node() {
+    let preferred = "preferredDuringSchedulingIgnoredDuringExecution";
+    let term = |weight: u32| {
+        json!([{"weight": weight, "preference":
+            {"matchExpressions": [{"key": "size", "operator": "Lt", "values": ["1.5"]}]}}])
+    };
+    for (weight, pending) in [(1, vec!["odd"]), (0, vec![])] {
+        let spec = node_affinity(preferred, &term(weight));
+        let objects = with(&[pod("odd", "odd", "a", "1", spec), pod("web", "web", "a", "1", Value::Null)]);
+        let (told, shortage, notes) = verdict_of(&objects);
+        assert_eq!(told.pending, pending, "weight {weight}");
+        assert_eq!(matches!(shortage, Some(Shortage::Never { .. })), weight > 0, "{shortage:?}");
+        assert_eq!(notes.iter().any(|note| note.contains("shop/odd")), weight > 0, "{notes:?}");
+    }
+}
+
+#[test]
+fn resources_that_no_node_offers_keep_their_pod_only_from_every_node() {
+    let mut requests = json!({"cpu": "1"});
+    for i in 0..300 {
+        requests[format!("example.com/r{i}")] = "1".into();
+    }
+    let spec = json!({"containers": [{"name": "c", "resources": {"requests": requests}}]});
+    let objects = with(&[pod("odd", "odd", "a", "1", spec), pod("web", "web", "a", "1", Value::Null)]);
+    let (told, shortage, notes) = verdict_of(&objects);
+    assert_eq!((told.pending, told.placed.len()), (vec!["odd".to_owned()], 1));
+    assert!(matches!(shortage, Some(Shortage::Never { reason, .. }) if reason.contains("example.com/r0")));
+    assert!(notes.iter().any(|note| note.contains("example.com/r0")), "{notes:?}");
+    // A daemon that asks for one is no news: it goes with its node.
+    let mut daemon = pod(
+        "odd",
+        "odd",
+        "a",
+        "1",
+        json!({"containers":
+        [{"name": "c", "resources": {"requests": {"example.com/r0": "1"}}}]}),
+    );
+    daemon["metadata"]["ownerReferences"][0]["kind"] = "DaemonSet".into();
+    assert_eq!(verdict_of(&with(&[daemon])).2, [""; 0]);
+}
+
+#[test]
+fn volumes_that_are_made_with_their_pod_take_one_of_what_their_driver_attaches() {
+    let ephemeral = |class: Value| {
+        let volume = json!({"name": "scratch", "ephemeral":
+            {"volumeClaimTemplate": {"spec": {"storageClassName": class, "accessModes": ["ReadWriteOnce"]}}}});
+        json!({"volumes": [volume]})
+    };
+    let class = |name: &str, is_default: bool| {
+        json!({"kind": "StorageClass", "provisioner": "disk", "volumeBindingMode": "WaitForFirstConsumer",
+            "metadata": {"name": name, "annotations":
+                {"storageclass.kubernetes.io/is-default-class": is_default.to_string()}},
+            "allowedTopologies": [{"matchLabelExpressions":
+                [{"key": "topology.kubernetes.io/zone", "values": ["y"]}]}]})
+    };
+    let attaches = |count: u32| {
+        json!({"kind": "CSINode", "metadata": {"name": "b"},
+            "spec": {"drivers": [{"name": "disk", "allocatable": {"count": count}}]}})
+    };
+    // One pod runs on b, in the only zone where the class makes volumes, and two come from a. The claim of one of
+    // them is bound to a volume on a, which is of no use to the pod that is made anew.
+    let told = |count: u32, wanted: &Value, is_default: bool| {
+        fail(
+            &with(&[
+                pod("here", "here", "b", "100m", ephemeral(wanted.clone())),
+                pod("p", "p", "a", "100m", ephemeral(wanted.clone())),
+                pod("q", "q", "a", "100m", ephemeral(wanted.clone())),
+                claim("p-scratch", "ReadWriteOncePod", "v", "late"),
+                volume("v", "kubernetes.io/hostname", &["a"]),
+                class("late", is_default),
+                attaches(count),
+            ]),
+            &["a"],
+        )
+    };
+    for wanted in [json!("late"), Value::Null] {
+        for (count, pending) in [(1, vec!["p", "q"]), (2, vec!["q"]), (3, vec![])] {
+            let told = told(count, &wanted, true);
+            assert_eq!(told.pending, pending, "{count} by {wanted}");
+            assert_eq!(told.stuck, [""; 0], "{count} by {wanted}");
+            assert!(told.placed.iter().all(|(_, node)| node == "b"), "{:?}", told.placed);
+        }
+    }
+    assert_eq!(
+        told(1, &Value::Null, false).pending,
+        [""; 0],
+        "without a class nothing is known of the driver"
+    );
+}
+
+#[test]
+fn a_pod_with_volumes_of_both_sorts_needs_room_for_both() {
+    let both = json!({"volumes": [{"persistentVolumeClaim": {"claimName": "one"}},
+        {"name": "scratch", "ephemeral": {"volumeClaimTemplate": {"spec": {"storageClassName": "late"}}}}]});
+    for (count, pending) in [(1, 1), (2, 0)] {
+        let objects = [
+            node("a", "x", "4"),
+            node("b", "y", "4"),
+            pod("p", "p", "a", "100m", both.clone()),
+            claim("one", "ReadWriteOnce", "v", ""),
+            json!({"kind": "PersistentVolume", "metadata": {"name": "v"},
+                "spec": {"csi": {"driver": "disk", "volumeHandle": "v"}}}),
+            json!({"kind": "StorageClass", "metadata": {"name": "late"}, "provisioner": "disk"}),
+            json!({"kind": "CSINode", "metadata": {"name": "b"},
+                "spec": {"drivers": [{"name": "disk", "allocatable": {"count": count}}]}}),
+        ];
+        assert_eq!(fail(&objects, &["a"]).pending.len(), pending, "{count}");
+    }
+}
+
 #[test]
 fn requests_beyond_counting_are_refused() {
     let pods: Vec<Value> =
@@ -341,6 +528,29 @@ fn pods_that_say_nothing_are_spread_by_default() {
     };
     assert_eq!(nodes(&Options::default()), ["b", "c"]);
     assert_eq!(nodes(&Options { default_spreading: false, ..Options::default() }), ["c", "c"]);
+}
+
+#[test]
+fn by_default_pods_are_spread_over_hosts_with_the_weight_that_the_scheduler_gives() {
+    // No node has a zone. b is nearly empty and runs the one pod of its set that is left; c is 55 % full. For room b
+    // has 54 points more. For spreading it has fewer: by a skew of 3, (3 + 2 - 3) / 3 of 100 against 100, twice, which
+    // is 68 fewer; by a skew of 5 it would be (5 + 4 - 5) / 5, 40 fewer, and b would win.
+    let node = |name: &str| {
+        json!({"kind": "Node", "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}},
+            "status": {"allocatable": {"cpu": "10", "memory": "10Gi", "pods": "20"}}})
+    };
+    let asks = |cpu: &str, memory: &str| json!({"containers": [{"name": "c", "resources": {"requests": {"cpu": cpu, "memory": memory}}}]});
+    let objects = [
+        node("a"),
+        node("b"),
+        node("c"),
+        pod("load", "load", "c", "0", asks("5500m", "5632Mi")),
+        pod("web-1", "web", "b", "0", asks("100m", "100Mi")),
+        pod("web-2", "web", "a", "0", asks("100m", "100Mi")),
+    ];
+    assert_eq!(fail(&objects, &["a"]).placed, [("web-2".to_owned(), "c".to_owned())]);
+    let plain = Options { default_spreading: false, ..Options::default() };
+    assert_eq!(fail_with(&objects, &["a"], &plain).placed, [("web-2".to_owned(), "b".to_owned())]);
 }
 
 #[test]
@@ -437,4 +647,16 @@ fn a_survey_finds_how_many_may_fail_and_what_to_add() {
     let found = survey(&Cluster::new(&snapshot, &options).expect("a cluster"), &tight);
     assert_eq!((found.survives, found.fails_at), (1, Some(3)));
     assert!(!found.curve[1].exact && found.curve[1].share.0 > 0.9 && found.curve[1].share.1 >= 1.0 - 1e-9);
+}
+
+#[test]
+fn all_single_nodes_that_may_not_fail_are_counted_though_not_all_are_told() {
+    // Every node is full, so that none may fail.
+    let objects: Vec<Value> = (0..120)
+        .map(|n| node(&format!("n{n}"), "x", "1"))
+        .chain((0..120).map(|p| pod(&format!("p{p}"), "p", &format!("n{p}"), "1", Value::Null)))
+        .collect();
+    let cluster = Cluster::new(&snapshot(&objects), &Options::default()).expect("a cluster");
+    let found = survey(&cluster, &Budget { max_failures: 1, ..Budget::default() });
+    assert_eq!((found.single_failures_found, found.single_failures.len()), (120, 100));
 }

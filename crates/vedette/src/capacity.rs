@@ -43,6 +43,7 @@ pub fn run(args: &Capacity) -> Result<u8> {
     let mut options = Options {
         mode: match args.failed {
             Failed::Unreachable => FailureMode::Unreachable,
+            Failed::OutOfService => FailureMode::OutOfService,
             Failed::Deleted => FailureMode::Deleted,
         },
         bare_pods_return: args.bare_pods_return,
@@ -202,7 +203,7 @@ fn describe(out: &mut String, f: &Failure) {
         ("without place", &f.pending),
         ("wait for their volumes", &f.stuck),
         ("lost, as nobody makes them anew", &f.lost),
-        ("stay bound to the failed nodes", &f.bound),
+        ("stay bound to the failed nodes and are down", &f.bound),
         ("disruption budgets exceeded", &f.budgets_broken),
     ] {
         if !pods.is_empty() {

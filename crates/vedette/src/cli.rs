@@ -356,8 +356,10 @@ pub struct Capacity {
 /// What becomes of the object of a failed node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Failed {
-    /// It stays, tainted, and its zone still counts when pods are spread
+    /// It stays, tainted, and its zone still counts when pods are spread; pods of stateful sets wait for it
     Unreachable,
+    /// It stays, tainted as out of service by somebody, so that pods of stateful sets are made anew as well
+    OutOfService,
     /// It is gone
     Deleted,
 }

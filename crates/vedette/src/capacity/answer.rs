@@ -59,7 +59,7 @@ fn judgement(judged: &Judged) -> CapacityJudgement {
         curve: points.collect(),
         witness: survey.witness.as_ref().map(failure),
         single_failures: survey.single_failures.iter().take(SINGLES_MAX).map(failure).collect(),
-        single_failures_found: survey.single_failures.len(),
+        single_failures_found: survey.single_failures_found,
         zones: survey
             .zones
             .iter()

@@ -104,11 +104,7 @@ impl Kind for Pod {
             (&mut status.container_statuses, &spec.containers),
             (&mut status.init_container_statuses, &spec.init_containers),
         ] {
-            statuses.retain(|s| {
-                let asked = containers.iter().find(|c| c.name == s.name).map(|c| &c.resources.requests);
-                let has = [&s.resources.requests, &s.allocated_resources];
-                has.iter().any(|has| !has.is_empty() && Some(*has) != asked)
-            });
+            statuses.retain(|s| !s.is_as_asked(containers));
             statuses.shrink_to_fit();
         }
     }
@@ -210,7 +206,7 @@ macro_rules! kinds {
             const RESOURCE: Resource = $resource;
 
             fn trim(&mut self) {
-                self.metadata.annotations = BTreeMap::new();
+                self.metadata.annotations.retain(|name, _| vedette_capacity::says_default_class(name));
             }
 
             fn print(&self) -> u64 {

@@ -159,9 +159,10 @@ fn capacity(place: &str, written: ClusterCapacity) -> Result<CapacitySettings, E
     let survive = count("survive", written.survive, 1)?;
     let failed = match written.failed.as_deref() {
         None | Some("unreachable") => FailureMode::Unreachable,
+        Some("out-of-service") => FailureMode::OutOfService,
         Some("deleted") => FailureMode::Deleted,
         Some(other) => {
-            let reason = format!("{other:?} is neither `unreachable` nor `deleted`");
+            let reason = format!("{other:?} is none of `unreachable`, `out-of-service` and `deleted`");
             return Err(Error::Value { place: at("failed"), reason });
         }
     };

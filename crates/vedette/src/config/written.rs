@@ -161,8 +161,9 @@ pub struct ClusterCapacity {
     pub survive: Option<usize>,
     /// How many failures at once are looked at, up to 10. Default 3.
     pub max_failures: Option<usize>,
-    /// What becomes of failed nodes: `unreachable` they stay, tainted, and count when pods are spread; `deleted`
-    /// they are gone. Default `unreachable`.
+    /// What becomes of failed nodes: `unreachable` they stay, tainted, and count when pods are spread, and pods of
+    /// stateful sets wait for them; `out-of-service` the same, but somebody tainted them so that these are made anew;
+    /// `deleted` they are gone. Default `unreachable`.
     pub failed: Option<String>,
     /// Labels of nodes that fail together. Default `[topology.kubernetes.io/zone]`.
     pub zone_labels: Option<Vec<String>>,
