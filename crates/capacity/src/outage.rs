@@ -157,7 +157,7 @@ pub struct PoolTimes {
     pub pool: String,
     /// Its nodes.
     pub nodes: usize,
-    /// Outages, those that still last included.
+    /// Outages, those that still last and those of unknown length included.
     pub outages: usize,
     /// Those that still last.
     pub open: usize,
@@ -169,14 +169,22 @@ pub struct PoolTimes {
     pub recovery_is_whole: bool,
     /// Half of the outages are over after this time.
     pub median_to_recover_ms: Option<f64>,
-    /// Time of a node between two outages, on average.
+    /// Time of a node between two outages, on average; absent without an outage or without a node.
     pub mean_between_failures_ms: Option<f64>,
     /// Chance that a node is down at a moment.
     pub down: f64,
 }
 
-/// How the nodes of a pool failed while all of them were watched for `watched_ms`, until `now_ms`.
-pub fn pool_times(pool: &str, nodes: usize, watched_ms: i64, outages: &[Outage], now_ms: i64) -> PoolTimes {
+/// How the nodes of a pool failed while all of them were watched for `watched_ms`, until `now_ms`. `unseen`: how many
+/// outages more there were in the pool, of which no times are known; they count as failures, and in no length.
+pub fn pool_times(
+    pool: &str,
+    nodes: usize,
+    watched_ms: i64,
+    outages: &[Outage],
+    unseen: usize,
+    now_ms: i64,
+) -> PoolTimes {
     let of_pool: Vec<&Outage> = outages.iter().filter(|o| o.pool == pool).collect();
     let length = |o: &Outage| o.length_ms(now_ms) as f64;
     let times: Vec<(f64, bool)> = of_pool.iter().map(|o| (length(o), o.ended_ms.is_some())).collect();
@@ -187,13 +195,14 @@ pub fn pool_times(pool: &str, nodes: usize, watched_ms: i64, outages: &[Outage],
     let away: f64 = of_pool.iter().map(|o| length(o) + o.noticed_ms.saturating_sub(o.began_ms) as f64).sum();
     let up = (nodes as f64 * watched_ms.max(0) as f64 - away).max(0.0);
     let (to_recover, recovery_is_whole) = recovery.mean();
-    let between = mean(up);
+    let all = of_pool.len() + unseen;
+    let between = (all > 0 && nodes > 0).then(|| up / all as f64);
     let gone = to_detect.unwrap_or(0.0) + to_recover;
     let down = between.map_or(0.0, |up| if gone + up > 0.0 { gone / (gone + up) } else { 0.0 });
     PoolTimes {
         pool: pool.to_owned(),
         nodes,
-        outages: of_pool.len(),
+        outages: all,
         open: of_pool.iter().filter(|o| o.is_open()).count(),
         mean_to_detect_ms: to_detect,
         mean_to_recover_ms: any.then_some(to_recover),
@@ -337,7 +346,7 @@ mod tests {
             all.iter().map(|o| (o.node.as_str(), o.began_ms, o.noticed_ms, o.ended_ms)).collect();
         let wanted = [("x", 960, 1000, Some(1600)), ("y", 1500, 1500, Some(1700)), ("y", 8900, 9000, None)];
         assert_eq!(spans, wanted);
-        let times = pool_times("a", 2, 10_000, &all, 10_000);
+        let times = pool_times("a", 2, 10_000, &all, 0, 10_000);
         assert_eq!((times.outages, times.open), (3, 1));
         near(times.mean_to_detect_ms.expect("outages"), 140.0 / 3.0, 1e-9);
         // 200 and 600 ended, 1000 still lasts: 200 + 400·2/3 + 400·1/3.
@@ -345,7 +354,15 @@ mod tests {
         assert!(!times.recovery_is_whole);
         assert_eq!(times.median_to_recover_ms, Some(600.0));
         near(times.mean_between_failures_ms.expect("outages"), (20_000.0 - 1940.0) / 3.0, 1e-9);
-        assert_eq!(pool_times("b", 2, 10_000, &all, 10_000).down, 0.0);
+        assert_eq!(pool_times("b", 2, 10_000, &all, 0, 10_000).down, 0.0);
+        // Of two more nothing is known but that they were.
+        let more = pool_times("a", 2, 10_000, &all, 2, 10_000);
+        assert_eq!((more.outages, more.mean_to_recover_ms), (5, times.mean_to_recover_ms));
+        near(more.mean_between_failures_ms.expect("outages"), (20_000.0 - 1940.0) / 5.0, 1e-9);
+        assert!(more.down > times.down, "more failures of the same length");
+        // Nodes that are no longer there are not down.
+        let gone = pool_times("a", 0, 10_000, &all, 0, 10_000);
+        assert_eq!((gone.mean_between_failures_ms, gone.down), (None, 0.0));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Which nodes are away and were: told of each look at the cluster, it finds what began and what ended.
 //!
-//! What a look does not show is not made up: a reboot between two looks is kept without a length, an outage
-//! that was under way when watching began counts from then on only.
+//! What a look does not show is not made up: a reboot between two looks is kept without a length, and so is an
+//! outage of which only the time tells at which the node was ready again; one that was under way when watching began
+//! counts from then on only; and a node that joins has no outage before it was ready once.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -28,6 +29,8 @@ pub struct NodeSeen {
     pub pool: String,
     /// Whether it is ready.
     pub ready: bool,
+    /// It is not ready as nothing is heard of it, not because it says so.
+    pub silent: bool,
     /// Since when that is so, by the cluster's clock.
     pub changed_ms: Option<i64>,
     /// When its kubelet was last heard of.
@@ -56,7 +59,7 @@ pub struct Recorded {
     /// The machine was started again meanwhile.
     #[serde(default)]
     pub rebooted: bool,
-    /// It was over before anybody looked: how long it took is not known.
+    /// That it was over was not seen: how long it took is not known.
     #[serde(default)]
     pub unseen: bool,
     /// How many pods ran on the node that somebody makes anew.
@@ -76,6 +79,19 @@ struct Known {
     ready: bool,
     #[serde(default)]
     boot_id: String,
+    #[serde(default)]
+    silent: bool,
+    /// Since when, by the cluster's clock; absent in files of before.
+    #[serde(default)]
+    changed_ms: Option<i64>,
+}
+
+impl Known {
+    /// Whether it was otherwise since, although it is again as it was: it has been so since another time.
+    fn was_otherwise(&self, now: &Self) -> bool {
+        let later = self.changed_ms.zip(now.changed_ms).is_some_and(|(before, now)| now > before);
+        later && (self.ready, self.silent) == (now.ready, now.silent)
+    }
 }
 
 /// All outages of a cluster.
@@ -135,7 +151,7 @@ impl Ledger {
         let since = *self.since_ms.get_or_insert(now_ms);
         let mut news = before.is_none();
         for node in nodes.iter().take(MAX_NODES) {
-            news |= self.look(now_ms, since, node, pods);
+            news |= self.look(now_ms, before, node, pods);
         }
         news |= self.note_gone(now_ms, nodes);
         news |= self.note_running(now_ms, nodes, pods);
@@ -148,35 +164,55 @@ impl Ledger {
         news
     }
 
-    fn look(&mut self, now_ms: i64, since_ms: i64, node: &NodeSeen, pods: &[PodSeen<'_>]) -> bool {
-        let now = Known { ready: node.ready, boot_id: node.boot_id.clone() };
-        let was = self.nodes.insert(node.name.clone(), now);
+    /// Looks at one node. `since_ms`: since when outages were recorded before this look, if they were.
+    fn look(&mut self, now_ms: i64, since_ms: Option<i64>, node: &NodeSeen, pods: &[PodSeen<'_>]) -> bool {
+        let now = Known {
+            ready: node.ready,
+            boot_id: node.boot_id.clone(),
+            silent: node.silent,
+            changed_ms: node.changed_ms,
+        };
+        let was = self.nodes.insert(node.name.clone(), now.clone());
+        if was.as_ref() == Some(&now) {
+            return false;
+        }
+        let earliest_ms = since_ms.unwrap_or(now_ms).min(now_ms);
         // A cluster's clock may be another than ours.
-        let changed_ms = node.changed_ms.unwrap_or(now_ms).clamp(since_ms.min(now_ms), now_ms);
-        let was_ready = was.as_ref().is_none_or(|was| was.ready);
+        let changed_ms = node.changed_ms.unwrap_or(now_ms).clamp(earliest_ms, now_ms);
+        // Of nodes that are there when watching begins it is taken that they were ready once. One that comes later
+        // joins, and is not away before it was there.
+        let was_ready = was.as_ref().map_or(since_ms.is_none(), |was| was.ready);
         let is_other_boot = was.as_ref().is_some_and(|was| {
             !was.boot_id.is_empty() && !node.boot_id.is_empty() && was.boot_id != node.boot_id
         });
+        let was_otherwise = was.as_ref().is_some_and(|was| was.was_otherwise(&now));
+        let mut outage = Recorded {
+            outage: Outage {
+                pool: node.pool.clone(),
+                node: node.name.clone(),
+                began_ms: changed_ms,
+                noticed_ms: changed_ms,
+                ended_ms: None,
+                gone_ms: None,
+            },
+            rebooted: is_other_boot,
+            unseen: false,
+            pods: 0,
+            pods_again_ms: None,
+            missing: BTreeMap::new(),
+        };
         match (was_ready, node.ready) {
-            (true, false) => {
-                let heard_ms =
-                    node.heard_ms.unwrap_or(changed_ms).clamp(since_ms.min(changed_ms), changed_ms);
-                let missing = missing(node, pods);
-                self.outages.push(Recorded {
-                    outage: Outage {
-                        pool: node.pool.clone(),
-                        node: node.name.clone(),
-                        began_ms: heard_ms,
-                        noticed_ms: changed_ms,
-                        ended_ms: None,
-                        gone_ms: None,
-                    },
-                    rebooted: is_other_boot,
-                    unseen: false,
-                    pods: pods.iter().filter(|pod| pod.running && pod.node == node.name).count(),
-                    pods_again_ms: None,
-                    missing,
-                });
+            (_, false) if was_ready || was_otherwise => {
+                // It was ready in between, for nobody knows how long: when the one before ended is not known.
+                if let Some(open) = self.open(&node.name) {
+                    open.outage.ended_ms = Some(changed_ms.max(open.outage.noticed_ms));
+                    open.unseen = true;
+                }
+                let heard_ms = node.heard_ms.unwrap_or(changed_ms);
+                outage.outage.began_ms = heard_ms.clamp(earliest_ms.min(changed_ms), changed_ms);
+                outage.pods = pods.iter().filter(|pod| pod.running && pod.node == node.name).count();
+                outage.missing = missing(node, pods);
+                self.outages.push(outage);
             }
             (false, true) => {
                 if let Some(open) = self.open(&node.name) {
@@ -189,22 +225,12 @@ impl Ledger {
                     open.rebooted = true;
                 }
             }
-            (true, true) if is_other_boot => self.outages.push(Recorded {
-                outage: Outage {
-                    pool: node.pool.clone(),
-                    node: node.name.clone(),
-                    began_ms: changed_ms,
-                    noticed_ms: changed_ms,
-                    ended_ms: Some(changed_ms),
-                    gone_ms: None,
-                },
-                rebooted: true,
-                unseen: true,
-                pods: 0,
-                pods_again_ms: None,
-                missing: BTreeMap::new(),
-            }),
-            _ => return was.is_none_or(|was| was.boot_id != node.boot_id),
+            (true, true) if is_other_boot || was_otherwise => {
+                outage.outage.ended_ms = Some(changed_ms);
+                outage.unseen = true;
+                self.outages.push(outage);
+            }
+            _ => {}
         }
         true
     }
@@ -286,6 +312,7 @@ mod tests {
             name: name.into(),
             pool: "p".into(),
             ready,
+            silent: !ready,
             changed_ms: Some(changed_ms),
             heard_ms: Some(changed_ms - 40_000),
             boot_id: boot.into(),
@@ -348,6 +375,58 @@ mod tests {
         assert!(ledger.observe(1020 * MINUTE, &[node("b", true, 1015 * MINUTE, "2")], &[]));
         let recorded = ledger.outages().last().expect("a reboot");
         assert!(recorded.unseen && recorded.rebooted && !recorded.outage.is_open());
+    }
+
+    #[test]
+    fn a_node_that_joins_has_no_outage_before_it_was_ready_once() {
+        let mut ledger = Ledger::default();
+        let a = node("a", true, 0, "1");
+        ledger.observe(MINUTE, std::slice::from_ref(&a), &[]);
+        for (at, since, ready) in [(2, 2, false), (3, 2, false), (4, 4, true)] {
+            ledger.observe(at * MINUTE, &[a.clone(), node("b", ready, since * MINUTE, "1")], &[]);
+            let is_known = ledger.nodes.get("b").map(|known| known.ready);
+            assert_eq!((ledger.outages().len(), is_known), (0, Some(ready)), "{at}: {ledger:?}");
+        }
+        ledger.observe(9 * MINUTE, &[a, node("b", false, 9 * MINUTE, "1")], &[]);
+        assert_eq!(one(&ledger).outage.noticed_ms, 9 * MINUTE);
+    }
+
+    #[test]
+    fn what_happened_while_nobody_looked_is_told_by_the_time_of_the_last_change() {
+        let kept = |ledger: &Ledger| Ledger::from_bytes(&ledger.to_bytes()).expect("its own bytes");
+        let mut ledger = Ledger::default();
+        ledger.observe(10 * MINUTE, &[node("a", true, 0, "1")], &[]);
+        // Ready before and after, by the same start of the machine, but since another time.
+        let mut ledger = kept(&ledger);
+        assert!(ledger.observe(40 * MINUTE, &[node("a", true, 30 * MINUTE, "1")], &[]));
+        let recorded = one(&ledger);
+        assert_eq!((recorded.unseen, recorded.rebooted), (true, false));
+        assert_eq!(recorded.outage.ended_ms, Some(30 * MINUTE));
+        assert!(!ledger.observe(41 * MINUTE, &[node("a", true, 30 * MINUTE, "1")], &[]));
+        // Away before and after, but ready in between.
+        ledger.observe(50 * MINUTE, &[node("a", false, 50 * MINUTE, "1")], &[]);
+        let mut ledger = kept(&ledger);
+        assert!(ledger.observe(90 * MINUTE, &[node("a", false, 80 * MINUTE, "1")], &[]));
+        let [_, before, now] = ledger.outages() else { panic!("three outages: {ledger:?}") };
+        assert!(before.unseen && !before.outage.is_open(), "when it ended is not known: {before:?}");
+        assert_eq!((now.unseen, now.outage.is_open(), now.outage.noticed_ms), (false, true, 80 * MINUTE));
+        // From saying nothing to saying that it is not ready is no recovery.
+        let says = NodeSeen { silent: false, ..node("a", false, 95 * MINUTE, "1") };
+        ledger.observe(95 * MINUTE, &[says], &[]);
+        assert_eq!(ledger.outages().len(), 3);
+        ledger.observe(97 * MINUTE, &[node("a", true, 96 * MINUTE, "1")], &[]);
+        assert_eq!(ledger.outages()[2].outage.length_ms(0), 16 * MINUTE);
+    }
+
+    #[test]
+    fn a_file_of_before_is_read_and_tells_nothing_that_is_not_in_it() {
+        let file = r#"{"version":1,"since_ms":60000,"nodes":{"a":{"ready":true,"boot_id":"1"},"b":{"ready":false}},
+            "outages":[{"pool":"p","node":"b","began_ms":60000,"noticed_ms":60000,"ended_ms":null}]}"#;
+        let mut ledger = Ledger::from_bytes(file.as_bytes()).expect("a file of before");
+        let seen = [node("a", true, 30 * MINUTE, "1"), node("b", false, 31 * MINUTE, "")];
+        assert!(ledger.observe(40 * MINUTE, &seen, &[]), "the times of change are news");
+        assert!(one(&ledger).outage.is_open());
+        assert!(!ledger.observe(41 * MINUTE, &seen, &[]));
     }
 
     #[test]

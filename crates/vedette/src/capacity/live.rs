@@ -146,6 +146,8 @@ type Answer = Result<Option<Judged>, String>;
 struct Judging {
     /// Of which objects.
     print: u64,
+    /// When the cluster was so.
+    begun: MonotonicTime,
     answer: oneshot::Receiver<Answer>,
     stop: Arc<AtomicBool>,
 }
@@ -194,7 +196,8 @@ impl Watcher {
                     (objects(&watches.machines.objects()), objects(&watches.pods.objects()));
                 let now_ms = board.clock().unix_ms();
                 let labels = &settings.pool_labels;
-                match outages.observe(now_ms, &machines, labels, &pods) {
+                outages.observe(now_ms, &machines, labels, &pods);
+                match outages.keep().await {
                     Ok(false) => {}
                     Ok(true) => problem = None,
                     Err(error) => problem = Some(format!("outages of nodes cannot be written: {error}")),
@@ -242,8 +245,7 @@ impl Watcher {
                 Some(running) => tokio::select! {
                     () = waits => {}
                     answer = &mut running.answer => {
-                        let begun_ms = board.clock().monotonic();
-                        let print = running.print;
+                        let (print, begun) = (running.print, running.begun);
                         judging = None;
                         let answer = answer.unwrap_or_else(|_| Err("BUG: judging the capacity panicked".into()));
                         let took = match answer {
@@ -253,7 +255,7 @@ impl Watcher {
                                 board.change(&name, |shown| {
                                     shown.judged = Some(Arc::new(judged));
                                     shown.judgements += 1;
-                                    shown.agreed = begun_ms;
+                                    shown.agreed = begun;
                                 });
                                 took
                             }
@@ -301,8 +303,8 @@ fn judge(
     let (sender, answer) = oneshot::channel();
     let stop = Arc::new(AtomicBool::new(false));
     let (stopped, settings, clock) = (stop.clone(), settings.clone(), board.0.clock.clone());
+    let begun = clock.monotonic();
     let work = move || {
-        let begun = clock.monotonic();
         let judged = verdict(&snapshot, &settings, &stopped).map(|verdict| {
             let (survey, advice) = verdict?;
             Some(Judged { survey, advice, at_unix_ms, took: clock.monotonic().since(begun), print })
@@ -312,7 +314,7 @@ fn judge(
     };
     // Where there is no thread the sender is gone, too, which is told as what it is: nothing was judged.
     let _ = std::thread::Builder::new().name("capacity".into()).spawn(work);
-    Judging { print, answer, stop }
+    Judging { print, begun, answer, stop }
 }
 
 fn verdict(

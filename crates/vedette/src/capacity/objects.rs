@@ -135,9 +135,9 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Whether it says that it is ready.
-    pub fn is_ready(&self) -> bool {
-        self.node.status.conditions.iter().any(|c| c.r#type == "Ready" && c.status == "True")
+    /// Whether it is not ready as nothing is heard of it.
+    pub fn is_silent(&self) -> bool {
+        self.node.status.conditions.iter().any(|c| c.r#type == "Ready" && c.status == "Unknown")
     }
 }
 
@@ -292,7 +292,7 @@ mod tests {
         let kept = node("1970-01-01T00:00:20Z");
         let machine = &kept.object;
         assert_eq!((machine.changed_ms, machine.heard_ms), (Some(60_000), Some(20_000)));
-        assert_eq!((&*machine.boot_id, machine.is_ready()), ("b", false));
+        assert_eq!((&*machine.boot_id, machine.node.is_ready(), machine.is_silent()), ("b", false, true));
         assert_eq!(kept.print, node("1970-01-01T00:00:30Z").print, "a heartbeat is not judged");
     }
 }

@@ -27,6 +27,8 @@ const DOWN_MAX: usize = 5;
 /// What is known of the outages of a cluster.
 pub struct Outages {
     ledger: Ledger,
+    /// What the file does not hold yet.
+    is_dirty: bool,
     fs: Arc<dyn Fs>,
     file: PathBuf,
 }
@@ -36,7 +38,8 @@ pub struct Outages {
 pub struct Figures {
     /// By pool.
     pub pools: Vec<Pool>,
-    /// Chances that so many nodes are down at a moment; the last: so many or more. Empty where none failed yet.
+    /// Chances that so many nodes are down at a moment; the last: so many or more. Empty where no times
+    /// of outages are known yet.
     pub down_at_once: Vec<f64>,
     /// Pods without a place to expect.
     pub shortfall: Option<Shortfall>,
@@ -76,7 +79,7 @@ impl Outages {
                 (Ledger::default(), Some(problem))
             }
         };
-        (Self { ledger, fs, file }, problem)
+        (Self { ledger, is_dirty: false, fs, file }, problem)
     }
 
     /// What is recorded.
@@ -84,46 +87,40 @@ impl Outages {
         &self.ledger
     }
 
-    /// Takes a whole look at the cluster; whether anything is new, or why that could not be written.
+    /// Takes a whole look at the cluster. What is new has to be kept: [`Outages::keep`].
     pub fn observe(
         &mut self,
         now_ms: i64,
         machines: &[Arc<Machine>],
         pool_labels: &[String],
         pods: &[Arc<Pod>],
-    ) -> io::Result<bool> {
+    ) {
         let nodes: Vec<NodeSeen> = machines
             .iter()
             .map(|machine| NodeSeen {
                 name: machine.node.metadata.name.clone(),
                 pool: pool(machine, pool_labels),
-                ready: machine.is_ready(),
+                ready: machine.node.is_ready(),
+                silent: machine.is_silent(),
                 changed_ms: machine.changed_ms,
                 heard_ms: machine.heard_ms,
                 boot_id: machine.boot_id.clone(),
             })
             .collect();
         let pods: Vec<PodSeen<'_>> = pods.iter().filter_map(|pod| seen(pod)).collect();
-        let news = self.ledger.observe(now_ms, &nodes, &pods);
-        if news {
-            self.write()?;
-        }
-        Ok(news)
+        self.is_dirty |= self.ledger.observe(now_ms, &nodes, &pods);
     }
 
-    /// Replaces the file at once: it is the old one or the new one, whatever happens.
-    fn write(&self) -> io::Result<()> {
-        let folder = self.file.parent().unwrap_or(Path::new("."));
-        self.fs.create_dir_all(folder)?;
-        let temporary = self.file.with_extension("tmp");
-        if self.fs.exists(&temporary) {
-            self.fs.remove(&temporary)?;
+    /// Writes what is not kept yet; whether there was anything, or why it could not be written. Then it is still to
+    /// be kept, and the next call tries again. Disks may be slow, so that it is written on a thread that may wait.
+    pub async fn keep(&mut self) -> io::Result<bool> {
+        if !self.is_dirty {
+            return Ok(false);
         }
-        let mut file = self.fs.open_append(&temporary)?;
-        file.append(&self.ledger.to_bytes())?;
-        file.sync()?;
-        drop(file);
-        self.fs.rename(&temporary, &self.file)
+        let (fs, file, bytes) = (self.fs.clone(), self.file.clone(), self.ledger.to_bytes());
+        tokio::task::spawn_blocking(move || write(&*fs, &file, &bytes)).await.map_err(io::Error::other)??;
+        self.is_dirty = false;
+        Ok(true)
     }
 
     /// What the outages say, with what the judgement says is lost.
@@ -142,26 +139,27 @@ impl Outages {
         let recorded = self.ledger.outages();
         let names: BTreeSet<&String> =
             nodes.keys().chain(recorded.iter().map(|recorded| &recorded.outage.pool)).collect();
-        // Of those that were over before anybody looked no times are known.
+        // Of those whose end nobody saw no times are known; that they were counts all the same.
         let seen: Vec<Outage> = recorded.iter().filter(|r| !r.unseen).map(|r| r.outage.clone()).collect();
         let watched_ms = now_ms.saturating_sub(since_ms);
         let pools: Vec<Pool> = names
             .into_iter()
             .map(|name| {
                 let count = nodes.get(name).copied().unwrap_or(0);
+                let unseen = recorded.iter().filter(|r| r.unseen && r.outage.pool == *name).count();
                 let again: Vec<f64> = recorded
                     .iter()
                     .filter(|r| r.outage.pool == *name)
                     .filter_map(|r| Some((r.pods_again_ms?.saturating_sub(r.outage.noticed_ms)) as f64))
                     .collect();
                 Pool {
-                    times: pool_times(name, count, watched_ms, &seen, now_ms),
+                    times: pool_times(name, count, watched_ms, &seen, unseen, now_ms),
                     mean_to_run_again_ms: (!again.is_empty())
                         .then(|| again.iter().sum::<f64>() / again.len() as f64),
                 }
             })
             .collect();
-        if pools.iter().all(|pool| pool.times.outages == 0) {
+        if pools.iter().all(|pool| pool.times.mean_to_recover_ms.is_none()) {
             return Figures { pools, ..Figures::default() };
         }
         let chances: Vec<(usize, f64)> =
@@ -174,6 +172,20 @@ impl Outages {
         });
         Figures { pools, down_at_once, shortfall }
     }
+}
+
+/// Replaces the file at once: it is the old one or the new one, whatever happens.
+fn write(fs: &dyn Fs, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    fs.create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
+    let temporary = path.with_extension("tmp");
+    if fs.exists(&temporary) {
+        fs.remove(&temporary)?;
+    }
+    let mut file = fs.open_append(&temporary)?;
+    file.append(bytes)?;
+    file.sync()?;
+    drop(file);
+    fs.rename(&temporary, path)
 }
 
 /// The pool of a node.

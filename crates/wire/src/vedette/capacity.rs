@@ -58,7 +58,7 @@ pub struct CapacityJudgement {
     pub witness: Option<CapacityFailure>,
     /// Single nodes whose failure is not survived, the first of them.
     pub single_failures: Vec<CapacityFailure>,
-    /// How many single nodes these are; at most 100 are told.
+    /// How many single nodes these are, those that are not told included.
     pub single_failures_found: usize,
     /// Zones that fail as a whole.
     pub zones: Vec<CapacityZone>,
@@ -249,7 +249,7 @@ pub struct CapacityOutage {
     pub gone_unix_ms: Option<i64>,
     /// The machine was started again.
     pub rebooted: bool,
-    /// It was over before anybody looked.
+    /// That it was over was not seen: how long it took is not known.
     pub unseen: bool,
     /// Pods that ran there and are made anew.
     pub pods: usize,
