@@ -48,14 +48,14 @@ pub(super) const fn exists<O: Stateful>(name: &'static str) -> Family<O> {
 }
 
 pub(super) const fn owner<O: Stateful>(name: &'static str) -> Family<O> {
-    gauge(name, "What it belongs to.", |object: &O, rows| {
-        each_owner(object.meta(), |kind, name, is_controller| {
-            rows.row(
-                &[("owner_kind", kind), ("owner_name", name), ("owner_is_controller", is_controller)],
-                1.0,
-            );
-        });
-    })
+    gauge(name, "What it belongs to.", owners)
+}
+
+/// For [`Family::rows`]: what an object belongs to.
+pub(super) fn owners<O: Stateful>(object: &O, rows: &mut Rows<'_>) {
+    each_owner(object.meta(), |kind, name, is_controller| {
+        rows.row(&[("owner_kind", kind), ("owner_name", name), ("owner_is_controller", is_controller)], 1.0);
+    });
 }
 
 /// Kind, name, and whether it is the controller; once with nothing for an object without owners.

@@ -83,7 +83,8 @@ impl Stateful for Node {
 
 fn info(node: &Node, rows: &mut Rows<'_>) {
     let info = &node.status.node_info;
-    let internal = node.addresses().iter().find(|address| &*address.kind == "InternalIP");
+    // Of several the last, as kube-state-metrics tells it; the others are addresses of their own.
+    let internal = node.addresses().iter().rfind(|address| &*address.kind == "InternalIP");
     let labels = [
         ("kernel_version", &*info.kernel_version),
         ("os_image", &info.os_image),

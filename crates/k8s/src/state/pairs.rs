@@ -29,20 +29,52 @@ pub(super) fn is_allowed(allowed: &[Box<str>], name: &str) -> bool {
     allowed.iter().any(|known| **known == *name || **known == *"*")
 }
 
-/// Names that labels may have, with these in front. Those that come to the same are told apart by numbers.
+/// Names that labels may have, with these in front. Those that come to the same are told apart by numbers, which are
+/// those of kube-state-metrics: pairs come in the order of their names, and each takes the next number that makes a
+/// name nobody has by then. A row with the same name twice would make the page one that cannot be read.
 pub(super) fn names<'p>(prefix: &str, pairs: &[(&'p str, &'p str)]) -> Vec<String> {
-    let plain: Vec<String> = pairs.iter().map(|(name, _)| [prefix, &sanitized(name)].concat()).collect();
-    let mut numbers: HashMap<&str, (usize, usize)> = HashMap::new();
-    for name in &plain {
-        numbers.entry(name).or_default().0 += 1;
+    let mut made = Names::default();
+    for (at, (name, _)) in pairs.iter().enumerate() {
+        made.add(at, [prefix, &sanitized(name)].concat());
     }
-    let mut made = Vec::with_capacity(plain.len());
-    for name in &plain {
-        let (all, seen) = numbers.entry(name).or_default();
-        *seen += 1;
-        made.push(if *all == 1 { name.clone() } else { format!("{name}_conflict{seen}") });
+    made.all
+}
+
+#[derive(Default)]
+struct Names {
+    all: Vec<String>,
+    /// Where each name stands.
+    used: HashMap<String, usize>,
+    /// The last number of each that came more than once; nobody has it without a number any more.
+    numbers: HashMap<String, usize>,
+}
+
+impl Names {
+    fn add(&mut self, at: usize, plain: String) {
+        let name = if self.numbers.contains_key(&plain) {
+            self.numbered(&plain)
+        } else if let Some(first) = self.used.remove(&plain) {
+            let renamed = self.numbered(&plain);
+            self.used.insert(renamed.clone(), first);
+            self.all[first] = renamed;
+            self.numbered(&plain)
+        } else {
+            plain
+        };
+        self.used.insert(name.clone(), at);
+        self.all.push(name);
     }
-    made
+
+    fn numbered(&mut self, plain: &str) -> String {
+        let number = self.numbers.entry(plain.to_owned()).or_default();
+        loop {
+            *number += 1;
+            let name = format!("{plain}_conflict{number}");
+            if !self.used.contains_key(&name) {
+                return name;
+            }
+        }
+    }
 }
 
 /// A name that a label may have: in lower case, words apart, and nothing but letters, digits and `_`.
@@ -75,5 +107,39 @@ mod tests {
         }
         let pairs = [("a.b", ""), ("a/b", ""), ("c", "")];
         assert_eq!(names("label_", &pairs), ["label_a_b_conflict1", "label_a_b_conflict2", "label_c"]);
+    }
+
+    #[test]
+    fn no_two_labels_of_a_row_have_one_name() {
+        let named = |pairs: &[&str]| {
+            let pairs: Vec<(&str, &str)> = pairs.iter().map(|name| (*name, "")).collect();
+            let names = names("", &pairs);
+            let different: std::collections::BTreeSet<_> = names.iter().collect();
+            assert_eq!(different.len(), names.len(), "{names:?}");
+            names
+        };
+        // One is called as the number would have it: before the others, and after them.
+        assert_eq!(
+            named(&["a-b", "a-b_conflict1", "a.b"]),
+            ["a_b_conflict2", "a_b_conflict1", "a_b_conflict3"]
+        );
+        assert_eq!(
+            named(&["a-b", "a.b", "a.b_conflict1"]),
+            ["a_b_conflict1_conflict1", "a_b_conflict2", "a_b_conflict1_conflict2"]
+        );
+        assert_eq!(
+            named(&["a-b", "a.b", "a/b", "aB"]),
+            ["a_b_conflict1", "a_b_conflict2", "a_b_conflict3", "a_b_conflict4"]
+        );
+        // All names of three characters out of a few.
+        let few = ["-", ".", "a", "_conflict1", "_conflict2"];
+        let mut all: Vec<String> = Vec::new();
+        for a in few {
+            for b in few {
+                all.extend(few.map(|c| [a, b, c].concat()));
+            }
+        }
+        all.sort();
+        named(&all.iter().map(String::as_str).collect::<Vec<_>>());
     }
 }

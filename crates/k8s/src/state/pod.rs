@@ -8,7 +8,9 @@ use self::containers as c;
 use super::{
     CONDITION_STATES, Family, Head,
     Kind::{self, Counter, Gauge, Info, StateSet},
-    Rows, Stateful, annotations, created, deleted, labels, resources, time,
+    Rows, Stateful, annotations,
+    common::owners,
+    created, deleted, labels, resources, time,
 };
 use crate::objects::{Object as _, Pod};
 
@@ -195,8 +197,8 @@ impl Stateful for Pod {
             since(pod, "ContainersReady", "True", rows);
         }),
         family("kube_pod_status_disruption_reason", Gauge, "Why a pod is ended from outside.", |pod, rows| {
-            let target = pod.status.conditions.iter().find(|of| &*of.kind == "DisruptionTarget" && &*of.status == "True");
-            if let Some(target) = target.filter(|target| !target.reason.is_empty()) {
+            // Whatever its status and whether or not it says why, as kube-state-metrics has it.
+            if let Some(target) = pod.condition("DisruptionTarget") {
                 let known = DISRUPTIONS.contains(&&*target.reason);
                 rows.row(&[("reason", if known { &target.reason } else { OTHER })], 1.0);
             }
@@ -259,26 +261,12 @@ fn info(pod: &Pod, rows: &mut Rows<'_>) {
     rows.row(&labels, 1.0);
 }
 
-fn owners(pod: &Pod, rows: &mut Rows<'_>) {
-    let mut row = |kind: &str, name: &str, controls: &str| {
-        rows.row(&[("owner_kind", kind), ("owner_name", name), ("owner_is_controller", controls)], 1.0);
-    };
-    let mut is_owned = false;
-    for (owner, controls) in pod.meta().owners() {
-        is_owned = true;
-        row(&owner.kind, &owner.name, if controls { "true" } else { "false" });
-    }
-    if !is_owned {
-        row("", "", "");
-    }
-}
-
 fn volumes(pod: &Pod, rows: &mut Rows<'_>, value: fn(bool) -> f64) {
     let name = &*pod.meta().name;
     for volume in &pod.spec.volumes.0 {
         let made = || [name, "-", &volume.name].concat();
         let (claim, ephemeral) = match &volume.claim {
-            Some(claim) => (claim.to_string(), ""),
+            Some(claim) => (claim.to_string(), "false"),
             // The claim that is made for a pod is called after both.
             None => (made(), "true"),
         };

@@ -126,14 +126,14 @@ fn pods_are_told() {
             (
                 "kube_pod_spec_volumes_persistentvolumeclaims_info",
                 &[
-                    r#"volume="data",persistentvolumeclaim="db",ephemeral=""} 1"#,
+                    r#"volume="data",persistentvolumeclaim="db",ephemeral="false"} 1"#,
                     r#"volume="scratch",persistentvolumeclaim="web-1-scratch",ephemeral="true"} 1"#,
                 ],
             ),
             (
                 "kube_pod_spec_volumes_persistentvolumeclaims_readonly",
                 &[
-                    r#"volume="data",persistentvolumeclaim="db",ephemeral=""} 1"#,
+                    r#"volume="data",persistentvolumeclaim="db",ephemeral="false"} 1"#,
                     r#"volume="scratch",persistentvolumeclaim="web-1-scratch",ephemeral="true"} 0"#,
                 ],
             ),
@@ -197,7 +197,7 @@ fn states_of_pods_are_told() {
         "lastTransitionTime": "2017-07-14T02:40:00Z"});
     let waits = json!({"metadata": {"name": "web-1", "namespace": "shop", "uid": "u-1"},
         "status": {"phase": "Pending", "reason": "Strange", "conditions": [placed,
-            {"type": "DisruptionTarget", "status": "True", "reason": "Whim"}]}});
+            {"type": "DisruptionTarget", "status": "False", "reason": "Whim"}]}});
     expect(
         "pods",
         &waits,
@@ -357,7 +357,8 @@ fn nodes_are_told() {
             "labels": {"node-role.kubernetes.io/control-plane": "", "x": "y"}},
         "spec": {"providerID": "cloud://1", "podCIDR": "10.0.0.0/24", "podCIDRs": ["10.0.0.0/24", "fd00::/64"],
             "unschedulable": true, "taints": [{"key": "k", "value": "v", "effect": "NoSchedule"}]},
-        "status": {"addresses": [{"type": "Hostname", "address": "n1"}, {"type": "InternalIP", "address": "10.1.0.1"}],
+        "status": {"addresses": [{"type": "Hostname", "address": "n1"}, {"type": "InternalIP", "address": "fd00::1"},
+                {"type": "InternalIP", "address": "10.1.0.1"}, {"type": "ExternalIP", "address": "192.0.2.1"}],
             "capacity": {"cpu": "4", "memory": "16Gi", "pods": "110", "odd": "1"},
             "allocatable": {"cpu": "3920m", "example.com/thing": "5"},
             "conditions": [{"type": "Ready", "status": "Unknown"}],
@@ -383,7 +384,12 @@ fn nodes_are_told() {
             ("kube_node_spec_pod_cidrs", &[r#"pod_cidr="10.0.0.0/24"} 1"#, r#"pod_cidr="fd00::/64"} 1"#]),
             (
                 "kube_node_status_addresses",
-                &[r#"type="Hostname",address="n1"} 1"#, r#"type="InternalIP",address="10.1.0.1"} 1"#],
+                &[
+                    r#"type="Hostname",address="n1"} 1"#,
+                    r#"type="InternalIP",address="fd00::1"} 1"#,
+                    r#"type="InternalIP",address="10.1.0.1"} 1"#,
+                    r#"type="ExternalIP",address="192.0.2.1"} 1"#,
+                ],
             ),
             (
                 "kube_node_status_capacity",
