@@ -265,7 +265,7 @@ mod tests {
         put(&mut known, 2, 415_000);
         assert_eq!(told(&mut strays, &known, &all, true, 415), "-2");
         // A pod goes, and its container lives on beyond the grace, and then once more that of the unknown.
-        known.0.remove(&uid(1), 500_000);
+        known.0.remove(&uid(1), 500_000, vedette_sys::MonotonicTime(0));
         for (at_s, expected) in [(501, ""), (505, ""), (506, ""), (511, ""), (512, "+1")] {
             assert_eq!(told(&mut strays, &known, &all, true, at_s), expected, "at {at_s}");
         }

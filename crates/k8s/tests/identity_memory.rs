@@ -11,6 +11,7 @@ use vedette_k8s::{
     objects::{Owner, Pod},
 };
 use vedette_model::WorkloadQuestion;
+use vedette_sys::MonotonicTime;
 
 const PODS: usize = 30_000;
 /// Measured: 644, of pods with two containers each.
@@ -71,12 +72,12 @@ fn tens_of_thousands_of_pods_stay_small() {
         index.put(&pod(number), number as u64 + 1, number as i64);
     }
     index.resolve(|_, _, name| {
-        Some(Owner { kind: "Deployment".into(), name: name[..name.len() - 11].into() })
+        Some(Some(Owner { kind: "Deployment".into(), name: name[..name.len() - 11].into() }))
     });
     println!("{PODS} pods: {} bytes each", kept() / PODS);
     assert!(kept() / PODS < BYTES_A_POD_MAX, "{} bytes a pod", kept() / PODS);
     for number in 0..PODS {
-        index.remove(&uid(number), 1_000_000);
+        index.remove(&uid(number), 1_000_000, MonotonicTime(0));
         index.put(&pod(PODS + number), (PODS + number) as u64 + 1, 1_000_001);
     }
     println!("and as many that are gone: {} bytes each", kept() / PODS / 2);

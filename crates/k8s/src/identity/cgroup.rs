@@ -1,25 +1,41 @@
 //! What a cgroup's path tells of its pod: kubelets put the pod's uid into it, runtimes the container's id.
 
-/// The uid of the pod, as it stands in the path, and the container's id, where there are such.
-pub(super) fn parts(path: &str) -> (Option<&str>, Option<&str>) {
-    let mut found = (None, None);
-    for part in path.split('/') {
+/// What a part of a path names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Name<'a> {
+    /// A pod by its uid, as it stands in the path.
+    Pod(&'a str),
+    /// A container by its id.
+    Container(&'a str),
+}
+
+/// All that a path names, the outermost first: the first that is known is meant. Whoever is in a container may make
+/// cgroups below its own and call them as others are called; and of a cluster in a pod of another each knows its own.
+pub(super) fn names(path: &str) -> impl Iterator<Item = Name<'_>> {
+    path.split('/').filter_map(|part| {
         // `kubepods-burstable-pod<uid>.slice` of systemd, `pod<uid>` of the other driver.
         let name = part.strip_suffix(".slice").or_else(|| part.strip_suffix(".scope")).unwrap_or(part);
         let uid = name.rsplit_once("-pod").map_or_else(|| name.strip_prefix("pod"), |(_, uid)| Some(uid));
-        if let Some(uid) = uid.filter(|uid| uid.len() >= UID_MIN) {
-            found = (Some(uid), None);
-        } else if found.1.is_none() {
-            // `cri-containerd-<id>.scope`, `crio-<id>.scope`, `<id>`.
-            let id = name.rsplit(['-', ':']).next().unwrap_or(name);
-            found.1 = Some(id).filter(|id| id.len() == 64 && id.bytes().all(is_digit));
+        if let Some(uid) = uid.filter(|uid| is_uid(uid)) {
+            return Some(Name::Pod(uid));
         }
-    }
-    found
+        // `cri-containerd-<id>.scope`, `crio-<id>.scope`, `<id>`.
+        let id = name.rsplit(['-', ':']).next().unwrap_or(name);
+        (id.len() == 64 && id.bytes().all(is_digit)).then_some(Name::Container(id))
+    })
 }
 
-/// Anything shorter, as in `podman`, is no uid.
-const UID_MIN: usize = 32;
+/// 32 digits, alone or in the five groups of a uid. Others, as in `podman`, are none.
+fn is_uid(text: &str) -> bool {
+    match text.len() {
+        32 => text.bytes().all(is_digit),
+        36 => text.bytes().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => matches!(byte, b'-' | b'_'),
+            _ => is_digit(byte),
+        }),
+        _ => false,
+    }
+}
 
 fn is_digit(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'a'..=b'f')
@@ -27,7 +43,7 @@ fn is_digit(byte: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{Name::*, *};
 
     #[test]
     fn paths_of_both_drivers_tell_pod_and_container() {
@@ -36,16 +52,22 @@ mod tests {
         let systemd = format!(
             "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{flat}.slice/cri-containerd-{id}.scope"
         );
-        assert_eq!(parts(&systemd), (Some(flat), Some(&*id)));
-        assert_eq!(parts(&format!("/kubepods/besteffort/pod{uid}/{id}")), (Some(uid), Some(&*id)));
-        assert_eq!(parts(&format!("/kubepods/pod{uid}")), (Some(uid), None));
-        assert_eq!(parts(&format!("/kubepods/pod{uid}/{id}/init")), (Some(uid), Some(&*id)));
-        // A nested cluster: the innermost pod is meant.
+        let named = |path: &str, expected: &[Name<'_>]| {
+            assert_eq!(names(path).collect::<Vec<_>>(), expected, "{path}");
+        };
+        named(&systemd, &[Pod(flat), Container(&id)]);
+        named(&format!("/kubepods/besteffort/pod{uid}/{id}"), &[Pod(uid), Container(&id)]);
+        named(&format!("/kubepods/pod{uid}"), &[Pod(uid)]);
+        named(&format!("/kubepods/pod{uid}/{id}/init"), &[Pod(uid), Container(&id)]);
         let nested = format!("/kubepods/pod{uid}/{id}/kubelet/kubepods/pod{flat}");
-        assert_eq!(parts(&nested), (Some(flat), None));
-        assert_eq!(parts(&format!("/system.slice/docker-{id}.scope")), (None, Some(&*id)));
-        assert_eq!(parts("/user.slice/podman-pause-1234.scope"), (None, None));
-        assert_eq!(parts("/"), (None, None));
-        assert_eq!(parts(&format!("/kubepods/pod{}", "9".repeat(32))), (Some(&*"9".repeat(32)), None));
+        named(&nested, &[Pod(uid), Container(&id), Pod(flat)]);
+        named(&format!("/system.slice/docker-{id}.scope"), &[Container(&id)]);
+        named(&format!("/kubepods/pod{}", "9".repeat(32)), &[Pod(&"9".repeat(32))]);
+        for none in ["/", "/user.slice/podman-pause-1234.scope"] {
+            named(none, &[]);
+        }
+        for no_uid in ["z".repeat(32), "9".repeat(33), uid.replace('-', "+"), format!("{}-", &uid[..35])] {
+            named(&format!("/kubepods/pod{no_uid}"), &[]);
+        }
     }
 }

@@ -14,6 +14,7 @@ use vedette_model::{
     Identify, PodIdentity, WorkloadQuestion,
     status::{self, Part, StatusBoard},
 };
+use vedette_sys::MonotonicTime;
 
 use super::{Index, Limits, Stats};
 use crate::{
@@ -76,7 +77,7 @@ impl Identities {
             let looked = tokio::task::spawn_blocking({
                 let (this, watches) = (self.clone(), watches.clone());
                 move || {
-                    this.look(&watches, &mut seen, look, now_ms);
+                    this.look(&watches, &mut seen, look, (now_ms, begin));
                     seen
                 }
             });
@@ -98,7 +99,7 @@ impl Identities {
     }
 
     /// Takes what is another than before.
-    fn look(&self, watches: &Watches, seen: &mut Vec<u32>, look: u32, now_ms: i64) {
+    fn look(&self, watches: &Watches, seen: &mut Vec<u32>, look: u32, (now_ms, now): (i64, MonotonicTime)) {
         let is_whole = watches.pods.health().state().is_whole;
         let mut changed: Vec<(Arc<Pod>, u64)> = Vec::new();
         {
@@ -132,8 +133,8 @@ impl Identities {
             Vec::new()
         };
         let mut index = self.index.write();
-        gone.iter().for_each(|slot| index.end(*slot, now_ms));
-        index.forget(now_ms);
+        gone.iter().for_each(|slot| index.end(*slot, now_ms, now));
+        index.forget(now);
         let (replica_sets, jobs) = (watches.replica_sets.objects(), watches.jobs.objects());
         let is_resolved = index.resolve(|kind, namespace, name| match kind {
             "ReplicaSet" => above(&replica_sets, namespace, name),
@@ -174,8 +175,9 @@ fn mark(seen: &mut Vec<u32>, slot: u32, look: u32) {
     seen[place] = look;
 }
 
-fn above<O: crate::objects::Object>(shelf: &Shelf<O>, namespace: &str, name: &str) -> Option<Owner> {
-    shelf.get(&key(namespace, name))?.0.meta().controller.as_deref().cloned()
+/// Who made an object, if somebody did; `None` where it is not known, or not yet.
+fn above<O: crate::objects::Object>(shelf: &Shelf<O>, namespace: &str, name: &str) -> Option<Option<Owner>> {
+    Some(shelf.get(&key(namespace, name))?.0.meta().controller.as_deref().cloned())
 }
 
 impl Identify for Identities {

@@ -8,10 +8,12 @@ use std::{
     collections::{BTreeMap, VecDeque},
     net::IpAddr,
     sync::Arc,
+    time::Duration,
 };
 
 use hashbrown::HashMap;
 use vedette_model::{PodContainer, PodIdentity, Workload, WorkloadQuestion};
+use vedette_sys::MonotonicTime;
 
 use super::{
     cgroup,
@@ -74,8 +76,8 @@ pub struct Index {
     by_container: HashMap<ContainerId, Slot>,
     /// By address and the time from which it was the pod's: until when, and whose.
     by_address: BTreeMap<(IpAddr, i64), (i64, Slot)>,
-    /// Pods that are gone, the first to go first.
-    gone: VecDeque<Slot>,
+    /// Pods that are gone and when they went, the first to go first. The clock by which they are told may be set.
+    gone: VecDeque<(Slot, MonotonicTime)>,
     /// Uids and ids that are no digits; there are none but in tests and strange clusters.
     odd: HashMap<Slot, Odd>,
     forgotten: u64,
@@ -136,7 +138,7 @@ impl Index {
     pub fn put(&mut self, pod: &Pod, version: u64, now_ms: i64) {
         let meta = pod.meta();
         let uid = text::uid(&meta.uid);
-        let known = self.by_uid.get(&uid).copied();
+        let known = self.of_uid(&uid);
         let slot = known.unwrap_or_else(|| self.add(pod, uid, now_ms));
         self.update(slot, pod, now_ms);
         self.take_containers(slot, pod);
@@ -145,7 +147,7 @@ impl Index {
     }
 
     /// A pod is no longer there.
-    pub(super) fn end(&mut self, slot: Slot, now_ms: i64) {
+    pub(super) fn end(&mut self, slot: Slot, now_ms: i64, now: MonotonicTime) {
         let Some(record) = self.pods.get_mut(slot as usize).and_then(Option::as_mut) else { return };
         if record.gone_ms != OPEN {
             return;
@@ -154,22 +156,22 @@ impl Index {
         // If it comes again, it is told as if it were new.
         record.version = 0;
         self.live -= 1;
-        self.gone.push_back(slot);
+        self.gone.push_back((slot, now));
         self.close_addresses(slot, now_ms, &[]);
     }
 
     /// A pod of that uid is no longer there.
-    pub fn remove(&mut self, uid: &str, now_ms: i64) {
-        if let Some(slot) = self.by_uid.get(&text::uid(uid)) {
-            self.end(*slot, now_ms);
+    pub fn remove(&mut self, uid: &str, now_ms: i64, now: MonotonicTime) {
+        if let Some(slot) = self.of_uid(&text::uid(uid)) {
+            self.end(slot, now_ms, now);
         }
     }
 
     /// Forgets what went too long ago, or is too much.
-    pub fn forget(&mut self, now_ms: i64) {
-        while let Some(first) = self.gone.front().copied() {
-            let went_ms = self.record(first).gone_ms;
-            let is_over = now_ms.saturating_sub(went_ms) > self.limits.gone_kept_ms;
+    pub fn forget(&mut self, now: MonotonicTime) {
+        let kept = Duration::from_millis(u64::try_from(self.limits.gone_kept_ms).unwrap_or(0));
+        while let Some((first, went)) = self.gone.front().copied() {
+            let is_over = now.since(went) > kept;
             if !is_over && self.gone.len() <= self.limits.gone_max {
                 return;
             }
@@ -179,16 +181,22 @@ impl Index {
         }
     }
 
-    /// Asks who made the ReplicaSets and Jobs of which that is not known yet.
+    /// Asks who made the ReplicaSets and Jobs of which that is not known yet, by kind, namespace and name: `None`
+    /// where that cannot be told yet, `Some(None)` where no other object did.
     /// Says whether that is now known of any.
-    pub fn resolve(&mut self, who: impl Fn(&str, &str, &str) -> Option<Owner>) -> bool {
+    pub fn resolve(&mut self, who: impl Fn(&str, &str, &str) -> Option<Option<Owner>>) -> bool {
         self.owners.resolve(&mut self.texts, who)
     }
 
     /// Which state of a pod is known, and where it stands.
     pub(super) fn known(&self, uid: &str) -> Option<(Slot, u64)> {
-        let slot = *self.by_uid.get(&text::uid(uid))?;
+        let slot = self.of_uid(&text::uid(uid))?;
         Some((slot, self.record(slot).version))
+    }
+
+    /// The pod of this uid: not one that cgroups name so.
+    fn of_uid(&self, uid: &Uid) -> Option<Slot> {
+        self.by_uid.get(uid).copied().filter(|slot| self.record(*slot).uid == *uid)
     }
 
     /// Where all that are there stand.
@@ -205,11 +213,10 @@ impl Index {
         let one = match question {
             WorkloadQuestion::Container(id) => self.by_container.get(&text::container_id(id)).copied(),
             WorkloadQuestion::PodUid(uid) => self.by_uid.get(&text::uid(uid)).copied(),
-            WorkloadQuestion::Cgroup(path) => {
-                let (uid, id) = cgroup::parts(path);
-                let by_id = id.and_then(|id| self.by_container.get(&text::container_id(id)));
-                by_id.or_else(|| self.by_uid.get(&text::uid(uid?))).copied()
-            }
+            WorkloadQuestion::Cgroup(path) => cgroup::names(path).find_map(|name| match name {
+                cgroup::Name::Pod(uid) => self.by_uid.get(&text::uid(uid)).copied(),
+                cgroup::Name::Container(id) => self.by_container.get(&text::container_id(id)).copied(),
+            }),
             WorkloadQuestion::Address(address, at_ms) => self.had(*address, *at_ms),
             WorkloadQuestion::ServiceAccount(namespace, name) => {
                 return self.acting_as(namespace, name, limit);
@@ -244,7 +251,7 @@ impl Index {
             (record.namespace, record.service_account) == (namespace, name)
         };
         let live = self.live().filter(acts);
-        let gone = self.gone.iter().rev().copied().filter(acts);
+        let gone = self.gone.iter().rev().map(|(slot, _)| *slot).filter(acts);
         live.chain(gone).take(limit).map(|slot| self.told(slot)).collect()
     }
 
@@ -282,12 +289,11 @@ impl Index {
         let meta = pod.meta();
         let since_ms = meta.created.map_or(now_ms, |seconds| seconds.saturating_mul(1000).min(now_ms));
         let owner = meta.controller.as_deref();
+        let alias = alias(pod).filter(|alias| self.may_be_called(pod, alias));
         let texts = &mut self.texts;
-        // Kubelets name the cgroups of static pods after the digest of their file.
-        let alias = meta.annotations.get("kubernetes.io/config.hash").map(text::uid);
         let record = Record {
             uid,
-            alias: alias.filter(|alias| *alias != uid).map(Box::new),
+            alias: alias.map(Box::new),
             name: meta.name.clone(),
             namespace: texts.hold(&meta.namespace),
             node: texts.hold(pod.node_name()),
@@ -299,7 +305,6 @@ impl Index {
             addresses: Box::default(),
             containers: Box::default(),
         };
-        let alias = record.alias.as_deref().copied();
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None => {
@@ -311,13 +316,22 @@ impl Index {
         self.live += 1;
         self.by_uid.insert(uid, slot);
         if let Some(alias) = alias {
-            // A static pod that is told anew has the same.
             self.by_uid.insert(alias, slot);
         }
         if !text::is_plain_uid(&meta.uid) {
             self.odd.entry(slot).or_default().uid = Some(meta.uid.clone());
         }
         slot
+    }
+
+    /// Whether cgroups of that name may be taken for those of a pod: whoever may make pods chooses their annotations,
+    /// and shall not be taken for another.
+    fn may_be_called(&self, pod: &Pod, alias: &Uid) -> bool {
+        let Some(slot) = self.by_uid.get(alias) else { return true };
+        let (known, meta) = (self.record(*slot), pod.meta());
+        // A static pod that is told anew has the same.
+        let is_same = *known.name == *meta.name && self.texts.get(known.namespace) == &*meta.namespace;
+        known.uid != *alias && (is_same || known.gone_ms != OPEN)
     }
 
     /// What may change of a pod: it is placed, and it may come again where only the watch lost sight of it.
@@ -328,7 +342,7 @@ impl Index {
         let was_gone = std::mem::replace(&mut record.gone_ms, OPEN) != OPEN;
         self.texts.release(node_before);
         if was_gone {
-            self.gone.retain(|gone| *gone != slot);
+            self.gone.retain(|(gone, _)| *gone != slot);
             self.live += 1;
             tracing::debug!(pod = &*pod.meta().key(), now_ms, "a pod that was gone is there again");
         }
@@ -412,7 +426,8 @@ impl Index {
             if let Some((until_ms, _)) = by_address.get_mut(key)
                 && *until_ms == OPEN
             {
-                *until_ms = now_ms;
+                // The clock may have been set back since.
+                *until_ms = now_ms.max(key.1);
             }
         }
     }
@@ -458,4 +473,15 @@ impl Index {
     fn record_mut(&mut self, slot: Slot) -> &mut Record {
         self.pods[slot as usize].as_mut().expect("BUG: what is indexed is there")
     }
+}
+
+/// How the cgroups of a pod are called, where not after its uid: kubelets call those of static pods after the digest
+/// of their file, and tell such pods as mirrors that go with their node.
+fn alias(pod: &Pod) -> Option<Uid> {
+    let meta = pod.meta();
+    let mirrored = meta.annotations.get("kubernetes.io/config.mirror")?;
+    let is_of_node = meta.controller.as_ref().is_some_and(|owner| &*owner.kind == "Node");
+    let hash = meta.annotations.get("kubernetes.io/config.hash").filter(|hash| *hash == mirrored)?;
+    let alias = text::uid(hash);
+    (is_of_node && alias != text::uid(&meta.uid)).then_some(alias)
 }

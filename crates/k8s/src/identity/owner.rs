@@ -22,6 +22,8 @@ struct Slot {
     key: (Text, Text, Text),
     /// Kind and name of who made it, once that is known. It is remembered when both are gone.
     above: Option<(Text, Text)>,
+    /// Whether that is to be asked.
+    is_open: bool,
     uses: u32,
 }
 
@@ -29,12 +31,16 @@ impl Owners {
     /// Takes one up; whoever does, lets it go again.
     pub(super) fn hold(&mut self, texts: &mut Texts, namespace: &str, owner: &Owner) -> OwnerId {
         let key = (texts.hold(namespace), texts.hold(&owner.kind), texts.hold(&owner.name));
+        let may_have_owner = matches!(&*owner.kind, "ReplicaSet" | "Job");
         if let Some(known) = self.known.get(&key) {
-            self.slots[*known as usize].uses += 1;
+            let slot = &mut self.slots[*known as usize];
+            slot.uses += 1;
+            // One that nobody made may have been taken over since.
+            slot.is_open = may_have_owner && slot.above.is_none();
             release_key(texts, key);
             return *known;
         }
-        let slot = Slot { key, above: None, uses: 1 };
+        let slot = Slot { key, above: None, is_open: may_have_owner, uses: 1 };
         let number = match self.free.pop() {
             Some(free) => {
                 self.slots[free as usize] = slot;
@@ -65,19 +71,22 @@ impl Owners {
         self.free.push(number);
     }
 
-    /// Asks by kind, namespace and name for those of which it is not known; whether it now is of any.
+    /// Asks by kind, namespace and name for those of which it is not known; whether it now is of any. `None`
+    /// is asked again, `Some(None)` only when there is another pod.
     pub(super) fn resolve(
         &mut self,
         texts: &mut Texts,
-        who: impl Fn(&str, &str, &str) -> Option<Owner>,
+        who: impl Fn(&str, &str, &str) -> Option<Option<Owner>>,
     ) -> bool {
         let mut is_any = false;
         for slot in &mut self.slots {
-            let (namespace, kind, name) = slot.key;
-            if slot.uses == 0 || slot.above.is_some() || !matches!(texts.get(kind), "ReplicaSet" | "Job") {
+            if slot.uses == 0 || !slot.is_open {
                 continue;
             }
-            if let Some(above) = who(texts.get(kind), texts.get(namespace), texts.get(name)) {
+            let (namespace, kind, name) = slot.key;
+            let Some(above) = who(texts.get(kind), texts.get(namespace), texts.get(name)) else { continue };
+            slot.is_open = false;
+            if let Some(above) = above {
                 slot.above = Some((texts.hold(&above.kind), texts.hold(&above.name)));
                 is_any = true;
             }

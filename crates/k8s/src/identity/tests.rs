@@ -4,13 +4,18 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use serde_json::{Value, json};
 use vedette_model::{PodIdentity, WorkloadQuestion};
-use vedette_sys::Random;
+use vedette_sys::{MonotonicTime, Random};
 
 use super::*;
 use crate::objects::{Owner, Pod};
 
 fn pod(value: Value) -> Pod {
     serde_json::from_value(value).expect("a sound pod")
+}
+
+/// A time by the clock that nobody sets, in milliseconds.
+fn at(ms: i64) -> MonotonicTime {
+    MonotonicTime(ms.unsigned_abs() * 1_000_000)
 }
 
 fn uid(number: u64) -> String {
@@ -78,10 +83,10 @@ fn a_pod_is_found_by_all_that_names_it_and_stands_for_its_workload() {
     assert!(!index.resolve(|_, _, _| None));
     assert!(index.resolve(|kind, namespace, name| {
         assert_eq!((kind, namespace, name), ("ReplicaSet", "shop", "web-5d9c"));
-        Some(Owner { kind: "Deployment".into(), name: "web".into() })
+        Some(Some(Owner { kind: "Deployment".into(), name: "web".into() }))
     }));
     assert!(!index.resolve(|_, _, _| panic!("it is known")));
-    index.remove(&uid(7), 9_000);
+    index.remove(&uid(7), 9_000, at(9_000));
     for question in &questions {
         let gone = PodIdentity { gone_ms: Some(9_000), ..expected("Deployment", "web") };
         assert_eq!(one(&index, question), Some(gone), "{question:?}");
@@ -115,6 +120,120 @@ fn pods_without_owners_static_pods_and_pods_on_the_network_of_their_machine() {
     assert!(found.addresses.is_empty());
     assert_eq!(one(&index, &WorkloadQuestion::Address([192, 0, 2, 1].into(), 10)), None);
     assert!(index.identify(&WorkloadQuestion::PodUid(&uid(1)), 0).is_empty());
+}
+
+/// A pod that says it is the mirror of a static one, whose cgroups are called so.
+fn mirror(number: u64, name: &str, called: &str) -> Value {
+    json!({"metadata": {"namespace": "kube-system", "name": name, "uid": uid(number),
+            "annotations": {"kubernetes.io/config.hash": called, "kubernetes.io/config.mirror": called},
+            "ownerReferences": [{"kind": "Node", "name": "n1", "controller": true}]},
+        "spec": {"nodeName": "n1"}, "status": {"phase": "Running"}})
+}
+
+#[test]
+fn no_pod_is_taken_for_another_by_what_it_says_of_itself() {
+    let named = |index: &Index, uid: &str| {
+        let cgroup = format!("/kubepods/pod{uid}");
+        let by_uid = name_of(one(index, &WorkloadQuestion::PodUid(uid)));
+        assert_eq!(name_of(one(index, &WorkloadQuestion::Cgroup(&cgroup))), by_uid);
+        by_uid
+    };
+    let victim = Some("web-5d9c-7".to_owned());
+    // With what a kubelet would write, too.
+    let mut plain = web(8);
+    plain["metadata"]["annotations"] = json!({"kubernetes.io/config.hash": uid(7)});
+    for forged in [plain, mirror(8, "forged", &uid(7))] {
+        for is_first in [true, false] {
+            let mut index = Index::new("main".into(), Limits::default());
+            if is_first {
+                index.put(&pod(forged.clone()), 1, 5_000);
+            }
+            index.put(&pod(web(7)), 2, 5_000);
+            if !is_first {
+                index.put(&pod(forged.clone()), 1, 5_000);
+            }
+            assert_eq!(named(&index, &uid(7)), victim);
+            assert_eq!(index.stats().live, 2);
+            // The other is known by its own, and goes by its own.
+            assert_eq!(index.known(&uid(8)).map(|(_, version)| version), Some(1));
+            assert_eq!(index.known(&uid(7)).map(|(_, version)| version), Some(2));
+            index.remove(&uid(8), 9_000, at(9_000));
+            assert_eq!((index.stats().live, index.stats().gone), (1, 1));
+            assert_eq!(named(&index, &uid(7)), victim);
+        }
+    }
+    // What is called so already stays so, while it is there.
+    let hash = "0123456789abcdef".repeat(2);
+    let mut index = Index::new("main".into(), Limits::default());
+    index.put(&pod(mirror(1, "etcd-n1", &hash)), 1, 5);
+    index.put(&pod(mirror(2, "forged", &hash)), 1, 6);
+    assert_eq!(named(&index, &hash).as_deref(), Some("etcd-n1"));
+    // It is told anew by its kubelet.
+    index.put(&pod(mirror(3, "etcd-n1", &hash)), 1, 7);
+    index.remove(&uid(1), 8, at(8));
+    assert_eq!(one(&index, &WorkloadQuestion::PodUid(&hash)).map(|found| found.uid), Some(uid(3)));
+    // Removing by what cgroups call it removes nothing.
+    index.remove(&hash, 9, at(9));
+    assert_eq!(index.stats().live, 2);
+}
+
+#[test]
+fn what_is_gone_is_kept_for_its_time_however_the_clock_is_set() {
+    let limits = Limits { gone_kept_ms: 400, gone_max: 100 };
+    let mut index = Index::new("main".into(), limits);
+    for number in [7, 8] {
+        index.put(&pod(web(number)), 1, 5_000);
+    }
+    index.remove(&uid(7), 5_000, at(1_000));
+    // A year later by the clock on the wall, and a moment by the other.
+    index.remove(&uid(8), 31_536_000_000, at(1_100));
+    let is_known = |index: &Index| [7, 8].map(|n| one(index, &WorkloadQuestion::PodUid(&uid(n))).is_some());
+    index.forget(at(1_400));
+    assert_eq!(is_known(&index), [true, true]);
+    index.forget(at(1_450));
+    assert_eq!(is_known(&index), [false, true]);
+    // Back before it began: what it had, it had for no time, and nothing is upside down.
+    index.put(&pod(web(9)), 1, 5_000);
+    let mut other = web(9);
+    other["status"]["podIPs"] = json!([{"ip": "10.0.0.9"}]);
+    index.put(&pod(other), 2, 6_000);
+    index.remove(&uid(9), 10, at(1_500));
+    let nine = [10, 0, 0, 9].into();
+    for at_ms in [5, 10, 5_999, 6_000, 7_000] {
+        assert_eq!(one(&index, &WorkloadQuestion::Address(nine, at_ms)), None, "{at_ms}");
+    }
+}
+
+#[test]
+fn who_made_it_is_asked_until_it_is_known() {
+    let mut index = Index::new("main".into(), Limits::default());
+    index.put(&pod(web(7)), 1, 5_000);
+    assert!(!index.resolve(|_, _, _| None), "the watch has not told of it yet");
+    assert!(!index.resolve(|_, _, _| Some(None)), "nobody made it");
+    assert!(!index.resolve(|_, _, _| panic!("it is known that nobody did")));
+    // A Deployment takes it over, and makes another pod.
+    index.put(&pod(web(8)), 2, 6_000);
+    assert!(index.resolve(|_, _, _| Some(Some(Owner { kind: "Deployment".into(), name: "web".into() }))));
+    let found = one(&index, &WorkloadQuestion::PodUid(&uid(7))).expect("found");
+    assert_eq!((&*found.workload.kind, &*found.workload.name), ("Deployment", "web"));
+    index.put(&pod(web(9)), 3, 7_000);
+    assert!(!index.resolve(|_, _, _| panic!("it is known")));
+}
+
+#[test]
+fn a_cluster_in_a_pod_is_that_pod() {
+    let mut index = Index::new("main".into(), Limits::default());
+    index.put(&pod(web(7)), 1, 5_000);
+    let inner = format!("kubelet/kubepods/burstable/pod{}/{}", uid(99), id(98));
+    let path = format!("/kubepods/burstable/pod{}/{}/{inner}", uid(7), id(7));
+    assert_eq!(name_of(one(&index, &WorkloadQuestion::Cgroup(&path))).as_deref(), Some("web-5d9c-7"));
+    // As the cluster within sees it, which knows nothing of what is around.
+    let mut within = Index::new("kind".into(), Limits::default());
+    within.put(&pod(web(99)), 1, 5_000);
+    assert_eq!(name_of(one(&within, &WorkloadQuestion::Cgroup(&path))).as_deref(), Some("web-5d9c-99"));
+    // Whoever is in a container cannot pass for another by a cgroup's name.
+    index.put(&pod(web(99)), 2, 5_000);
+    assert_eq!(name_of(one(&index, &WorkloadQuestion::Cgroup(&path))).as_deref(), Some("web-5d9c-7"));
 }
 
 #[test]
@@ -191,10 +310,10 @@ fn history_is_what_a_list_of_all_that_was_gives() {
                     let told = model.get_mut(&number).expect("there");
                     told.gone = Some(now);
                     told.had.iter_mut().filter(|(.., until)| *until == i64::MAX).for_each(|had| had.2 = now);
-                    index.remove(&uid(number), now);
+                    index.remove(&uid(number), now, at(now));
                 }
                 _ => {
-                    index.forget(now);
+                    index.forget(at(now));
                     model.retain(|_, told| told.gone.is_none_or(|gone| now - gone <= 400));
                     let mut gone: Vec<(i64, u64)> =
                         model.iter().filter_map(|(n, told)| Some((told.gone?, *n))).collect();
@@ -227,9 +346,9 @@ fn history_is_what_a_list_of_all_that_was_gives() {
         assert_eq!((stats.live, stats.gone, stats.forgotten), (model.len() - gone, gone, forgotten));
         // What is forgotten leaves nothing behind.
         for number in 0..=next {
-            index.remove(&uid(number), 100_000);
+            index.remove(&uid(number), 100_000, at(100_000));
         }
-        index.forget(1_000_000);
+        index.forget(at(1_000_000));
         let stats = index.stats();
         assert_eq!((stats.live, stats.gone, stats.texts), (0, 0, 0));
     }
