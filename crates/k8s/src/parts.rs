@@ -17,6 +17,7 @@ mod look;
 mod probe;
 #[cfg(test)]
 mod simulation;
+mod suspects;
 mod track;
 mod watcher;
 mod workloads;

@@ -60,7 +60,9 @@ causes! {
     SERVER_SLOW "slow" Poor 30
         "It takes more than a second to tell its own health. Look at processor and memory of its machine, and at the store's disk (etcd's fsync latency).";
     SERVER_BARRED "barred" Blind 0
-        "Let Vedette's account ask for its health: bind it to the ClusterRole system:public-info-viewer, or grant get on the nonResourceURLs /livez, /readyz and /version. Where the credentials are refused, renew them.";
+        "Let Vedette's account ask for its health: bind it to the ClusterRole system:public-info-viewer, or grant get on the nonResourceURLs /livez, /readyz and /version.";
+    CREDENTIALS "credentials" Blind 0
+        "Vedette cannot say who it is, or is not believed, so nothing can be told of this cluster. Renew what the evidence names: the token, its file or the certificate of the kubeconfig_file, or run the credential program by hand. Files are read again by themselves.";
     UNASKED "server_unasked" Blind 0
         "Nothing is wrong with it as far as is known: the API server, which would tell, cannot be asked. Mend that first.";
     WATCH_BARRED "watch_barred" Blind 10
@@ -95,11 +97,13 @@ causes! {
         "The route to the pods of this node is not set up: look at the network plugin's pod on the node, or at the cloud's controller.";
     WORKLOAD_DOWN "none_ready" Bad 3
         "None of its pods is ready. The evidence names one and why: kubectl -n kube-system describe pod, kubectl -n kube-system logs --previous.";
+    WORKLOAD_NEW "none_ready_yet" Bad 10
+        "All of its pods are new and none is ready yet. The evidence names one: kubectl -n kube-system describe pod tells whether it is placed, pulls its image or fails its probes.";
     WORKLOAD_MISSING "no_pods" Bad 10
         "Its pods were there and are gone: kubectl -n kube-system get deployments,daemonsets and their events (quota, admission, no node fits).";
     WORKLOAD_CRASHING "crashing" Poor 3
         "A pod of it cannot run. The evidence names pod, node and reason: kubectl -n kube-system logs --previous, and describe for images that cannot be pulled.";
-    WORKLOAD_PARTLY "partly_ready" Poor 60
+    WORKLOAD_PARTLY "partly_ready" Poor 3
         "Some of its pods are not ready for more than a minute: kubectl -n kube-system get pods -o wide, then describe the one that the evidence names.";
     DNS_NO_ENDPOINTS "no_endpoints" Bad 3
         "Names are not resolved in the cluster: the service kube-dns has no ready address. Look at the CoreDNS pods and at the labels that the service selects by.";
@@ -120,7 +124,7 @@ mod tests {
             assert!(cause.word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{}", cause.word);
             // What has failed is told within five seconds: questions come every second, answers within two.
             let is_soon = cause.verdict != Verdict::Bad || cause.grace <= Duration::from_secs(3);
-            assert!(is_soon || cause.word == "no_pods", "{}", cause.word);
+            assert!(is_soon || matches!(cause.word, "no_pods" | "none_ready_yet"), "{}", cause.word);
         }
     }
 }

@@ -77,10 +77,8 @@ pub fn seen(health: &Reply, figures: Option<&MemberFigures>, before: Option<&Mem
         Reply::Silence(text) | Reply::Unasked(text) => return Seen::wrong(ETCD_SILENT, shown(text)),
     };
     let fullness = figures.and_then(MemberFigures::fullness);
-    let filled = || match fullness {
-        Some(fullness) => format!("; its database has {:.0} % of its quota", fullness * 100.0),
-        None => String::new(),
-    };
+    // In steps, as the text stands in a label; how full it is exactly is a figure.
+    let filled = |least: f64| format!("its database has {:.0} % of its quota or more", least * 100.0);
     if figures.is_some_and(|figures| figures.has_leader == Some(0.0)) {
         return Seen::wrong(ETCD_NO_LEADER, "etcd_server_has_leader is 0");
     }
@@ -90,14 +88,18 @@ pub fn seen(health: &Reply, figures: Option<&MemberFigures>, before: Option<&Mem
         let reason = answer.map(|answer| answer.reason).unwrap_or_default();
         let is_full = reason.contains("NOSPACE") || fullness.is_some_and(|fullness| fullness >= FULL);
         let cause = if is_full { ETCD_NOSPACE } else { ETCD_UNHEALTHY };
-        return Seen::wrong(cause, shown(&format!("/health answers {code}: {}{}", body.trim(), filled())));
+        let step =
+            [FULL, FILLING].into_iter().find(|least| fullness.is_some_and(|fullness| fullness >= *least));
+        let filled = step.map_or_else(String::new, |least| format!("; {}", filled(least)));
+        return Seen::wrong(cause, shown(&format!("/health answers {code}: {}{filled}", body.trim())));
     }
     if fullness.is_some_and(|fullness| fullness >= FILLING) {
-        return Seen::wrong(ETCD_FILLING, filled().trim_start_matches("; ").to_owned());
+        return Seen::wrong(ETCD_FILLING, filled(FILLING));
     }
     match figures.zip(before).and_then(|(figures, before)| figures.fsync_since(before)) {
         Some(seconds) if seconds > FSYNC_SECONDS_MAX => {
-            Seen::wrong(ETCD_SLOW, format!("a write needs {:.0} ms to be safe on disk", seconds * 1000.0))
+            let most = FSYNC_SECONDS_MAX * 1000.0;
+            Seen::wrong(ETCD_SLOW, format!("a write needs more than {most:.0} ms to be safe on disk"))
         }
         _ => Seen::good(),
     }
@@ -164,7 +166,17 @@ mod tests {
             ..figures(1.0, 1.0)
         };
         assert_eq!(word(&seen(&well, Some(&later(10.9)), Some(&figures(1.0, 1.0)))), "");
-        assert_eq!(word(&seen(&well, Some(&later(11.1)), Some(&figures(1.0, 1.0)))), "slow_disk");
+        let slow = seen(&well, Some(&later(11.1)), Some(&figures(1.0, 1.0)));
+        assert_eq!(word(&slow), "slow_disk");
+        // The texts stand in labels: another number in them would be another series at every look.
+        assert_eq!(seen(&well, Some(&later(12.5)), Some(&figures(1.0, 1.0))), slow);
+        let ill = Reply::Answer(503, r#"{"health":"false"}"#.into());
+        for (one, other) in [(810.0, 930.0), (10.0, 500.0), (991.0, 1000.0)] {
+            for health in [&well, &ill] {
+                let told = |used| seen(health, Some(&figures(used, 1.0)), None);
+                assert_eq!(told(one), told(other));
+            }
+        }
         let alarm = r#"{"health":"false","reason":"ALARM NOSPACE"}"#;
         assert_eq!(word(&seen(&Reply::Answer(503, alarm.into()), None, None)), "no_space");
         assert_eq!(word(&seen(&Reply::Answer(200, "<html>".into()), None, None)), "unhealthy");

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use vedette_model::cluster::{ClusterFigure, ClusterFigureKind, ClusterPart, PartState};
+use vedette_model::cluster::PartState;
 use vedette_sys::MonotonicTime;
 
 use super::{
@@ -20,8 +20,10 @@ use super::{
     lease::{Lease, Renewals},
     probe::Probe,
     track::{Seen, Track},
-    workloads::{self, PodsByPart},
+    workloads::{self, PodsByPart, Readiness},
 };
+
+mod told;
 
 /// The API server.
 pub const API_SERVER: &str = "apiserver";
@@ -39,14 +41,26 @@ pub const LEADERS: [(&str, &str); 3] = [
     ("cloud-controller-manager", "cloud-controller-manager"),
 ];
 
-/// Of a large cluster no more instances are told; the others are counted.
+/// With these causes the API server answers what it is asked, as with none.
+const ANSWERS: [&str; 3] = ["slow", "starting", "barred"];
+/// With these nobody can ask it anything, though it may be well.
+const DARK: [&str; 1] = ["credentials"];
+/// What could not be relied on for so long is old.
+const BLIND_MAX: Duration = Duration::from_secs(30);
+/// A lease that could not be read for so long, likewise.
+const UNSEEN_MAX: Duration = Duration::from_secs(30);
+/// And a store that the answers do not name.
+const UNTOLD_MAX: Duration = Duration::from_secs(10);
+/// Of a large cluster no more instances are told; the nodes beyond are counted.
 const INSTANCES_MAX: usize = 10_000;
 /// A node that was not there before may take so long to become ready.
 const JOINING: Duration = Duration::from_secs(300);
 /// What has had no pod for so long is taken for removed by intent.
 const FORGOTTEN: Duration = Duration::from_secs(3_600);
-/// Between two looks that are so far apart we slept, and renewals were not seen.
+/// Between two looks that are so far apart we slept, and renewals were not seen ...
 const SLEPT: Duration = Duration::from_secs(5);
+/// ... or so many times as far as they should be.
+const SLEPT_INTERVALS: u32 = 3;
 /// Conditions of nodes that are not good if true, and what each is.
 const PRESSURES: [&str; 3] = ["MemoryPressure", "DiskPressure", "PIDPressure"];
 
@@ -75,6 +89,8 @@ pub struct View {
     pub pods: Option<Result<PodsByPart, String>>,
     /// How many addresses the service for names has that are ready; `None` where there is no such service.
     pub dns_addresses: Option<Result<Option<usize>, String>>,
+    /// Parts of which pods were seen where they may not be any more, and why.
+    pub barred: BTreeMap<&'static str, String>,
 }
 
 /// What is known of one node beside its state.
@@ -97,11 +113,22 @@ pub struct Judge {
     knows_nodes: bool,
     /// Workloads that were there, and when they last had a pod.
     workloads: BTreeMap<&'static str, MonotonicTime>,
+    readiness: BTreeMap<&'static str, Readiness>,
     had_dns: bool,
     /// Whether the last answer of the server spoke of its store.
     is_store_told: bool,
+    /// When one did.
+    store_told: Option<MonotonicTime>,
     /// Whether what it would tell cannot be relied on just now.
     is_blind: bool,
+    /// Since when, where that is so.
+    blind_since: MonotonicTime,
+    /// When the question was asked that was asked last of those with an answer.
+    asked: MonotonicTime,
+    /// Between two looks that are so far apart we slept.
+    slept: Duration,
+    /// Whether something is told that was not before.
+    is_changed: bool,
     /// When it was looked last.
     looked: Option<MonotonicTime>,
     left_out: BTreeSet<(&'static str, Box<str>)>,
@@ -118,32 +145,57 @@ impl Judge {
             nodes: BTreeMap::new(),
             knows_nodes: false,
             workloads: BTreeMap::new(),
+            readiness: BTreeMap::new(),
             looked: None,
             had_dns: false,
             is_store_told: false,
+            store_told: None,
             is_blind: true,
+            blind_since: MonotonicTime(0),
+            asked: MonotonicTime(0),
+            slept: SLEPT,
+            is_changed: false,
             left_out: BTreeSet::new(),
             probe_seconds: BTreeMap::new(),
         }
+    }
+
+    /// How far apart the looks are meant to be.
+    #[must_use]
+    pub fn every(mut self, interval: Duration) -> Self {
+        self.slept = SLEPT.max(interval * SLEPT_INTERVALS);
+        self
     }
 
     /// Takes what came of asking the API server how it is.
     pub fn probe(&mut self, probe: &Probe, unix_ms: i64) {
         let (began, now) = (probe.began, probe.ended);
         let seen = probe.server();
-        // A server that answers tells what it knows; one whose store is away may tell what was.
-        let answers = seen.cause.is_none_or(|cause| matches!(cause.word, "slow" | "starting" | "barred"));
-        self.is_blind = !answers;
-        if self.is_blind {
-            self.begin_again(now);
+        let store = probe.store();
+        // What was asked before another that is answered says how it was.
+        if began >= self.asked {
+            self.asked = began;
+            // A server that answers tells what it knows; one whose store is away may tell what was.
+            self.see(seen.cause.is_none_or(|cause| ANSWERS.contains(&cause.word)), began, now);
+            self.is_store_told = store.is_some();
+            self.store_told = if self.is_store_told { Some(now) } else { self.store_told };
         }
         self.probe_seconds.insert((API_SERVER, self.address.clone()), now.since(began).as_secs_f64());
         let address = self.address.clone();
         self.take(API_SERVER, &address, seen, began, probe.told_until(), unix_ms);
-        let store = probe.store();
-        self.is_store_told = store.is_some();
         if let Some(seen) = store {
             self.take(ETCD, &address, seen, began, began, unix_ms);
+        }
+    }
+
+    /// While the server tells nothing that can be relied on, no lease grows older.
+    fn see(&mut self, answers: bool, began: MonotonicTime, now: MonotonicTime) {
+        let was_blind = std::mem::replace(&mut self.is_blind, !answers);
+        if self.is_blind {
+            self.blind_since = if was_blind { self.blind_since } else { began };
+            self.renewals().for_each(|renewals| renewals.pause(began));
+        } else if was_blind {
+            self.renewals().for_each(|renewals| renewals.resume(now));
         }
     }
 
@@ -166,15 +218,18 @@ impl Judge {
         match (self.leaders.entry(part), lease) {
             (Entry::Occupied(mut known), Some(lease)) => known.get_mut().take(lease, now),
             (Entry::Vacant(free), Some(lease)) => _ = free.insert(Renewals::first(lease, now)),
-            (Entry::Occupied(known), None) => {
-                known.remove();
+            (known, None) => {
+                if let Entry::Occupied(known) = known {
+                    known.remove();
+                }
+                // It may be told as one that may not be seen.
                 self.tracks.remove(&(part, Box::default()));
             }
-            (Entry::Vacant(_), None) => {}
         }
     }
 
-    /// The lease of a part could not be seen; `reason` says why, where it may not.
+    /// The lease of a part could not be seen; `barred` says why, where it may not. A question that fails by itself
+    /// is nothing, and many are told once the lease was not read for long.
     pub fn leader_unseen(
         &mut self,
         part: &'static str,
@@ -182,26 +237,21 @@ impl Judge {
         now: MonotonicTime,
         unix_ms: i64,
     ) {
-        match barred {
-            Some(reason) => {
-                self.leaders.remove(part);
-                self.barred(part, reason, now, unix_ms);
-            }
-            None => {
-                if let Some(renewals) = self.leaders.get_mut(part) {
-                    renewals.begin_again(now);
-                }
-            }
+        // What is refused while nobody can ask is told of the server.
+        if let Some(reason) = barred.filter(|_| !self.is_blind) {
+            self.leaders.remove(part);
+            self.barred(part, reason, now, unix_ms);
         }
     }
 
-    /// Takes the lease of a node. Those of what is no node are passed over.
-    pub fn heartbeat(&mut self, node: &str, lease: &Lease, now: MonotonicTime) {
-        let Some(known) = self.nodes.get_mut(node) else { return };
+    /// Takes the lease of a node. Says whether there is such a node: one may come later than its lease.
+    pub fn heartbeat(&mut self, node: &str, lease: &Lease, now: MonotonicTime) -> bool {
+        let Some(known) = self.nodes.get_mut(node) else { return false };
         match &mut known.renewals {
             Some(renewals) => renewals.take(lease, now),
             none => *none = Some(Renewals::first(lease, now)),
         }
+        true
     }
 
     /// Takes the lease of a node that was asked for by itself; `None` where it is not there.
@@ -226,16 +276,20 @@ impl Judge {
 
     /// Looks at all that only the API server tells: to be called every second.
     pub fn look(&mut self, view: &View, now: MonotonicTime, unix_ms: i64) {
-        if self.looked.replace(now).is_some_and(|before| now.since(before) > SLEPT) {
+        if self.looked.replace(now).is_some_and(|before| now.since(before) > self.slept) {
             self.begin_again(now);
         }
         let address = self.address.clone();
         let server = self.tracks.get(&(API_SERVER, address)).map(|track| track.state());
-        let (state, evidence) = match server {
-            Some((state, _, seen)) => (state, seen.evidence.clone()),
-            None => return,
-        };
-        if state == PartState::Failed {
+        let Some((state, _, seen)) = server else { return };
+        let is_refused =
+            state == PartState::Unknown && seen.cause.is_some_and(|cause| DARK.contains(&cause.word));
+        let is_long_blind = self.is_blind && now.since(self.blind_since) > BLIND_MAX;
+        if state == PartState::Failed || is_refused || is_long_blind {
+            let evidence = match &*seen.evidence {
+                "" => "the API server does not answer as it should".to_owned(),
+                told => told.to_owned(),
+            };
             self.begin_again(now);
             let others: Vec<_> =
                 self.tracks.keys().filter(|(part, _)| is_told_by_server(part)).cloned().collect();
@@ -250,6 +304,13 @@ impl Judge {
             }
             return;
         }
+        // Its answers may be others than those that name it, as 403.
+        let is_untold = self.store_told.is_some_and(|told| now.since(told) > UNTOLD_MAX.max(self.slept));
+        if !self.is_store_told && is_untold {
+            let address = self.address.clone();
+            let unasked = Seen::wrong(UNASKED, "the answers of the API server do not name its store");
+            self.take(ETCD, &address, unasked, now, now, unix_ms);
+        }
         if self.is_blind {
             return;
         }
@@ -259,51 +320,10 @@ impl Judge {
         self.look_at_dns(view, now, unix_ms);
     }
 
-    /// All parts, by name and instance.
-    pub fn parts(&self) -> Vec<ClusterPart> {
-        let told = |((part, instance), track): (&(&'static str, Box<str>), &Track)| {
-            let (state, since_unix_ms, seen) = track.state();
-            ClusterPart {
-                part,
-                instance: instance.clone(),
-                state,
-                cause: seen.cause.map_or("", |cause| cause.word),
-                evidence: seen.evidence.clone(),
-                next_step: seen.cause.map_or("", |cause| cause.next_step),
-                since_unix_ms,
-            }
-        };
-        self.tracks.iter().map(told).collect()
-    }
-
-    /// Instances that are not told, as there are too many.
-    pub fn left_out(&self) -> u64 {
-        self.left_out.len() as u64
-    }
-
-    /// What is measured.
-    pub fn figures(&self, now: MonotonicTime) -> Vec<ClusterFigure> {
-        let probes = self.probe_seconds.iter().map(|((part, instance), seconds)| ClusterFigure {
-            kind: ClusterFigureKind::ProbeSeconds,
-            part,
-            instance: instance.clone(),
-            value: *seconds,
-        });
-        let age = |part, instance: &str, renewals: &Renewals| ClusterFigure {
-            kind: ClusterFigureKind::LeaseAgeSeconds,
-            part,
-            instance: instance.into(),
-            value: renewals.age(now).as_secs_f64(),
-        };
-        let leaders = self.leaders.iter().map(|(part, renewals)| age(part, "", renewals));
-        let nodes =
-            self.nodes.iter().filter_map(|(name, known)| Some(age(KUBELET, name, known.renewals.as_ref()?)));
-        probes.chain(leaders).chain(nodes.take(INSTANCES_MAX)).collect()
-    }
-
     fn look_at_leaders(&mut self, now: MonotonicTime, unix_ms: i64) {
+        let unseen_max = UNSEEN_MAX.max(self.slept);
         let seen: Vec<_> =
-            self.leaders.iter().map(|(part, renewals)| (*part, held(renewals, now, LEASE_EXPIRED))).collect();
+            self.leaders.iter().map(|(part, renewals)| (*part, held(renewals, unseen_max, now))).collect();
         for (part, seen) in seen {
             self.take(part, "", seen, now, now, unix_ms);
         }
@@ -341,18 +361,26 @@ impl Judge {
             }
             Some(Ok(pods)) => pods,
         };
-        self.workloads.extend(pods.keys().map(|part| (*part, now)));
+        self.workloads.extend(pods.keys().chain(view.barred.keys()).map(|part| (*part, now)));
         for (part, last) in self.workloads.clone() {
             if now.since(last) > FORGOTTEN {
                 self.workloads.remove(part);
+                self.readiness.remove(part);
                 self.tracks.remove(&(part, Box::default()));
                 continue;
             }
+            let pods = pods.get(part).map_or(&[][..], Vec::as_slice);
+            if let Some(reason) = view.barred.get(part).filter(|_| pods.is_empty()) {
+                self.barred(part, reason, now, unix_ms);
+                continue;
+            }
+            let readiness = self.readiness.entry(part).or_default();
+            readiness.take(pods, now);
             let is_node_well = |node: &str| {
                 let track = self.tracks.get(&(KUBELET, node.into()));
                 track.is_none_or(|track| track.state().0 != PartState::Failed)
             };
-            let seen = workloads::seen(pods.get(part).map_or(&[], Vec::as_slice), is_node_well);
+            let seen = workloads::seen(pods, readiness, now, is_node_well);
             self.take(part, "", seen, now, now, unix_ms);
         }
     }
@@ -394,10 +422,13 @@ impl Judge {
     }
 
     fn begin_again(&mut self, now: MonotonicTime) {
+        self.renewals().for_each(|renewals| renewals.begin_again(now));
+        self.readiness.values_mut().for_each(Readiness::begin_again);
+    }
+
+    fn renewals(&mut self) -> impl Iterator<Item = &mut Renewals> {
         let nodes = self.nodes.values_mut().filter_map(|known| known.renewals.as_mut());
-        for renewals in self.leaders.values_mut().chain(nodes) {
-            renewals.begin_again(now);
-        }
+        self.leaders.values_mut().chain(nodes)
     }
 
     fn take(
@@ -409,14 +440,17 @@ impl Judge {
         until: MonotonicTime,
         unix_ms: i64,
     ) {
-        let count = self.tracks.len();
-        match self.tracks.entry((part, instance.into())) {
+        // Nodes alone may be many; they leave no other part out.
+        let has_room = part != KUBELET || self.tracks.len() < INSTANCES_MAX;
+        self.is_changed |= match self.tracks.entry((part, instance.into())) {
             Entry::Occupied(mut known) => known.get_mut().take(seen, began, until, unix_ms),
-            Entry::Vacant(free) if count < INSTANCES_MAX => {
+            Entry::Vacant(free) if has_room => {
+                self.left_out.remove(free.key());
                 free.insert(Track::new(unix_ms)).take(seen, began, until, unix_ms);
+                true
             }
-            Entry::Vacant(free) => _ = self.left_out.insert(free.into_key()),
-        }
+            Entry::Vacant(free) => self.left_out.insert(free.into_key()),
+        };
     }
 }
 
@@ -425,8 +459,15 @@ fn is_told_by_server(part: &str) -> bool {
     part != API_SERVER && part != ETCD
 }
 
-fn held(renewals: &Renewals, now: MonotonicTime, cause: &'static super::causes::Cause) -> Seen {
-    if renewals.is_over(now) { Seen::wrong(cause, renewals.told()) } else { Seen::good() }
+/// What the lease of a leader says, if it was read within that time.
+fn held(renewals: &Renewals, unseen_max: Duration, now: MonotonicTime) -> Seen {
+    if renewals.unseen(now) > unseen_max {
+        Seen::wrong(UNASKED, "its lease could not be read for some time")
+    } else if renewals.was_over() {
+        Seen::wrong(LEASE_EXPIRED, renewals.told())
+    } else {
+        Seen::good()
+    }
 }
 
 fn node_seen(node: &NodeSeen, known: &NodeKnown, now: MonotonicTime) -> Seen {

@@ -71,6 +71,10 @@ pub(super) struct Renewals {
     written: Box<str>,
     duration: Duration,
     seen: MonotonicTime,
+    /// When it was looked at last.
+    looked: MonotonicTime,
+    /// Since when nothing can be seen: that time does not count.
+    paused: Option<MonotonicTime>,
     /// Whether it was asked for by itself after it was over.
     is_confirmed: bool,
 }
@@ -83,6 +87,8 @@ impl Renewals {
             written: lease.renewed().into(),
             duration: lease.duration(),
             seen: now,
+            looked: now,
+            paused: None,
             is_confirmed: false,
         }
     }
@@ -96,11 +102,28 @@ impl Renewals {
             self.is_confirmed = false;
         }
         self.duration = lease.duration();
+        self.looked = self.looked.max(now);
     }
 
-    /// Nothing could be seen until now, so a renewal may have been missed.
+    /// From then on nothing can be seen, nor perhaps renewed.
+    pub(super) fn pause(&mut self, from: MonotonicTime) {
+        self.paused.get_or_insert(from);
+    }
+
+    /// It can be seen again. Only the time in between does not count: many short gaps would else hide for ever
+    /// that nothing is renewed.
+    pub(super) fn resume(&mut self, now: MonotonicTime) {
+        let Some(from) = self.paused.take() else { return };
+        let gap = now.0.saturating_sub(from.0);
+        let moved = MonotonicTime(self.seen.0.saturating_add(gap)).min(now);
+        self.seen = self.seen.max(moved);
+        self.is_confirmed &= self.is_over(now);
+    }
+
+    /// Nothing could be seen until now, for so long that its holder may have had to begin again, too.
     pub(super) fn begin_again(&mut self, now: MonotonicTime) {
         self.seen = self.seen.max(now);
+        self.paused = None;
         self.is_confirmed = false;
     }
 
@@ -114,14 +137,24 @@ impl Renewals {
         self.is_confirmed
     }
 
-    /// How long ago it was renewed.
+    /// How long ago it was renewed, without the time in which nothing could be seen.
     pub(super) fn age(&self, now: MonotonicTime) -> Duration {
-        now.since(self.seen)
+        self.paused.map_or(now, |from| from.min(now)).since(self.seen)
     }
 
-    /// Whether it was not renewed while it held.
+    /// Whether it was not renewed while it held, of what is watched all the time.
     pub(super) fn is_over(&self, now: MonotonicTime) -> bool {
         self.age(now) > self.duration
+    }
+
+    /// The same of what is looked at now and then: between two looks it may have been renewed.
+    pub(super) fn was_over(&self) -> bool {
+        self.age(self.looked) > self.duration
+    }
+
+    /// How long ago it was looked at.
+    pub(super) fn unseen(&self, now: MonotonicTime) -> Duration {
+        now.since(self.looked)
     }
 
     /// For people: who held it, and since when it is not renewed. Not how long that is: the text stands in a label.
@@ -172,6 +205,42 @@ mod tests {
         renewals.begin_again(at(60));
         assert!(!renewals.is_over(at(75)) && renewals.is_over(at(76)));
         assert!(renewals.told().contains("held by a, holds for 15 s and was not renewed after"));
+    }
+
+    #[test]
+    fn gaps_do_not_count_and_hide_nothing() {
+        let mut renewals = Renewals::first(&lease("a", "x"), at(0));
+        // A second of each two cannot be seen: what is over after 15 seconds is so after 30.
+        for second in (0..30).step_by(2) {
+            renewals.pause(at(second));
+            renewals.pause(at(second + 1));
+            assert!(!renewals.is_over(at(second + 1)), "{second}");
+            renewals.resume(at(second + 1));
+        }
+        assert_eq!(renewals.age(at(30)), Duration::from_secs(15));
+        assert!(!renewals.is_over(at(30)) && renewals.is_over(at(31)));
+        renewals.confirm(at(31));
+        renewals.pause(at(31));
+        renewals.resume(at(40));
+        assert!(renewals.is_over(at(40)) && renewals.is_confirmed(), "it was over before");
+        // What was renewed in a gap is no older than the gap's end, and no younger.
+        renewals.pause(at(40));
+        renewals.take(&lease("a", "y"), at(45));
+        renewals.resume(at(50));
+        assert_eq!(renewals.age(at(50)), Duration::ZERO);
+        assert!(!renewals.is_confirmed());
+    }
+
+    #[test]
+    fn nothing_is_over_that_was_not_looked_at() {
+        let mut renewals = Renewals::first(&lease("a", "x"), at(0));
+        assert!(!renewals.was_over() && renewals.unseen(at(60)) == Duration::from_secs(60));
+        renewals.take(&lease("a", "y"), at(60));
+        assert!(!renewals.was_over(), "it was renewed in between");
+        renewals.take(&lease("a", "y"), at(75));
+        assert!(!renewals.was_over());
+        renewals.take(&lease("a", "y"), at(76));
+        assert!(renewals.was_over());
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! What the objects of a cluster say of its parts.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::{
     Api, Health, Hub, SharedWatch, Shelf, What,
@@ -19,6 +22,8 @@ pub(super) struct Watches {
     pub(super) pods: Vec<Arc<SharedWatch<Pod>>>,
     pub(super) slices: Arc<SharedWatch<EndpointSlice>>,
     pub(super) leases: Arc<SharedWatch<Lease>>,
+    /// Which parts had pods in each of the namespaces.
+    had: Vec<BTreeSet<&'static str>>,
 }
 
 /// The service for names is called so in every cluster, whatever answers.
@@ -35,37 +40,45 @@ impl Watches {
             pods: pods.collect(),
             slices: hub.watch(api, dns),
             leases: hub.watch(api, within("kube-node-lease")),
+            had: vec![BTreeSet::new(); workloads::NAMESPACES.len()],
         }
     }
 
     /// What they show now.
-    pub(super) fn view(&self) -> View {
+    pub(super) fn view(&mut self) -> View {
+        let namespaces = self.pods.iter().map(|watch| known(watch, pods_seen));
+        let (pods, barred) = together(namespaces, &mut self.had);
         View {
             nodes: known(&self.nodes, |nodes| nodes.iter().map(|(_, node, _)| node_seen(node)).collect()),
-            pods: self.pods(),
+            pods,
             dns_addresses: known(&self.slices, dns_addresses),
+            barred,
         }
     }
 }
 
-impl Watches {
-    /// Of all namespaces together. One that may not be seen is told, but keeps nothing else from being seen.
-    fn pods(&self) -> Option<Result<PodsByPart, String>> {
-        let mut all = PodsByPart::new();
-        for (at, watch) in self.pods.iter().enumerate() {
-            match known(watch, pods_seen) {
-                Some(Ok(parts)) => {
-                    for (part, pods) in parts {
-                        all.entry(part).or_default().extend(pods);
-                    }
+/// The pods of all namespaces together. One that may not be seen keeps nothing else from being seen, but of the
+/// parts that had pods there it is told: they are not gone.
+fn together(
+    namespaces: impl Iterator<Item = Option<Result<PodsByPart, String>>>,
+    had: &mut [BTreeSet<&'static str>],
+) -> (Option<Result<PodsByPart, String>>, BTreeMap<&'static str, String>) {
+    let (mut all, mut barred) = (PodsByPart::new(), BTreeMap::new());
+    for (at, (namespace, had)) in namespaces.zip(had).enumerate() {
+        match namespace {
+            Some(Ok(parts)) => {
+                had.extend(parts.keys());
+                for (part, pods) in parts {
+                    all.entry(part).or_default().extend(pods);
                 }
-                // The first is where nearly all of it lives.
-                other if at == 0 => return other,
-                _ => {}
             }
+            // The first is where nearly all of it lives.
+            other if at == 0 => return (other, barred),
+            Some(Err(reason)) => barred.extend(had.iter().map(|part| (*part, reason.clone()))),
+            None => {}
         }
-        Some(Ok(all))
     }
+    (Some(Ok(all)), barred)
 }
 
 /// What a watch shows, once it is whole; or the right that it has not.
@@ -130,4 +143,32 @@ fn dns_addresses(slices: &Shelf<EndpointSlice>) -> Option<usize> {
         slice.endpoints.iter().filter(|endpoint| endpoint.conditions.ready != Some(false)).count()
     };
     (!slices.is_empty()).then(|| slices.iter().map(|(_, slice, _)| ready(slice)).sum())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pods_of_a_namespace_that_may_not_be_seen_any_more_are_not_gone() {
+        let reason = || Some(Err("the account may not list pods".to_owned()));
+        let some = |parts: &[&'static str]| {
+            Some(Ok(parts.iter().map(|part| (*part, vec![PodSeen::default()])).collect::<PodsByPart>()))
+        };
+        let mut had = vec![BTreeSet::new(); 3];
+        let mut look = |namespaces: [Option<Result<PodsByPart, String>>; 3]| {
+            let (pods, barred) = together(namespaces.into_iter(), &mut had);
+            let parts = pods.map(|pods| pods.map(|pods| pods.into_keys().collect::<Vec<_>>()));
+            (parts, barred.into_keys().collect::<Vec<_>>())
+        };
+        // One that never could be seen is nothing.
+        let told = look([some(&["coredns"]), some(&["calico-node", "calico-typha"]), reason()]);
+        assert_eq!(told, (Some(Ok(vec!["calico-node", "calico-typha", "coredns"])), vec![]));
+        let told = look([some(&["coredns"]), reason(), None]);
+        assert_eq!(told, (Some(Ok(vec!["coredns"])), vec!["calico-node", "calico-typha"]));
+        assert_eq!(look([None, some(&[]), None]), (None, vec![]));
+        assert!(look([reason(), some(&[]), None]).0.is_some_and(|pods| pods.is_err()));
+        // Gone is gone, where it may be seen.
+        assert_eq!(look([some(&["coredns"]), some(&[]), None]), (Some(Ok(vec!["coredns"])), vec![]));
+    }
 }

@@ -6,8 +6,8 @@ use vedette_sys::MonotonicTime;
 
 use super::{
     causes::{
-        Cause, ETCD_CHECK, SERVER_BARRED, SERVER_CHECK, SERVER_ETCD, SERVER_OVERLOADED, SERVER_REFUSES,
-        SERVER_SILENT, SERVER_SLOW, SERVER_STARTING, SERVER_STOPPING,
+        CREDENTIALS, Cause, ETCD_CHECK, SERVER_BARRED, SERVER_CHECK, SERVER_ETCD, SERVER_OVERLOADED,
+        SERVER_REFUSES, SERVER_SILENT, SERVER_SLOW, SERVER_STARTING, SERVER_STOPPING,
     },
     track::Seen,
 };
@@ -74,12 +74,15 @@ impl Probe {
         for (path, reply) in [("livez", &self.livez), ("readyz", &self.readyz)] {
             let (code, body) = match reply {
                 Reply::Silence(text) => return Seen::wrong(SERVER_SILENT, shown(text)),
-                Reply::Unasked(text) => return Seen::wrong(SERVER_BARRED, shown(text)),
+                Reply::Unasked(text) => return Seen::wrong(CREDENTIALS, shown(text)),
                 Reply::Answer(code, body) => (*code, body),
             };
             match code {
                 200..=299 => continue,
-                401 | 403 => {
+                401 => {
+                    return Seen::wrong(CREDENTIALS, format!("/{path} answers 401: {}", first_line(body)));
+                }
+                403 => {
                     return Seen::wrong(
                         SERVER_BARRED,
                         format!("/{path} answers {code}: {}", first_line(body)),
@@ -102,7 +105,8 @@ impl Probe {
         if failing.is_empty() {
             let took = self.ended.since(self.began);
             return if took > SLOW {
-                Seen::wrong(SERVER_SLOW, format!("its health took {:.1} s", took.as_secs_f64()))
+                // How long it took is a figure of its own: each other text would be another series.
+                Seen::wrong(SERVER_SLOW, format!("its health takes more than {} s", SLOW.as_secs()))
             } else {
                 Seen::good()
             };
@@ -145,7 +149,8 @@ fn kind(name: &str) -> (u8, &'static Cause) {
     match name {
         "shutdown" => (2, SERVER_STOPPING),
         _ if name.starts_with("etcd") => (1, SERVER_ETCD),
-        _ if name.starts_with("poststarthook/") || name == "informer-sync" => (3, SERVER_STARTING),
+        "informer-sync" | "autoregister-completion" => (3, SERVER_STARTING),
+        _ if name.starts_with("poststarthook/") => (3, SERVER_STARTING),
         _ => (0, SERVER_CHECK),
     }
 }

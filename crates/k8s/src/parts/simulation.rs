@@ -1,6 +1,8 @@
 //! A cluster of a model through days of load: nothing false is told, and what fails is found within five
 //! seconds of the time at which it breaks what it promised. A seed that fails is named.
 
+use std::{collections::BTreeMap, time::Duration};
+
 use serde_json::json;
 use vedette_model::cluster::PartState;
 use vedette_sys::{MonotonicTime, Random};
@@ -32,14 +34,21 @@ enum Broken {
     Node,
     NodeNotReady,
     Dns,
+    /// Who asks is not known any more.
+    Credentials,
+    /// Its health may not be asked for any more.
+    Barred,
+    /// The lease of the scheduler cannot be read, and nothing else fails.
+    LeaseUnread,
 }
 
 struct World {
     random: Random,
     judge: Judge,
     broken: Broken,
-    /// Second of the world.
+    /// Second of the world, and how many there are from step to step.
     now: u64,
+    interval: u64,
     /// Answers under way, by when they come.
     coming: Vec<Probe>,
     /// Until when questions fail, and until when it starts.
@@ -64,6 +73,7 @@ impl World {
             judge: Judge::new("server:6443"),
             broken: Broken::Nothing,
             now: 100,
+            interval: 1,
             coming: Vec::new(),
             errors_until: 0,
             starting_until: 0,
@@ -132,6 +142,10 @@ impl World {
             }
             Broken::ServerUnwell => readyz = answer(500, "[-]log failed: reason withheld\n"),
             Broken::Store => livez = answer(500, "[+]ping ok\n[-]etcd failed: reason withheld\n"),
+            Broken::Credentials => {
+                (livez, readyz) = (answer(401, "Unauthorized"), answer(401, "Unauthorized"))
+            }
+            Broken::Barred => (livez, readyz) = (answer(403, "forbidden"), answer(403, "forbidden")),
             _ => {}
         }
         let ended = MonotonicTime(began.0 + took * 1_000_000);
@@ -153,7 +167,7 @@ impl World {
         if self.random.one_in(1_800) {
             self.slow_until = self.now + self.random.below(120);
         }
-        if self.random.one_in(7_200) {
+        if self.random.one_in(7_200) && self.broken != Broken::Scheduler {
             // Another leads, once the lease of the one before is nearly or just over.
             self.holder += 1;
             self.renew_at[0] = self.now + self.random.below(13);
@@ -202,17 +216,18 @@ impl World {
             nodes: Some(Ok((1..=NODES).map(node).collect())),
             pods: Some(Ok(pods)),
             dns_addresses: Some(Ok(Some(addresses))),
+            barred: BTreeMap::new(),
         }
     }
 
-    /// One second.
+    /// One second, or what there is from step to step.
     fn step(&mut self) {
-        self.now += 1;
+        self.now += self.interval;
         let probe = self.probe();
         self.coming.push(probe);
         let now = self.time();
-        // Those that come before the next second.
-        let end = MonotonicTime(now.0 + SECOND);
+        // Those that come before the next step.
+        let end = MonotonicTime(now.0 + self.interval * SECOND);
         let (mut due, later): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.coming).into_iter().partition(|p| p.ended < end);
         self.coming = later;
@@ -220,9 +235,10 @@ impl World {
         for probe in due {
             self.judge.probe(&probe, self.unix_ms());
         }
-        let server_answers =
-            !matches!(self.broken, Broken::ServerRefuses | Broken::ServerHangs | Broken::Store)
-                && self.now >= self.errors_until;
+        let server_answers = !matches!(
+            self.broken,
+            Broken::ServerRefuses | Broken::ServerHangs | Broken::Store | Broken::Credentials
+        ) && self.now >= self.errors_until;
         if server_answers {
             for at in 0..=NODES {
                 let is_dead = match self.broken {
@@ -235,7 +251,11 @@ impl World {
                     self.renew_at[at] = self.now + if at == 0 { 2 } else { 10 + self.random.below(3) };
                 }
             }
-            self.judge.leader("scheduler", Some(&self.lease(0)), now);
+            if self.broken == Broken::LeaseUnread {
+                self.judge.leader_unseen("scheduler", None, now, self.unix_ms());
+            } else {
+                self.judge.leader("scheduler", Some(&self.lease(0)), now);
+            }
             for node in 1..=NODES {
                 self.judge.heartbeat(&format!("n{node}"), &self.lease(node), now);
             }
@@ -348,6 +368,149 @@ fn what_fails_is_found_within_five_seconds_and_healthy_when_mended() {
 }
 
 #[test]
+fn what_fails_is_found_though_questions_fail_now_and_then() {
+    let cases = [(Broken::Scheduler, "scheduler", "", 15), (Broken::Node, KUBELET, "n1", 40)];
+    // Every sixth question fails, beside what the load does.
+    let step = |world: &mut World| {
+        world.load();
+        if world.now.is_multiple_of(6) {
+            world.errors_until = world.errors_until.max(world.now + 2);
+        }
+        world.step();
+    };
+    for seed in 0..20 {
+        for (broken, part, instance, promised) in cases {
+            let mut world = World::new(seed);
+            (0..120 + seed * 7).for_each(|_| step(&mut world));
+            assert_eq!(world.state(part, instance), PartState::Healthy, "seed {seed}");
+            world.broken = broken;
+            let (began, mut gaps) = (world.now, 0);
+            while world.state(part, instance) != PartState::Failed {
+                step(&mut world);
+                // A second that fails does not count, nor that in which the next answer is waited for.
+                gaps += 2 * u64::from(world.now < world.errors_until);
+                let after = world.now - began + 1;
+                assert!(
+                    after <= promised + FOUND_WITHIN + gaps,
+                    "seed {seed}: {broken:?} is not found after {after} s, of which {gaps} do not count"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn looks_that_are_far_apart_are_no_sleep() {
+    for (broken, part, instance) in [(Broken::Scheduler, "scheduler", ""), (Broken::Node, KUBELET, "n1")] {
+        let mut world = World::new(2);
+        world.interval = 20;
+        world.judge = Judge::new("server:6443").every(Duration::from_secs(20));
+        (0..3).for_each(|_| world.step());
+        for _ in 0..50 {
+            world.step();
+            world.note_alarms();
+        }
+        assert!(world.false_alarms.is_empty(), "{:#?}", world.false_alarms);
+        world.broken = broken;
+        (0..6).for_each(|_| world.step());
+        assert_eq!(world.state(part, instance), PartState::Failed, "{broken:?}: {:?}", world.judge.parts());
+        world.now += 200;
+        world.coming.clear();
+        world.broken = Broken::Nothing;
+        (0..8).for_each(|_| world.step());
+        assert_eq!(world.state(part, instance), PartState::Healthy, "{broken:?}");
+    }
+}
+
+#[test]
+fn nothing_is_told_healthy_while_nobody_can_ask() {
+    let unknown = |world: &World, told: &[&str]| {
+        let parts = world.judge.parts();
+        let others: Vec<_> = parts.iter().filter(|part| !told.contains(&part.part)).collect();
+        assert_eq!(others.len() + told.len(), 2 + 1 + NODES + 2 + 1);
+        assert!(others.iter().all(|part| part.state == PartState::Unknown), "{others:#?}");
+    };
+    for (broken, after, told) in [
+        (Broken::Credentials, 5, &[][..]),
+        // It answers, but whatever it tells may be old.
+        (Broken::Store, 40, &[API_SERVER, ETCD][..]),
+    ] {
+        let mut world = World::new(5);
+        (0..30).for_each(|_| world.step());
+        world.broken = broken;
+        (0..after).for_each(|_| world.step());
+        for _ in 0..60 {
+            world.step();
+            unknown(&world, told);
+        }
+        let server = world.judge.parts().into_iter().find(|part| part.part == API_SERVER).expect("it");
+        assert_eq!(server.cause, if told.is_empty() { "credentials" } else { "etcd" });
+        world.broken = Broken::Nothing;
+        world.renew_at = [world.now; NODES + 1];
+        (0..5).for_each(|_| world.step());
+        let parts = world.judge.parts();
+        assert!(parts.iter().all(|part| part.state == PartState::Healthy), "{broken:?}: {parts:#?}");
+    }
+}
+
+#[test]
+fn a_store_that_is_told_no_longer_is_unknown_and_nothing_else() {
+    let mut world = World::new(5);
+    (0..30).for_each(|_| world.step());
+    world.broken = Broken::Barred;
+    (0..20).for_each(|_| world.step());
+    for part in world.judge.parts() {
+        let is_told = part.part != API_SERVER && part.part != ETCD;
+        let expected = if is_told { PartState::Healthy } else { PartState::Unknown };
+        assert_eq!(part.state, expected, "{part:?}");
+    }
+    world.broken = Broken::Nothing;
+    (0..3).for_each(|_| world.step());
+    assert_eq!(world.state(ETCD, "server:6443"), PartState::Healthy);
+}
+
+#[test]
+fn a_lease_that_is_not_read_for_long_is_unknown() {
+    let mut world = World::new(5);
+    (0..30).for_each(|_| world.step());
+    world.broken = Broken::LeaseUnread;
+    (0..20).for_each(|_| world.step());
+    assert_eq!(world.state("scheduler", ""), PartState::Healthy, "it is not over: nobody saw it");
+    (0..20).for_each(|_| world.step());
+    assert_eq!(world.state("scheduler", ""), PartState::Unknown);
+    assert_eq!(world.state(KUBELET, "n1"), PartState::Healthy);
+    // One that may not be read is told though nothing is known of it, until there is none.
+    let (now, unix_ms) = (world.time(), world.unix_ms());
+    world.judge.leader_unseen("controller-manager", Some("no right"), now, unix_ms);
+    let is_told = |world: &World| world.judge.parts().iter().any(|part| part.part == "controller-manager");
+    assert!(is_told(&world));
+    world.judge.leader("controller-manager", None, now);
+    assert!(!is_told(&world));
+}
+
+#[test]
+fn pods_that_may_not_be_seen_any_more_are_unknown_and_not_gone() {
+    for (barred, expected) in [(true, PartState::Unknown), (false, PartState::Failed)] {
+        let mut world = World::new(3);
+        (0..5).for_each(|_| world.step());
+        let mut view = world.view();
+        if let Some(Ok(pods)) = &mut view.pods {
+            pods.remove("coredns");
+        }
+        if barred {
+            view.barred.insert("coredns", "the account may not list pods in calico-system".into());
+        }
+        for _ in 0..20 {
+            world.now += 1;
+            let (now, unix_ms) = (world.time(), world.unix_ms());
+            world.judge.look(&view, now, unix_ms);
+        }
+        assert_eq!(world.state("coredns", ""), expected);
+        assert_eq!(world.state("kube-proxy", ""), PartState::Healthy);
+    }
+}
+
+#[test]
 fn sleep_is_no_failure() {
     let mut world = World::new(7);
     for _ in 0..60 {
@@ -381,6 +544,51 @@ fn more_instances_than_can_be_told_are_counted() {
     let view = View { nodes: Some(Ok(vec![node(1)])), ..View::default() };
     world.judge.look(&view, now, unix_ms);
     assert_eq!(world.judge.left_out(), 0);
+}
+
+#[test]
+fn a_lease_may_come_before_its_node() {
+    let mut world = World::new(1);
+    let (lease, now) = (world.lease(1), world.time());
+    assert!(!world.judge.heartbeat("n1", &lease, now), "it is to be brought again");
+    world.step();
+    assert!(world.judge.heartbeat("n1", &lease, now));
+}
+
+#[test]
+fn what_is_told_changes_only_with_what_is_seen() {
+    let mut world = World::new(1);
+    (0..5).for_each(|_| world.step());
+    assert!(world.judge.take_changed());
+    (0..5).for_each(|_| world.step());
+    assert!(!world.judge.take_changed());
+    world.broken = Broken::NodeNotReady;
+    (0..5).for_each(|_| world.step());
+    assert!(world.judge.take_changed() && !world.judge.take_changed());
+}
+
+#[test]
+fn many_nodes_leave_no_other_part_out() {
+    let mut world = World::new(1);
+    let node = |n: usize| NodeSeen {
+        name: format!("x{n:05}").into(),
+        conditions: vec![("Ready".into(), "True".into(), "".into())],
+    };
+    let nodes = |range: std::ops::Range<usize>| Some(Ok(range.map(node).collect()));
+    world.now += 1;
+    let (probe, now, unix_ms) = (world.probe(), world.time(), world.unix_ms());
+    world.judge.probe(&probe, unix_ms);
+    world.judge.look(&View { nodes: nodes(0..10_100), ..View::default() }, now, unix_ms);
+    let told = |world: &World| world.judge.parts().into_iter().filter(|part| part.part == KUBELET).count();
+    assert_eq!(told(&world) as u64 + world.judge.left_out(), 10_100);
+    assert!(world.judge.left_out() >= 100);
+    world.judge.look(&View { nodes: nodes(0..10_100), ..world.view() }, now, unix_ms);
+    for part in ["coredns", DNS] {
+        assert_eq!(world.state(part, ""), PartState::Healthy, "{part}");
+    }
+    // Whoever is told because others went is left out no longer.
+    world.judge.look(&View { nodes: nodes(200..10_100), ..View::default() }, now, unix_ms);
+    assert_eq!((told(&world), world.judge.left_out()), (9_900, 0));
 }
 
 #[test]

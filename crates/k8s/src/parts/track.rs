@@ -115,8 +115,10 @@ impl Track {
     }
 
     /// Takes a look that began at this time and tells how it was until that one: of what was silent until its
-    /// time was over, that is the end; of an answer, it is when it was asked, however late it came.
-    pub fn take(&mut self, seen: Seen, began: MonotonicTime, until: MonotonicTime, unix_ms: i64) {
+    /// time was over, that is the end; of an answer, it is when it was asked, however late it came. Says
+    /// whether what is told is another now.
+    pub fn take(&mut self, seen: Seen, began: MonotonicTime, until: MonotonicTime, unix_ms: i64) -> bool {
+        let mut is_changed = false;
         let is_bad = seen.verdict() == Some(Verdict::Bad);
         // One that began before another that has ended says how it was, and not how it is.
         let is_old = began < self.newest;
@@ -159,6 +161,7 @@ impl Track {
                 self.window = 0;
             }
             (self.state, self.since_unix_ms) = (state, unix_ms);
+            is_changed = true;
             if state == PartState::Healthy {
                 self.seen = Seen::good();
             }
@@ -172,9 +175,11 @@ impl Track {
             PartState::Degraded => seen.cause.is_some(),
             PartState::Unknown => seen.verdict() == Some(Verdict::Blind),
         };
-        if is_told {
+        if is_told && self.seen != seen {
             self.seen = seen;
+            is_changed = true;
         }
+        is_changed
     }
 
     fn next(&self, seen: &Seen, until: MonotonicTime) -> Next {
@@ -198,6 +203,8 @@ impl Track {
         }
         match self.state {
             PartState::Failed if self.good >= GOOD_MIN => Next::Become(PartState::Healthy),
+            // It works again, though not well: what made it fail is over, and is told no longer.
+            PartState::Failed if seen.cause.is_some() => Next::Become(PartState::Degraded),
             PartState::Degraded if self.good >= GOOD_MIN && !self.is_unsteady() => {
                 Next::Become(PartState::Healthy)
             }
@@ -222,7 +229,7 @@ impl Track {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parts::causes::{SERVER_CHECK, SERVER_ETCD, SERVER_SILENT, SERVER_SLOW};
+    use crate::parts::causes::{SERVER_CHECK, SERVER_ETCD, SERVER_SILENT, SERVER_SLOW, SERVER_STARTING};
 
     /// Looks at these times, in tenths of seconds: began, until when they tell, and what was seen.
     fn after(looks: &[(u64, u64, Option<&'static Cause>)]) -> (PartState, &'static str) {
@@ -254,6 +261,29 @@ mod tests {
             PartState::Healthy,
             "one is nothing, however slow"
         );
+    }
+
+    #[test]
+    fn what_works_again_in_part_has_not_failed() {
+        let (bad, starting) = (Some(SERVER_SILENT), Some(SERVER_STARTING));
+        let mut looks: Vec<_> = (0..5).map(|n| (n * 10, n * 10 + 1, bad)).collect();
+        looks.extend([(50, 51, starting), (60, 61, starting)]);
+        assert_eq!(after(&looks), (PartState::Failed, "no_answer"));
+        looks.push((70, 71, starting));
+        assert_eq!(after(&looks), (PartState::Degraded, "starting"));
+        looks.extend([(80, 81, None), (90, 91, None), (100, 101, None)]);
+        assert_eq!(after(&looks), (PartState::Healthy, ""));
+    }
+
+    #[test]
+    fn it_says_whether_what_is_told_is_another() {
+        let at = |second: u64| MonotonicTime(second * 1_000_000_000);
+        let mut track = Track::new(0);
+        let bad = |evidence: &str| Seen::wrong(SERVER_SILENT, evidence);
+        let looks = [Seen::good(), Seen::good(), bad("a"), bad("a"), bad("a"), bad("a"), bad("a"), bad("b")];
+        let changes: Vec<bool> =
+            looks.into_iter().zip(0..).map(|(seen, n)| track.take(seen, at(n), at(n), 0)).collect();
+        assert_eq!(changes, [true, false, false, false, false, true, false, true]);
     }
 
     #[test]

@@ -21,6 +21,7 @@ use super::{
     lease::Lease,
     look::Watches,
     probe::{Probe, Reply},
+    suspects::{self, ALONE_MAX, Leases},
     workloads::SYSTEM_NAMESPACE,
 };
 use crate::{Api, Error, Hub};
@@ -29,8 +30,6 @@ use crate::{Api, Error, Hub};
 const BODY_BYTES_MAX: u64 = 4 << 20;
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain, */*";
-/// Leases of nodes that are asked for by themselves at once.
-const SUSPECTS_MAX: usize = 50;
 /// The version is asked for so often, in intervals.
 const VERSION_EVERY: u64 = 60;
 /// After a sleep of so many intervals, what is under way says nothing of the server.
@@ -81,6 +80,7 @@ enum Came {
     Probe(Probe),
     Leader(&'static str, Result<Option<Lease>, Error>),
     Node(Box<str>, Result<Option<Lease>, Error>),
+    Nodes(Result<Leases, Error>),
     Member(usize, Member),
     Version(Box<str>),
 }
@@ -103,6 +103,8 @@ struct Watcher {
     version: Box<str>,
     /// The states of leases of nodes that the judge has.
     heartbeats: BTreeMap<Box<str>, u64>,
+    /// Whether the leases of many nodes are being listed.
+    is_listing: bool,
     parts: Parts,
     under_way: JoinSet<Came>,
     told: tokio::sync::watch::Sender<()>,
@@ -131,14 +133,15 @@ pub async fn watch(
     let watches = Watches::begin(&hub, &api);
     let watcher = Watcher {
         clock: hub.clock().clone(),
+        judge: Judge::new(&address).every(config.interval),
         config,
-        judge: Judge::new(&address),
         watches,
         api,
         members,
         figures: BTreeMap::new(),
         version: Box::default(),
         heartbeats: BTreeMap::new(),
+        is_listing: false,
         parts,
         under_way: JoinSet::new(),
         told,
@@ -158,16 +161,27 @@ impl Watcher {
                     let now = self.clock.monotonic();
                     if now.since(last) > self.config.interval * SLEPT_INTERVALS {
                         self.under_way = JoinSet::new();
+                        self.is_listing = false;
                     }
                     last = now;
-                    self.ask(count);
                     self.look(now);
+                    self.ask(count);
                     count += 1;
+                    self.judge.take_changed();
                 }
-                Some(came) = self.under_way.join_next() => match came {
-                    Ok(came) => self.take(came),
-                    Err(error) => tracing::error!(%error, "a question to a cluster ended in a fault"),
-                },
+                Some(came) = self.under_way.join_next() => {
+                    match came {
+                        Ok(came) => self.take(came),
+                        Err(error) => {
+                            self.is_listing = false;
+                            tracing::error!(%error, "a question to a cluster ended in a fault");
+                        }
+                    }
+                    // All parts of a large cluster are told at once, so an answer that changes none is told later.
+                    if !self.judge.take_changed() {
+                        continue;
+                    }
+                }
             }
             self.tell();
         }
@@ -192,26 +206,38 @@ impl Watcher {
             self.under_way
                 .spawn(async move { Came::Member(at, member(&client, &url, &*clock, timeout).await) });
         }
-        for node in self.judge.suspects(self.clock.monotonic()).into_iter().take(SUSPECTS_MAX) {
-            let name: String = url::form_urlencoded::byte_serialize(node.as_bytes()).collect();
-            let path = format!("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{name}");
-            let api = self.api.clone();
-            self.under_way.spawn(async move { Came::Node(node, one_lease(&api, &path, timeout).await) });
+        let suspects = self.judge.suspects(self.clock.monotonic());
+        if suspects.len() > ALONE_MAX {
+            if !std::mem::replace(&mut self.is_listing, true) {
+                let api = self.api.clone();
+                let listed = async move { Came::Nodes(suspects::leases(&api, suspects, timeout).await) };
+                self.under_way.spawn(listed);
+            }
+        } else {
+            for node in suspects {
+                let name: String = url::form_urlencoded::byte_serialize(node.as_bytes()).collect();
+                let path = format!("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{name}");
+                let api = self.api.clone();
+                self.under_way.spawn(async move { Came::Node(node, one_lease(&api, &path, timeout).await) });
+            }
         }
     }
 
     fn look(&mut self, now: MonotonicTime) {
-        let view = self.watches.view();
-        self.judge.look(&view, now, self.clock.unix_ms());
+        // First what was renewed, so that none is taken for over that is not.
         let leases = self.watches.leases.objects();
         self.heartbeats.retain(|node, _| leases.get(node).is_some());
         for (key, lease, state) in leases.iter() {
             if self.heartbeats.get(key) != Some(&state) {
-                self.heartbeats.insert(key.into(), state);
                 let node = key.rsplit('/').next().unwrap_or_default();
-                self.judge.heartbeat(node, lease, now);
+                if self.judge.heartbeat(node, lease, now) {
+                    self.heartbeats.insert(key.into(), state);
+                }
             }
         }
+        drop(leases);
+        let view = self.watches.view();
+        self.judge.look(&view, now, self.clock.unix_ms());
     }
 
     fn take(&mut self, came: Came) {
@@ -224,14 +250,22 @@ impl Watcher {
                 self.judge.leader_unseen(part, barred.as_deref(), now, unix_ms);
             }
             Came::Node(node, Ok(lease)) => self.judge.confirm(&node, lease.as_ref(), now),
+            Came::Nodes(listed) => {
+                self.is_listing = false;
+                for (node, lease) in listed.unwrap_or_default() {
+                    self.judge.confirm(&node, lease.as_ref(), now);
+                }
+            }
             // It stays suspect, and is asked for again.
             Came::Node(_, Err(_)) => {}
             Came::Member(at, member) => {
                 let before = self.figures.get(&at);
                 let seen = etcd::seen(&member.health, member.figures.as_ref(), before);
                 self.judge.member(&self.members[at].0, seen, member.began, member.ended, unix_ms);
-                if let Some(figures) = member.figures {
-                    self.figures.insert(at, figures);
+                // What a member said before says nothing of one that is silent.
+                match member.figures {
+                    Some(figures) => _ = self.figures.insert(at, figures),
+                    None => _ = self.figures.remove(&at),
                 }
             }
             Came::Version(version) if version.is_empty() => {}

@@ -1,9 +1,14 @@
 //! What a cluster cannot do without and runs in pods of its own: the table, and what its pods say.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use vedette_sys::MonotonicTime;
 
 use super::{
-    causes::{WORKLOAD_CRASHING, WORKLOAD_DOWN, WORKLOAD_MISSING, WORKLOAD_PARTLY},
+    causes::{WORKLOAD_CRASHING, WORKLOAD_DOWN, WORKLOAD_MISSING, WORKLOAD_NEW, WORKLOAD_PARTLY},
     probe::shown,
     track::Seen,
 };
@@ -89,9 +94,56 @@ pub fn of_labels<'a>(label: impl Fn(&str) -> Option<&'a str>) -> Option<&'static
     WORKLOADS.iter().find(|workload| label(workload.label.0) == Some(workload.label.1))
 }
 
+/// A pod that starts beside others that are ready has so long. While all roll one after the other, no one of them
+/// takes longer.
+const STARTING: Duration = Duration::from_secs(60);
+
+/// What is remembered of the pods of a workload from look to look.
+#[derive(Debug, Default)]
+pub(super) struct Readiness(BTreeMap<Box<str>, PodKnown>);
+
+#[derive(Debug, Default)]
+struct PodKnown {
+    was_ready: bool,
+    /// Since when it is not.
+    unready: Option<MonotonicTime>,
+}
+
+impl Readiness {
+    /// Takes the pods that there are now.
+    pub(super) fn take(&mut self, pods: &[PodSeen], now: MonotonicTime) {
+        let names: BTreeSet<&str> = pods.iter().map(|pod| &*pod.name).collect();
+        self.0.retain(|name, _| names.contains(&**name));
+        for pod in pods {
+            let known = self.0.entry(pod.name.clone()).or_default();
+            known.was_ready |= pod.is_ready;
+            known.unready = if pod.is_ready { None } else { known.unready.or(Some(now)) };
+        }
+    }
+
+    /// For some time nothing was seen: since when a pod is not ready is not known any more.
+    pub(super) fn begin_again(&mut self) {
+        self.0.values_mut().for_each(|known| known.unready = None);
+    }
+
+    fn is_new(&self, pod: &PodSeen) -> bool {
+        self.0.get(&pod.name).is_none_or(|known| !known.was_ready)
+    }
+
+    fn is_late(&self, pod: &PodSeen, now: MonotonicTime) -> bool {
+        let since = self.0.get(&pod.name).and_then(|known| known.unready);
+        since.is_some_and(|since| now.since(since) >= STARTING)
+    }
+}
+
 /// What its pods say of a workload. Those on machines that are themselves not well do not count against it:
 /// that is told of the machine.
-pub(super) fn seen(pods: &[PodSeen], is_node_well: impl Fn(&str) -> bool) -> Seen {
+pub(super) fn seen(
+    pods: &[PodSeen],
+    known: &Readiness,
+    now: MonotonicTime,
+    is_node_well: impl Fn(&str) -> bool,
+) -> Seen {
     if pods.is_empty() {
         return Seen::wrong(WORKLOAD_MISSING, "there is no pod of it any more");
     }
@@ -112,13 +164,17 @@ pub(super) fn seen(pods: &[PodSeen], is_node_well: impl Fn(&str) -> bool) -> See
         shown(&format!("{ready} of {} pods ready; {} on {place}: {why}{restarts}", pods.len(), pod.name))
     };
     if ready == 0 {
-        return Seen::wrong(WORKLOAD_DOWN, tell(failing[0]));
+        // As where the only pod is replaced: the old one is gone, and the new one begins.
+        let is_new = pods.iter().all(|pod| pod.stuck.is_empty() && known.is_new(pod));
+        return Seen::wrong(if is_new { WORKLOAD_NEW } else { WORKLOAD_DOWN }, tell(failing[0]));
     }
     failing.retain(|pod| is_node_well(&pod.node));
     match failing.first() {
-        None => Seen::good(),
         Some(pod) if !pod.stuck.is_empty() => Seen::wrong(WORKLOAD_CRASHING, tell(pod)),
-        Some(pod) => Seen::wrong(WORKLOAD_PARTLY, tell(pod)),
+        _ => match failing.iter().find(|pod| known.is_late(pod, now)) {
+            Some(pod) => Seen::wrong(WORKLOAD_PARTLY, tell(pod)),
+            None => Seen::good(),
+        },
     }
 }
 
@@ -133,8 +189,22 @@ mod tests {
         PodSeen { name: name.into(), node: node.into(), is_ready, stuck: stuck.into(), restarts: 0 }
     }
 
+    fn at(second: u64) -> MonotonicTime {
+        MonotonicTime(second * 1_000_000_000)
+    }
+
+    fn word_at(known: &mut Readiness, pods: &[PodSeen], second: u64) -> &'static str {
+        known.take(pods, at(second));
+        seen(pods, known, at(second), |node| node != "dead").cause.map_or("", |cause| cause.word)
+    }
+
+    /// Of pods that were all ready once, a minute after that.
     fn word(pods: &[PodSeen]) -> &'static str {
-        seen(pods, |node| node != "dead").cause.map_or("", |cause| cause.word)
+        let mut known = Readiness::default();
+        let well: Vec<_> = pods.iter().map(|pod| PodSeen { is_ready: true, ..pod.clone() }).collect();
+        known.take(&well, at(0));
+        known.take(pods, at(1));
+        word_at(&mut known, pods, 61)
     }
 
     #[test]
@@ -147,12 +217,38 @@ mod tests {
         assert_eq!(word(&[well.clone(), pod("b", "dead", false, "")]), "", "that is told of the node");
         assert_eq!(word(&[pod("b", "dead", false, "")]), "none_ready", "none is none, wherever it was");
         let crash = PodSeen { restarts: 7, ..pod("c", "n3", false, "CrashLoopBackOff: back-off 5m0s") };
-        let down = seen(&[pod("b", "n2", false, ""), crash], |_| true);
+        let down = seen(&[pod("b", "n2", false, ""), crash], &Readiness::default(), at(0), |_| true);
         assert_eq!(down.cause, Some(WORKLOAD_DOWN));
         assert_eq!(
             down.evidence,
             "0 of 2 pods ready; c on node n3: CrashLoopBackOff: back-off 5m0s, 7 restarts"
         );
+    }
+
+    #[test]
+    fn pods_that_roll_one_after_the_other_have_each_their_time() {
+        let mut known = Readiness::default();
+        // Each of five is not ready for 50 seconds, for more than four minutes together.
+        for second in 0..250 {
+            let pods: Vec<_> = (0..5).map(|n| pod(&format!("p{n}"), "n1", second / 50 != n, "")).collect();
+            assert_eq!(word_at(&mut known, &pods, second), "", "{second}");
+        }
+        let pods = [pod("p0", "n1", true, ""), pod("p1", "n1", false, "")];
+        assert_eq!(word_at(&mut known, &pods, 300), "");
+        assert_eq!(word_at(&mut known, &pods, 359), "");
+        assert_eq!(word_at(&mut known, &pods, 360), "partly_ready");
+        known.begin_again();
+        assert_eq!(word_at(&mut known, &pods, 361), "", "nobody knows since when");
+    }
+
+    #[test]
+    fn a_pod_that_replaces_the_only_one_has_time_to_start() {
+        let mut known = Readiness::default();
+        assert_eq!(word_at(&mut known, &[pod("a", "n1", true, "")], 0), "");
+        assert_eq!(word_at(&mut known, &[pod("b", "n1", false, "")], 1), "none_ready_yet");
+        assert_eq!(word_at(&mut known, &[pod("b", "n1", false, "ErrImagePull")], 2), "none_ready");
+        assert_eq!(word_at(&mut known, &[pod("b", "n1", true, "")], 3), "");
+        assert_eq!(word_at(&mut known, &[pod("b", "n1", false, "")], 4), "none_ready", "it was ready");
     }
 
     #[test]
