@@ -23,13 +23,7 @@ pub(super) async fn leases(api: &Api, nodes: Vec<Box<str>>, timeout: Duration) -
     let mut found: Leases = nodes.into_iter().map(|node| (node, None)).collect();
     let mut next = String::new();
     for _ in 0..PAGES_MAX {
-        let mut query = Serializer::new(String::new());
-        query.append_pair("limit", PAGE_LEASES);
-        if !next.is_empty() {
-            query.append_pair("continue", &next);
-        }
-        let path = format!("{LEASES}?{}", query.finish());
-        let mut response = api.get(&path, "application/json", timeout).await?;
+        let mut response = api.get(&page(&next), "application/json", timeout).await?;
         let mut reader = ListReader::new();
         while let Some(piece) = response.chunk().await.map_err(Error::Transport)? {
             reader.take(&piece, |item| {
@@ -47,6 +41,16 @@ pub(super) async fn leases(api: &Api, nodes: Vec<Box<str>>, timeout: Duration) -
         }
     }
     Err(Error::Answer(format!("its list of leases has more than {PAGES_MAX} pages")))
+}
+
+/// The path of the first page, or of the next.
+fn page(next: &str) -> String {
+    let mut query = Serializer::new(String::new());
+    query.append_pair("limit", PAGE_LEASES);
+    if !next.is_empty() {
+        query.append_pair("continue", next);
+    }
+    format!("{LEASES}?{}", query.finish())
 }
 
 #[cfg(test)]
