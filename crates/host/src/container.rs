@@ -30,7 +30,7 @@ use vedette_model::{
     status::{Health, Part},
     telemetry::MetricSource,
 };
-use vedette_sys::{Clock, MonotonicTime};
+use vedette_sys::{Clock, MonotonicTime, SystemClock};
 
 use self::{
     descriptors::Descriptors,
@@ -248,11 +248,11 @@ impl ContainerReader {
             .fact("containers", self.reader.live.len())
             .fact("series", self.series.len());
         let mut reports = vec![Report { part: "collector.container".to_owned(), state }];
-        if let Some((layers, reason)) = self.reader.storage.failures() {
+        if let Some(failure) = self.reader.storage.failure() {
             let state = Part::new(
                 Health::Degraded,
-                format!("the files of {layers} containers cannot be counted: {reason}"),
-                "see whether this process may read the folders of the container runtime",
+                failure,
+                "see whether the disk answers, and whether this process may read the folders of the container runtime",
             );
             reports.push(Report { part: "collector.container-files".to_owned(), state });
         }
@@ -326,6 +326,7 @@ impl Reader {
         if let Some(layers) = shared.layers.lock().take() {
             self.storage.told(layers);
         }
+        self.storage.look_after(SystemClock.monotonic());
         changed |= self.start_waiting(now, has_runtime, hierarchy, pass, out);
         self.refresh(hierarchy);
         changed |= self.find_processes(hierarchy);

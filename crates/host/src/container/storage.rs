@@ -3,21 +3,25 @@
 //! Three sources, the cheapest first: a project quota on the layer, of which the kernel keeps
 //! count; what the runtime has counted by itself; and a walk over the layer. Walks run on a thread
 //! of their own at idle I/O priority, rest far longer than they work, and come the more seldom the
-//! longer they take. How old a figure is, is told with it.
+//! longer they take. How old a figure is, is told with it. A disk that does not answer holds up what lies on
+//! it and nothing else.
 
 use std::{
     collections::{BTreeMap, HashMap},
-    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 use parking_lot::{Condvar, Mutex};
-use rustix::io::Errno;
+use rustix::{fs::StatVfs, io::Errno};
 use vedette_sys::{Clock, MonotonicTime, SystemClock};
 
-use self::walk::Walk;
+use self::{
+    mounts::{Device, mount_of, mounted_disks, upper_folder},
+    silence::Silence,
+    walk::Walk,
+};
 use super::files::BaseLabels;
 use crate::{
     Config, Error,
@@ -27,6 +31,8 @@ use crate::{
     series::{Family, LazySeries, Pass},
 };
 
+mod mounts;
+mod silence;
 mod walk;
 
 /// Time between two counts of one layer, unless counting takes long.
@@ -126,7 +132,11 @@ struct State {
     /// How many layers could not be counted, and why the last one could not.
     failed: usize,
     reason: String,
+    silence: Silence,
 }
+
+/// How a file system is asked for its size: statvfs, or what stands for it in a test.
+type Ask = fn(&Path) -> Result<StatVfs, Errno>;
 
 struct Shared {
     state: Mutex<State>,
@@ -136,8 +146,18 @@ struct Shared {
 /// The thread that counts; it ends when this is dropped, after the files that it looks at.
 pub(super) struct Storage {
     shared: Arc<Shared>,
+    /// What another thread begins with, should a disk hold this one up; `None` where none counts.
+    places: Option<Places>,
     reported: BTreeMap<u64, Reported>,
     disks: Keyed<[LazySeries; 4]>,
+}
+
+/// Where to look, and how.
+#[derive(Clone)]
+struct Places {
+    proc_root: PathBuf,
+    root: PathBuf,
+    ask: Ask,
 }
 
 /// A family, labels beside those of the container, and the value where there is one.
@@ -153,19 +173,36 @@ struct Reported {
 
 impl Storage {
     pub(super) fn start(config: &Config) -> Result<Self, Error> {
-        let storage = Self::new();
-        let counter = Counter::new(config, storage.shared.clone());
-        // Not joined: statfs on a layer whose disk is gone may not return.
-        std::thread::Builder::new()
-            .name("storage".into())
-            .spawn(move || counter.run())
-            .map_err(|source| Error::Io { what: "start counting the files of containers".into(), source })?;
+        Self::start_at(Places::of(config))
+            .map_err(|source| Error::Io { what: "start counting the files of containers".into(), source })
+    }
+
+    fn start_at(places: Places) -> std::io::Result<Self> {
+        let mut storage = Self::new();
+        storage.spawn(&places, 0)?;
+        storage.places = Some(places);
         Ok(storage)
     }
 
     fn new() -> Self {
         let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new() });
-        Self { shared, reported: BTreeMap::new(), disks: Keyed::default() }
+        Self { shared, places: None, reported: BTreeMap::new(), disks: Keyed::default() }
+    }
+
+    fn spawn(&self, places: &Places, thread: u64) -> std::io::Result<()> {
+        let counter = Counter::new(places.clone(), self.shared.clone(), thread);
+        // Not joined: statvfs on a layer whose disk is gone may not return.
+        std::thread::Builder::new().name("storage".into()).spawn(move || counter.run()).map(drop)
+    }
+
+    /// Leaves the thread to a disk that does not answer any more, and makes another for the rest.
+    pub(super) fn look_after(&self, now: MonotonicTime) {
+        let Some(places) = &self.places else { return };
+        let Some(thread) = self.shared.state.lock().silence.leave(now) else { return };
+        if let Err(error) = self.spawn(places, thread) {
+            self.shared.state.lock().silence.stay();
+            tracing::error!(%error, "files of containers are not counted any more: no thread can be made");
+        }
     }
 
     /// One that counts nothing, for a reader without threads.
@@ -197,10 +234,16 @@ impl Storage {
         state.told.retain(|_, layer| newest.since(layer.at) <= TOLD_AGE_MAX);
     }
 
-    /// How many layers could not be counted in the last round, and why.
-    pub(super) fn failures(&self) -> Option<(usize, String)> {
+    /// What could not be counted in the last round, and why.
+    pub(super) fn failure(&self) -> Option<String> {
         let state = self.shared.state.lock();
-        (state.failed > 0).then(|| (state.failed, state.reason.clone()))
+        if let Some((place, count)) = state.silence.places() {
+            let more = if count > 1 { format!(", as {} more do not", count - 1) } else { String::new() };
+            let place = place.display();
+            return Some(format!("{place} does not answer{more}; what lies there is not counted"));
+        }
+        let State { failed, reason, .. } = &*state;
+        (*failed > 0).then(|| format!("the files of {failed} containers cannot be counted: {reason}"))
     }
 
     /// Gives the figures of one container.
@@ -292,21 +335,25 @@ impl Reported {
 struct Counter {
     proc_root: PathBuf,
     root: PathBuf,
+    ask: Ask,
     shared: Arc<Shared>,
+    /// Its number among those that have counted.
+    thread: u64,
     /// When each layer is due.
     due: HashMap<u64, MonotonicTime>,
     buffer: Buffer,
 }
 
+impl Places {
+    fn of(config: &Config) -> Self {
+        let ask = |path: &Path| rustix::fs::statvfs(path);
+        Self { proc_root: config.proc_root.clone(), root: config.root.clone(), ask }
+    }
+}
+
 impl Counter {
-    fn new(config: &Config, shared: Arc<Shared>) -> Self {
-        Self {
-            proc_root: config.proc_root.clone(),
-            root: config.root.clone(),
-            shared,
-            due: HashMap::new(),
-            buffer: Buffer::new(),
-        }
+    fn new(Places { proc_root, root, ask }: Places, shared: Arc<Shared>, thread: u64) -> Self {
+        Self { proc_root, root, ask, shared, thread, due: HashMap::new(), buffer: Buffer::new() }
     }
 
     fn run(mut self) {
@@ -329,7 +376,8 @@ impl Counter {
         let mounted = paths.iter().find_map(|p| read_once(p, &mut self.buffer).ok().map(mounted_disks));
         let mut disks: Vec<Usage> = Vec::new();
         for (device, point) in mounted.unwrap_or_default().into_iter().take(DISKS_MAX) {
-            let Ok(disk) = rustix::fs::statvfs(self.root.join(point)) else { continue };
+            let point = self.root.join(point);
+            let Ok(disk) = self.waiting(&point, || (self.ask)(&point)) else { continue };
             let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
             disks.push(Usage {
                 device,
@@ -343,7 +391,20 @@ impl Counter {
                 partial: false,
             });
         }
-        self.shared.state.lock().disks = disks;
+        let mut state = self.shared.state.lock();
+        if state.silence.is_current(self.thread) {
+            state.disks = disks;
+        }
+    }
+
+    /// Does what may wait for a place for ever, unless another thread does already.
+    fn waiting<T>(&self, place: &Path, work: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
+        if !self.shared.state.lock().silence.ask(self.thread, place, SystemClock.monotonic()) {
+            return Err(Errno::TIMEDOUT);
+        }
+        let done = work();
+        self.shared.state.lock().silence.answered(self.thread, place);
+        done
     }
 
     /// Waits until some layer is due, until there are new ones, or for a moment.
@@ -351,7 +412,7 @@ impl Counter {
         let mut state = self.shared.state.lock();
         let mut waited = false;
         loop {
-            if state.over {
+            if state.over || !state.silence.is_current(self.thread) {
                 return None;
             }
             let now = SystemClock.monotonic();
@@ -375,7 +436,11 @@ impl Counter {
                 continue;
             }
             let mut interval = INTERVAL;
-            match self.count(layer, clock) {
+            let counted = self.count(layer, clock);
+            if self.is_over() {
+                return;
+            }
+            match counted {
                 Ok(Some(usage)) => {
                     self.shared.state.lock().counted.insert(layer.generation, usage);
                 }
@@ -389,12 +454,15 @@ impl Counter {
             let end = clock.monotonic();
             let rest = interval.max(end.since(begin) * REST_FACTOR);
             self.due.insert(layer.generation, MonotonicTime(end.0.saturating_add(nanos(rest))));
-            if self.shared.state.lock().over {
-                return;
-            }
         }
         let mut state = self.shared.state.lock();
         (state.failed, state.reason) = (failed, reason);
+    }
+
+    /// Nobody waits for what it counts any more, or another counts in its place.
+    fn is_over(&self) -> bool {
+        let state = self.shared.state.lock();
+        state.over || !state.silence.is_current(self.thread)
     }
 
     fn count(&mut self, layer: &Wanted, clock: &dyn Clock) -> Result<Option<Usage>, String> {
@@ -414,8 +482,9 @@ impl Counter {
             (None, None) => return Ok(None),
         };
         let failed = |what: &str, errno: Errno| format!("cannot {what} {}: {errno}", folder.display());
-        let stat = rustix::fs::stat(&folder).map_err(|e| failed("look at", e))?;
-        let disk = rustix::fs::statvfs(&folder).map_err(|e| failed("ask the file system of", e))?;
+        let stat = self.waiting(&folder, || rustix::fs::stat(&folder)).map_err(|e| failed("look at", e))?;
+        let disk = self.waiting(&folder, || (self.ask)(&folder));
+        let disk = disk.map_err(|e| failed("ask the file system of", e))?;
         let device = self.device_of(stat.st_dev);
         let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
         let mut usage = Usage {
@@ -431,7 +500,10 @@ impl Counter {
         };
         // Below a folder that a project quota limits, the kernel gives the quota for the size of the
         // file system, and what the project has left for what is free.
-        let whole = device.mount_point.and_then(|point| rustix::fs::statvfs(self.root.join(point)).ok());
+        let whole = device.mount_point.and_then(|point| {
+            let point = self.root.join(point);
+            self.waiting(&point, || (self.ask)(&point)).ok()
+        });
         if whole.is_some_and(|whole| whole.f_blocks > disk.f_blocks) {
             usage.bytes = bytes(disk.f_blocks.saturating_sub(disk.f_bfree));
             usage.inodes_used = Some(disk.f_files.saturating_sub(disk.f_ffree));
@@ -443,14 +515,20 @@ impl Counter {
             return Ok(Some(usage));
         }
         let shared = self.shared.clone();
-        let mut walk = Walk::new(&folder).map_err(|e| failed("open", e))?;
-        let finished = walk.run(clock, |rest| {
-            let mut state = shared.state.lock();
-            if !state.over {
-                shared.changed.wait_while_for(&mut state, |state| !state.over, rest);
-            }
-            !state.over
+        let mut walk = self.waiting(&folder, || Walk::new(&folder)).map_err(|e| failed("open", e))?;
+        // A walk is asked anew of its place at every stretch of work, and owes no answer while it rests.
+        let walked = self.waiting(&folder, || {
+            Ok(walk.run(clock, |rest| {
+                let mut state = shared.state.lock();
+                state.silence.answered(self.thread, &folder);
+                if !state.over {
+                    shared.changed.wait_while_for(&mut state, |state| !state.over, rest);
+                }
+                let goes_on = !state.over && state.silence.is_current(self.thread);
+                goes_on && state.silence.ask(self.thread, &folder, SystemClock.monotonic())
+            }))
         });
+        let finished = walked.map_err(|e| failed("walk over", e))?;
         usage.from = Source::Walk;
         (usage.bytes, usage.inodes_used, usage.partial) = (walk.bytes, Some(walk.inodes), walk.partial);
         usage.at = clock.monotonic();
@@ -467,73 +545,8 @@ impl Counter {
     }
 }
 
-struct Device {
-    name: Arc<str>,
-    mount_point: Option<PathBuf>,
-}
-
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// The folder in which an overlay keeps what was written, out of a process' mountinfo: that of the
-/// file system which is its root. `None` where the root is no overlay or the folder is named in a
-/// way that only means something to whoever mounted it.
-fn upper_folder(text: &[u8]) -> Option<PathBuf> {
-    // What is mounted last covers what was there before.
-    let root = parse::lines(text).filter(|line| parse::words(line).nth(4) == Some(b"/")).last()?;
-    let mut words = parse::words(root).skip_while(|word| *word != b"-").skip(1);
-    let fstype = words.next()?;
-    if fstype != b"overlay" && fstype != b"fuse.fuse-overlayfs" {
-        return None;
-    }
-    let options = words.nth(1)?;
-    let upper = options.split(|&b| b == b',').find_map(|option| option.strip_prefix(b"upperdir="))?;
-    let upper = PathBuf::from(String::from_utf8(parse::unescape_mount(upper)).ok()?);
-    let plain = upper.is_absolute() && upper.as_os_str().as_bytes().len() > 1;
-    (plain && !upper.components().any(|part| part == std::path::Component::ParentDir)).then_some(upper)
-}
-
-/// Devices with a place where each is mounted; those of which only a part is mounted come with that.
-fn mounted_disks(text: &[u8]) -> Vec<(Arc<str>, PathBuf)> {
-    let mut disks: Vec<(Arc<str>, PathBuf)> = Vec::new();
-    for line in parse::lines(text) {
-        let Some(point) = parse::words(line).nth(4) else { continue };
-        let Some(source) = parse::words(line).skip_while(|word| *word != b"-").nth(2) else { continue };
-        let source = parse::unescape_mount(source);
-        let Ok(point) = String::from_utf8(parse::unescape_mount(point)) else { continue };
-        let device = String::from_utf8_lossy(&source);
-        if device.starts_with("/dev/") && !disks.iter().any(|(known, _)| **known == *device) {
-            disks.push((device.into(), point.trim_start_matches('/').into()));
-        }
-    }
-    disks
-}
-
-/// The device of a file system and the mount point of its own root, by its number.
-fn mount_of(text: &[u8], number: &[u8]) -> Option<Device> {
-    let mut found: Option<(bool, Device)> = None;
-    for line in parse::lines(text) {
-        let mut words = parse::words(line);
-        if words.nth(2) != Some(number) {
-            continue;
-        }
-        let (Some(root), Some(point)) = (words.next(), words.next()) else { continue };
-        let mut words = words.skip_while(|word| *word != b"-").skip(1);
-        let (Some(fstype), source) = (words.next(), words.next().unwrap_or_default()) else { continue };
-        let source = parse::unescape_mount(source);
-        let name = if source.is_empty() || source == b"none" { fstype } else { &source };
-        let is_whole = root == b"/";
-        if found.as_ref().is_some_and(|(whole, _)| *whole || !is_whole) {
-            continue;
-        }
-        let point = String::from_utf8(parse::unescape_mount(point)).ok();
-        let mount_point = point
-            .filter(|_| is_whole)
-            .map(|p| Path::new(&p).strip_prefix("/").unwrap_or(Path::new("")).to_owned());
-        found = Some((is_whole, Device { name: String::from_utf8_lossy(name).into(), mount_point }));
-    }
-    found.map(|(_, device)| device)
 }
 
 #[cfg(test)]

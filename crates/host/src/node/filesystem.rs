@@ -98,6 +98,7 @@ struct Entry {
 pub(super) struct FileSystems {
     mount_info: [PathBuf; 2],
     root: PathBuf,
+    ask: Ask,
     types_excluded: Vec<String>,
     points_excluded: Vec<String>,
     wait: Duration,
@@ -113,6 +114,7 @@ impl FileSystems {
             // Process 1 sees the machine's mounts, this one perhaps only those of its container.
             mount_info: ["1/mountinfo", "self/mountinfo"].map(|f| config.proc_root.join(f)),
             root: config.root.clone(),
+            ask: statvfs,
             types_excluded: config.filesystem_types_excluded.clone(),
             points_excluded: config.mount_points_excluded.clone(),
             wait: Duration::from_millis(config.filesystem_wait_ms),
@@ -145,7 +147,7 @@ impl FileSystems {
             let state = Mutex::new(ProbeState { running_since: None, last: None });
             self.entries.push(Entry {
                 mount,
-                probe: Arc::new(Probe { path, ask: statvfs, state }),
+                probe: Arc::new(Probe { path, ask: self.ask, state }),
                 reported: None,
                 rate: None,
                 hours: LazySeries::default(),

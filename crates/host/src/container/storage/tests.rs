@@ -134,7 +134,7 @@ fn machine() -> (tempfile::TempDir, Storage, Counter, Wanted) {
     .unwrap();
     let config = Config { proc_root: root.path().join("proc"), ..Config::default() };
     let storage = Storage::idle();
-    let counter = Counter::new(&config, storage.shared.clone());
+    let counter = Counter::new(Places::of(&config), storage.shared.clone(), 0);
     let wanted = Wanted { generation: 1, container_id: "c".into(), pid: 42 };
     (root, storage, counter, wanted)
 }
@@ -189,13 +189,81 @@ fn a_layer_that_cannot_be_counted_is_told_and_one_that_is_gone_is_forgotten() {
     fs::remove_dir_all(root.path().join("layer")).unwrap();
     storage.want(std::iter::once(wanted.clone()));
     counter.round(std::slice::from_ref(&wanted), &clock);
-    let (failed, reason) = storage.failures().unwrap();
-    assert!(failed == 1 && reason.contains("layer"), "{reason}");
+    let failure = storage.failure().unwrap();
+    assert!(failure.contains("of 1 containers") && failure.contains("layer"), "{failure}");
     assert_eq!(told(&mut storage, clock.monotonic()), []);
     fs::remove_dir_all(root.path().join("proc/42")).unwrap();
     clock.advance(Duration::from_secs(100));
     counter.round(std::slice::from_ref(&wanted), &clock);
-    assert_eq!(storage.failures(), None, "it ended: nothing is wrong");
+    assert_eq!(storage.failure(), None, "it ended: nothing is wrong");
     counter.round(&[], &clock);
     assert!(counter.due.is_empty());
+}
+
+/// Lets the disk that hangs go when it is dropped.
+static HOLD: Mutex<Option<std::sync::mpsc::Receiver<()>>> = Mutex::new(None);
+
+#[test]
+fn a_disk_that_hangs_holds_up_no_other_and_is_named_until_it_answers() {
+    let root = tempfile::tempdir().unwrap();
+    let layer = |pid: u32, name: &str| {
+        let folder = root.path().join(name);
+        fs::create_dir_all(&folder).unwrap();
+        let process = root.path().join(format!("proc/{pid}"));
+        fs::create_dir_all(&process).unwrap();
+        let text = format!("9 1 0:40 / / rw - overlay overlay rw,upperdir={}\n", folder.display());
+        fs::write(process.join("mountinfo"), text).unwrap();
+        Wanted { generation: pid.into(), container_id: name.into(), pid }
+    };
+    let wanted = [layer(1, "hangs"), layer(2, "works")];
+    let (let_go, held) = std::sync::mpsc::channel::<()>();
+    *HOLD.lock() = Some(held);
+    let ask: Ask = |path| {
+        let hold = path.ends_with("hangs").then(|| HOLD.lock().take()).flatten();
+        let _ = hold.map(|hold| hold.recv());
+        rustix::fs::statvfs(path)
+    };
+    let storage =
+        Storage::start_at(Places { proc_root: root.path().join("proc"), root: "/".into(), ask }).unwrap();
+    storage.want(wanted.into_iter());
+    let until = |what: &str, is_so: &dyn Fn() -> bool| {
+        for _ in 0..60_000 {
+            if is_so() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        panic!("{what}: {:?}", storage.failure());
+    };
+    let counted = |generation: u64| storage.shared.state.lock().counted.contains_key(&generation);
+    until("the disk is asked", &|| HOLD.lock().is_none());
+    storage.look_after(SystemClock.monotonic());
+    assert_eq!(storage.failure(), None, "it may still answer in time");
+    let late = MonotonicTime(SystemClock.monotonic().0 + nanos(silence::ANSWER_MAX));
+    storage.look_after(late);
+    until("the other is counted", &|| counted(2));
+    assert!(!counted(1));
+    let failure = storage.failure().unwrap();
+    assert!(failure.contains("hangs does not answer;"), "{failure}");
+    // The thread that was left to it has nothing to tell any more, and ends.
+    drop(let_go);
+    until("the disk answers", &|| storage.failure().is_none_or(|f| !f.contains("does not answer")));
+    assert!(storage.shared.state.lock().silence.is_current(1), "one other thread was enough");
+}
+
+#[test]
+fn no_more_places_hold_a_thread_than_there_may_be() {
+    let mut silence = Silence::default();
+    let late = |thread: u64| MonotonicTime((thread + 1) * nanos(silence::ANSWER_MAX));
+    for thread in 0..8 {
+        let place = PathBuf::from(format!("/{thread}"));
+        assert!(silence.ask(thread, &place, MonotonicTime(0)) && silence.leave(MonotonicTime(1)).is_none());
+        assert_eq!(silence.leave(late(thread)), Some(thread + 1));
+        assert!(!silence.ask(thread + 1, &place, late(thread)), "it owes an answer");
+    }
+    assert!(silence.ask(8, Path::new("/8"), MonotonicTime(0)));
+    assert_eq!(silence.leave(late(9)), None);
+    assert_eq!(silence.places(), Some((Path::new("/0"), 8)));
+    silence.answered(3, Path::new("/3"));
+    assert_eq!(silence.leave(late(9)), Some(9));
 }
