@@ -219,7 +219,7 @@ impl House<'_> {
         let none = Rows::default();
         let rows = match rows {
             Some(rows) => rows,
-            // A folder of containers has no figures of its own here.
+            // A folder of containers that has not had its turn yet, or in which none is left.
             None if self.knows(path) => &none,
             None => return Err(missing(path)),
         };

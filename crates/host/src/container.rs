@@ -6,6 +6,7 @@ mod devices;
 mod discovery;
 mod files;
 mod first_process;
+mod groups;
 mod hierarchy;
 mod last;
 mod load;
@@ -37,6 +38,7 @@ use self::{
     discovery::{Discovery, Shared},
     files::{BaseLabels, Files},
     first_process::{environment, first_process},
+    groups::Groups,
     hierarchy::Hierarchy,
     last::LastFigures,
     load::{Load, Tasks},
@@ -111,6 +113,7 @@ struct Reader {
     /// Seen, but not yet told, as a runtime may still tell the name.
     waiting: Vec<Waiting>,
     live: BTreeMap<u64, Live>,
+    groups: Groups,
     tombstones: Vec<Tombstone>,
     /// Cgroups of the containers that ended in this pass.
     ended: Vec<String>,
@@ -293,6 +296,7 @@ impl Reader {
             changes: Vec::new(),
             waiting: Vec::new(),
             live: BTreeMap::new(),
+            groups: Groups::default(),
             tombstones: Vec::new(),
             ended: Vec::new(),
             machine: Machine::new(config),
@@ -332,11 +336,15 @@ impl Reader {
         changed |= self.find_processes(hierarchy);
         if changed {
             self.networks.assign(&mut self.live, pass);
+            let containers = self.live.values().filter(|live| !live.gone);
+            let containers = containers.map(|live| &*live.known.container);
+            self.groups.assign(containers, hierarchy, &self.budget, pass);
             self.want_layers();
         }
         let turn = self.turns.has(0);
         self.tasks.begin(turn, &mut self.buffer);
         self.read(now, hierarchy, pass, out);
+        self.groups.read(&self.turns, hierarchy, pass, &mut self.buffer);
         self.root.read(pass, &mut self.buffer, turn);
         self.networks.read(&mut self.live, pass, &mut self.buffer);
         self.put_tombstones(now, pass, out);

@@ -105,10 +105,17 @@ pub(crate) struct Reading {
     usage: Option<u64>,
 }
 
+/// The series that a container has at most once.
+struct Slots {
+    series: [LazySeries; FAMILIES.len()],
+    /// None has a value in every pass.
+    in_turn: bool,
+}
+
 /// The files of one container.
 pub(crate) struct Files {
     files: Vec<(Kind, KeptFile)>,
-    slots: [LazySeries; FAMILIES.len()],
+    slots: Slots,
     devices: Keyed<Device>,
     spec: Vec<(Slot, f64)>,
     /// A processor quota is set; without it the throttling counters mean nothing.
@@ -178,7 +185,7 @@ impl Files {
             (None, Some(folder)) => add(Kind::IoStat, folder, "io.stat"),
             (None, None) => {}
         }
-        let slots = std::array::from_fn(|_| LazySeries::default());
+        let slots = Slots { series: std::array::from_fn(|_| LazySeries::default()), in_turn: false };
         let made = |tree| std::fs::metadata(below(tree, cgroup)).ok()?.modified().ok();
         let made = hierarchy.trees().into_iter().filter_map(made).min();
         Self {
@@ -191,6 +198,13 @@ impl Files {
             cfs_in_version_1: hierarchy.cpu.is_some(),
             memory: None,
         }
+    }
+
+    /// Those of a cgroup that is read only when it has its turn.
+    pub(crate) fn in_turn(hierarchy: &Hierarchy, cgroup: &str, budget: &FileBudget) -> Self {
+        let mut files = Self::new(hierarchy, cgroup, budget);
+        files.slots.in_turn = true;
+        files
     }
 
     /// Gives one value.
@@ -374,18 +388,18 @@ impl Files {
 
     /// Ends all series.
     pub(crate) fn retire(&mut self, pass: &mut Pass<'_>) {
-        self.slots.iter_mut().for_each(|s| s.retire(pass));
+        self.slots.series.iter_mut().for_each(|s| s.retire(pass));
         self.devices.begin();
         self.devices.end(|device| device.retire(pass));
         self.memory = None;
     }
 }
 
-fn put(slots: &mut [LazySeries], pass: &mut Pass<'_>, base: &BaseLabels, slot: Slot, value: f64) {
+fn put(slots: &mut Slots, pass: &mut Pass<'_>, base: &BaseLabels, slot: Slot, value: f64) {
     let (family, extra) = FAMILIES[slot as usize];
     let (series, define) =
-        (&mut slots[slot as usize], |pass: &mut Pass<'_>| base.define(pass, family, extra));
-    if slot.is_fast() {
+        (&mut slots.series[slot as usize], |pass: &mut Pass<'_>| base.define(pass, family, extra));
+    if slot.is_fast() && !slots.in_turn {
         series.put_with(pass, value, define);
     } else {
         series.put_slow_with(pass, value, define);

@@ -400,12 +400,12 @@ fn anonymous(path: &str, id: &str) -> Container {
     Container { id: id.to_owned(), name: id.to_owned(), cgroup: path.to_owned(), ..Container::default() }
 }
 
-fn last_part(path: &str) -> &str {
+pub(super) fn last_part(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
 /// The path itself, then its parents, the root left out.
-fn ancestors(path: &str) -> impl Iterator<Item = &str> {
+pub(super) fn ancestors(path: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(path), |p| p.rsplit_once('/').map(|(parent, _)| parent))
         .filter(|p| !p.is_empty())
 }

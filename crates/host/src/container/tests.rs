@@ -1,4 +1,5 @@
 mod churn;
+mod groups;
 
 use std::{
     collections::BTreeMap,

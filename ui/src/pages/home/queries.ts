@@ -47,23 +47,23 @@ export function hostOver(step: number): string {
 }
 
 const cpu = (window: string): string =>
-  `sum by (id) (rate(container_cpu_usage_seconds_total{${cadvisor},id!="/"}[${window}]))`;
-const level = (metric: string): string => `max by (id) (${metric}{${cadvisor},id!="/"})`;
+  `sum by (id) (rate(container_cpu_usage_seconds_total{${cadvisor},name!="",id!="/"}[${window}]))`;
+const level = (metric: string): string => `max by (id) (${metric}{${cadvisor},name!="",id!="/"})`;
 
 /** Figures of all containers at one time. */
 export const containersNow = figures({
   cpu: cpu(liveWindow),
   memory: level('container_memory_working_set_bytes'),
   limit: level('container_spec_memory_limit_bytes'),
-  net_in: `sum by (id) (rate(container_network_receive_bytes_total{${cadvisor},id!="/"}[${liveWindow}]))`,
-  net_out: `sum by (id) (rate(container_network_transmit_bytes_total{${cadvisor},id!="/"}[${liveWindow}]))`,
+  net_in: `sum by (id) (rate(container_network_receive_bytes_total{${cadvisor},name!="",id!="/"}[${liveWindow}]))`,
+  net_out: `sum by (id) (rate(container_network_transmit_bytes_total{${cadvisor},name!="",id!="/"}[${liveWindow}]))`,
   pids: level('container_processes'),
   oom: level('container_oom_events_total'),
   start: level('container_start_time_seconds'),
 });
 
 /** What changes slowly or costs more: asked seldom. */
-export const containersSlow = `changes(container_start_time_seconds{${cadvisor},id!="/"}[1h])`;
+export const containersSlow = `changes(container_start_time_seconds{${cadvisor},name!="",id!="/"}[1h])`;
 
 export function containersOver(step: number): string {
   return cpu(`${Math.max(15, step * 2)}s`);
