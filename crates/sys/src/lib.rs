@@ -9,6 +9,7 @@ mod devices;
 mod fs;
 mod lock;
 mod map;
+mod memory;
 mod random;
 mod record_log;
 mod sim_fs;
@@ -19,6 +20,7 @@ pub use devices::{
 };
 pub use fs::{File, Fs, Map, RealFs};
 pub use lock::{FolderLock, LockError};
+pub use memory::{give_back_free_memory, keep_little_free_memory};
 pub use random::Random;
 pub use record_log::{Flush, LogConfig, LogError, RecordLog, Recovery, SegmentReader, SegmentRecords};
 pub use sim_fs::SimFs;
