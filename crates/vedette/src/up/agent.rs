@@ -4,8 +4,15 @@
 use super::{prometheus::ForAgent, *};
 use crate::agent::Unkept;
 
+/// By then everything that is done at intervals was done once, and what only the start needed is freed.
+const START_OVER: Duration = Duration::from_secs(15);
+
 /// Runs until a signal asks it to end.
 pub fn run(settings: &Settings) -> Result<()> {
+    // Who scrapes many targets at once needs what the allocator keeps.
+    if settings.prometheus_config.is_none() {
+        vedette_sys::keep_little_free_memory();
+    }
     let read = |path: &PathBuf| {
         Ok::<_, anyhow::Error>((path.clone(), prometheus_file::read(path, &RealFs, Mode::Agent)?))
     };
@@ -63,6 +70,10 @@ pub fn run(settings: &Settings) -> Result<()> {
     runtime.spawn(async move {
         signal().await;
         let _ = stop.send(true);
+    });
+    runtime.spawn(async {
+        tokio::time::sleep(START_OVER).await;
+        vedette_sys::give_back_free_memory();
     });
     let served = runtime.block_on(server.run(ended(stopped)));
 
