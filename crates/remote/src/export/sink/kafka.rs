@@ -151,15 +151,15 @@ impl Inner {
 
 /// What became of the parts of a batch.
 #[derive(Default)]
-struct Parts {
-    is_some_taken: bool,
-    too_large: Vec<usize>,
-    later: Vec<usize>,
-    message: String,
+pub(super) struct Parts {
+    pub(super) is_some_taken: bool,
+    pub(super) too_large: Vec<usize>,
+    pub(super) later: Vec<usize>,
+    pub(super) message: String,
 }
 
 impl Parts {
-    fn note(&mut self, error: &Error, documents: Vec<usize>) {
+    pub(super) fn note(&mut self, error: &Error, documents: Vec<usize>) {
         let is_too_large = matches!(
             error,
             Error::ServerError {
@@ -171,7 +171,7 @@ impl Parts {
         self.message = error.to_string();
     }
 
-    fn delivery(self, documents: usize) -> Delivery {
+    pub(super) fn delivery(self, documents: usize) -> Delivery {
         let Self { is_some_taken, mut too_large, mut later, message } = self;
         match (too_large.len(), later.len()) {
             (0, 0) => Delivery::Taken,
@@ -197,7 +197,7 @@ pub(super) fn by_partition(batch: &Batch, partitions: &[i32]) -> BTreeMap<i32, V
     parts
 }
 
-fn record(batch: &Batch, at: usize) -> Record {
+pub(super) fn record(batch: &Batch, at: usize) -> Record {
     let document = &batch.documents[at];
     let id = format!("{:032x}", document.id).into_bytes();
     Record {

@@ -129,16 +129,71 @@ proptest! {
         }
     }
 
-    /// Documents of one key go to one partition, and all go somewhere, in order.
+    /// Documents of one key go to one partition, all go somewhere, in order, and no partition is left out.
     #[test]
     fn partitions_share_the_documents(count in 0_usize..50, partitions in proptest::collection::vec(0_i32..9, 1..5)) {
         let texts = vec!["x"; count];
-        let parts = super::kafka::by_partition(&batch(&texts), &partitions);
+        let mut batch = batch(&texts);
+        for (at, document) in batch.documents.iter_mut().enumerate() {
+            document.key = at as u64 / 3;
+        }
+        let parts = super::kafka::by_partition(&batch, &partitions);
         let mut all: Vec<usize> = parts.values().flatten().copied().collect();
         all.sort_unstable();
         prop_assert_eq!(all, (0..count).collect::<Vec<_>>());
         prop_assert!(parts.values().all(|documents| documents.is_sorted()));
+        let of = |at: usize| parts.iter().find(|(_, documents)| documents.contains(&at)).map(|(part, _)| *part);
+        for at in 0..count {
+            prop_assert_eq!(of(at), of(at / 3 * 3), "three have one key");
+        }
+        let used: std::collections::BTreeSet<i32> = parts.keys().copied().collect();
+        let expected = partitions.iter().take(count.div_ceil(3)).copied().collect();
+        prop_assert_eq!(used, expected);
     }
+}
+
+#[test]
+fn a_message_of_kafka_has_document_id_and_time_and_no_key() {
+    let mut batch = batch(&["first", "second"]);
+    (batch.documents[1].id, batch.documents[1].time_ms) = (0xfeed, 1_700_000_000_123);
+    let record = super::kafka::record(&batch, 1);
+    assert_eq!((record.key, record.value.as_deref()), (None, Some(b"second".as_slice())));
+    let id = record.headers.get("id").map(Vec::as_slice);
+    assert_eq!(id, Some(b"0000000000000000000000000000feed".as_slice()));
+    assert_eq!(record.timestamp.timestamp_millis(), 1_700_000_000_123);
+}
+
+#[test]
+fn what_a_broker_refuses_for_its_size_is_sent_in_smaller_parts() {
+    use super::kafka::Parts;
+    use rskafka::client::error::{Error, ProtocolError, RequestContext};
+    let error = |protocol_error| Error::ServerError {
+        protocol_error,
+        error_message: None,
+        request: RequestContext::Topic("t".into()),
+        response: None,
+        is_virtual: false,
+    };
+    // Whether another partition has taken its part, what each refused part was told, and what follows of it.
+    let outcome = |is_some_taken: bool, refused: Vec<(ProtocolError, Vec<usize>)>| {
+        let mut parts = Parts { is_some_taken, ..Parts::default() };
+        refused.into_iter().for_each(|(why, documents)| parts.note(&error(why), documents));
+        parts.delivery(3)
+    };
+    use ProtocolError::{MessageTooLarge, NotLeaderOrFollower, RecordListTooLarge};
+    assert_eq!(outcome(true, vec![]), Delivery::Taken);
+    let large = outcome(false, vec![(MessageTooLarge, vec![0, 1]), (RecordListTooLarge, vec![2])]);
+    assert!(matches!(large, Delivery::TooLarge { .. }), "{large:?}");
+    let later = outcome(false, vec![(NotLeaderOrFollower, vec![0, 1, 2])]);
+    assert!(matches!(later, Delivery::Again { .. }), "{later:?}");
+    let again = |delivery: Delivery| match delivery {
+        Delivery::Partly { refused, again, .. } if refused.is_empty() => again,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(again(outcome(true, vec![(NotLeaderOrFollower, vec![1])])), [1]);
+    assert_eq!(again(outcome(true, vec![(MessageTooLarge, vec![2])])), [2]);
+    let both = outcome(false, vec![(MessageTooLarge, vec![2]), (NotLeaderOrFollower, vec![0, 1])]);
+    assert_eq!(again(both), [2, 0, 1]);
 }
 
 use super::redis::resp::Reply;
