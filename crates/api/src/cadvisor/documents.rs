@@ -433,3 +433,6 @@ pub(super) fn milliseconds(ms: i64) -> f64 {
 fn last_part(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
+
+#[cfg(test)]
+mod tests;
