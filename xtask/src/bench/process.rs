@@ -61,6 +61,11 @@ impl Process {
         self.status("RssAnon:")
     }
 
+    /// Resident bytes that are pages of files: the program's own and those of its libraries.
+    pub fn file(&self) -> Result<u64> {
+        self.status("RssFile:")
+    }
+
     /// The most bytes that were resident.
     pub fn peak(&self) -> Result<u64> {
         self.status("VmHWM:")

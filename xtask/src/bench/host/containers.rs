@@ -51,16 +51,22 @@ impl Containers {
         }
         Ok(held)
     }
-}
 
-impl Drop for Containers {
-    fn drop(&mut self) {
-        for (id, process) in &mut self.made {
+    /// Ends all but the first so many.
+    pub fn keep(&mut self, count: usize) {
+        let ended = self.made.split_off(count.min(self.made.len()));
+        for (id, mut process) in ended {
             let _ = process.kill();
             let _ = process.wait();
             for tree in &self.trees {
                 let _ = fs::remove_dir(tree.join(&id));
             }
         }
+    }
+}
+
+impl Drop for Containers {
+    fn drop(&mut self) {
+        self.keep(0);
     }
 }
