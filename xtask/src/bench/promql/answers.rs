@@ -132,7 +132,10 @@ fn largest(values: impl Iterator<Item = f64>) -> f64 {
 }
 
 fn alike(a: f64, b: f64) -> bool {
-    a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= TOLERANCE * a.abs().max(b.abs())
+    let difference = (a - b).abs();
+    a == b
+        || (a.is_nan() && b.is_nan())
+        || (difference.is_finite() && difference <= TOLERANCE * a.abs().max(b.abs()))
 }
 
 #[cfg(test)]
