@@ -100,6 +100,9 @@ pub(crate) struct Class {
     pub never: Option<String>,
 }
 
+/// How much of each resource, by its number.
+type Amounts = Vec<(u16, i64)>;
+
 /// What the tolerations of a class make of the nodes.
 #[derive(Debug, Clone, Copy)]
 struct Tolerance {
@@ -327,10 +330,7 @@ impl<'s, 'c> Compiler<'s, 'c> {
     }
 
     /// Resources by number, and the first that no node offers. Such have no number, or any pod could use them up.
-    fn amounts<'n>(
-        &mut self,
-        needs: requests::Needs<'n>,
-    ) -> Result<(Vec<(u16, i64)>, Option<&'n str>), Error> {
+    fn amounts<'n>(&mut self, needs: requests::Needs<'n>) -> Result<(Amounts, Option<&'n str>), Error> {
         let mut list = vec![(PODS, 1)];
         let mut missing = None;
         for (name, amount) in needs.into_iter().filter(|(name, amount)| *amount > 0 && *name != "pods") {

@@ -143,7 +143,7 @@ impl World {
             Broken::ServerUnwell => readyz = answer(500, "[-]log failed: reason withheld\n"),
             Broken::Store => livez = answer(500, "[+]ping ok\n[-]etcd failed: reason withheld\n"),
             Broken::Credentials => {
-                (livez, readyz) = (answer(401, "Unauthorized"), answer(401, "Unauthorized"))
+                (livez, readyz) = (answer(401, "Unauthorized"), answer(401, "Unauthorized"));
             }
             Broken::Barred => (livez, readyz) = (answer(403, "forbidden"), answer(403, "forbidden")),
             _ => {}
