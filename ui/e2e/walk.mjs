@@ -46,8 +46,9 @@ const browser = await chromium.launch({
 const own = async (path) => (await fetch(`${base}/api/vedette/v1/${path}`)).json();
 const host = (await own('status')).host.name;
 const machinePath = `/hosts/${encodeURIComponent(host)}`;
-// The busiest is not known here; any that runs will do.
-const box = (await own('containers')).containers[0];
+// One of the test's own where it made some: any other may end while it is looked at.
+const boxes = (await own('containers')).containers;
+const box = boxes.find((one) => one['container.name'] === 'busy') ?? boxes[0];
 const boxPath = box && `/containers${box.cgroup.split('/').map(encodeURIComponent).join('/')}?host=${host}`;
 check(box || !process.env.CONTAINERS, 'containers should run on this machine');
 
@@ -142,14 +143,29 @@ async function settled(page) {
   await page.waitForFunction(() => !document.querySelector('.loading'));
 }
 
+/** Graphs are polled every few seconds, and a machine this young may have no point to draw at first. */
+async function drawn(page, graphs) {
+  try {
+    await page.locator(graphs).first().waitFor({ timeout: 30_000 });
+  } catch (error) {
+    const text = await page.locator('main').innerText();
+    throw new Error(`${page.url()} draws no graph (${graphs}); it says:\n${text}`, { cause: error });
+  }
+}
+
+const graphsOf = {
+  home: '.charts canvas',
+  machine: '.charts canvas',
+  container: '.charts canvas',
+  metrics: '.query canvas',
+};
+
 for (const look of looks) {
   const { context, page } = await open(look);
   for (const [name, path] of pages) {
     await page.goto(base + path);
     await settled(page);
-    if (name === 'home') await page.locator('.charts canvas').first().waitFor();
-    if (name === 'machine' || name === 'container') await page.locator('.charts canvas').first().waitFor();
-    if (name === 'metrics') await page.locator('.query canvas').waitFor();
+    if (name in graphsOf) await drawn(page, graphsOf[name]);
     await page.waitForTimeout(name === 'home' ? 1200 : 300);
     await shot(page, `${look.name}-${name}`);
     await axe(page, `${look.name} ${name}`);
@@ -161,7 +177,7 @@ for (const look of looks) {
     : []) {
     await page.goto(base + path);
     await settled(page);
-    await page.locator('.charts canvas').first().waitFor();
+    await drawn(page, graphsOf[name]);
     await page.waitForTimeout(800);
     await page.screenshot({ path: join(shots, `${look.name}-${name}-full.png`), fullPage: true });
   }
