@@ -19,12 +19,12 @@ struct Suite {
     test: &'static str,
     /// Whether the programs of `tests/peers` know what is right.
     asks_peers: bool,
-    /// Another runner for some of the cases: its package and test.
-    also: Option<(&'static str, &'static str)>,
+    /// Other runners for some of the cases: their packages and tests.
+    also: &'static [(&'static str, &'static str)],
 }
 
 const fn suite(name: &'static str, package: &'static str) -> Suite {
-    Suite { name, package, test: "conformance", asks_peers: false, also: None }
+    Suite { name, package, test: "conformance", asks_peers: false, also: &[] }
 }
 
 const SUITES: &[Suite] = &[
@@ -33,7 +33,11 @@ const SUITES: &[Suite] = &[
     Suite { asks_peers: true, ..suite("expositions", "vedette-wire") },
     suite("file_sd", "vedette-config"),
     suite("k8s-recordings", "vedette-k8s"),
-    Suite { test: "metrics", also: Some(("vedette-k8s", "kube_state")), ..suite("metrics", "vedette-host") },
+    Suite {
+        test: "metrics",
+        also: &[("vedette-k8s", "kube_state"), ("vedette-alerting", "control_plane")],
+        ..suite("metrics", "vedette-host")
+    },
     suite("nk", "vedette-capacity"),
     Suite { test: "node_exporter", ..suite("node_exporter", "vedette-host") },
     suite("prometheus-config", "vedette-config"),
@@ -59,8 +63,9 @@ pub fn run(name: &str, dir: Option<PathBuf>) -> Result<()> {
     };
     let Some(suite) = suite else { return promql::compliance(&dir, &vedette_binary()?) };
     let through_loop = if EXPOSITIONS.contains(&suite.name) { scraped(suite.name, &dir)? } else { Ok(()) };
-    if let Some(also) = suite.also {
-        return both([(suite.package, suite.test), also], &dir);
+    if !suite.also.is_empty() {
+        let first = (suite.package, suite.test);
+        return several([first].iter().chain(suite.also), &dir);
     }
     let mut tests = runner(suite.package, suite.test);
     if suite.asks_peers {
@@ -79,8 +84,8 @@ fn runner(package: &str, test: &str) -> Command {
     cargo(&["test", "--quiet", "--locked", "--package", package, "--test", test])
 }
 
-/// Two runners over one folder, whose counts are added up: the last line is that of the suite.
-fn both(runners: [(&str, &str); 2], dir: &Path) -> Result<()> {
+/// Several runners over one folder, whose counts are added up: the last line is that of the suite.
+fn several<'a>(runners: impl Iterator<Item = &'a (&'a str, &'a str)>, dir: &Path) -> Result<()> {
     let (mut counts, mut has_failed) = ([0_usize; 3], false);
     for (package, test) in runners {
         let mut tests = runner(package, test);

@@ -2,7 +2,8 @@
 //! process ancestry) once, and hands batches on. It judges, stores and sends nothing.
 //!
 //! Two threads: one reads figures of host, containers and Vedette itself at every interval, the
-//! other waits for the kernel. Either goes on when the other cannot.
+//! other waits for the kernel. Either goes on when the other cannot. The state of each cluster that is
+//! stored has a thread of its own ([`state`]).
 
 mod dictionary;
 pub mod discovery;
@@ -16,6 +17,7 @@ mod process;
 pub mod scrape;
 mod sender;
 mod stamp;
+pub mod state;
 mod stop;
 
 use std::{sync::Arc, thread::JoinHandle, time::Duration};

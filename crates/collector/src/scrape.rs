@@ -20,7 +20,7 @@ mod fetch;
 mod inbox;
 mod lane;
 mod metrics;
-mod numbers;
+pub(crate) mod numbers;
 mod outbox;
 mod page;
 mod plain;

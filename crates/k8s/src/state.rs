@@ -32,7 +32,7 @@ mod workloads;
 
 use crate::objects::{Condition, Object};
 
-pub use cluster::{ClusterState, States, Wanted};
+pub use cluster::{ClusterState, States, Wanted, write_page};
 pub use kinds::{KINDS, StateKind};
 pub use page::{Format, Gone, Page};
 pub use pairs::{Allowed, annotations, labels};

@@ -1,18 +1,22 @@
 //! The state of the objects of clusters as metrics, and how their watches are.
 
-use std::{sync::Arc, time::Duration};
+use std::{slice, sync::Arc, time::Duration};
 
 use vedette_api::KubeState;
-use vedette_k8s::state::{ClusterState, Format, Gone, States};
+use vedette_collector::{
+    Error, Surroundings,
+    state::{Elsewhere, PageEnd, StateKeeper, StatePage, StateSource},
+};
+use vedette_k8s::state::{ClusterState, Format, Gone, States, write_page};
 use vedette_model::{
-    MetricKind,
+    MetricKind, TargetReader,
     status::{Health, Part, StatusBoard},
     telemetry::{Family, MetricSource, MetricVisitor},
 };
 use vedette_sys::Clock;
 use vedette_wire::exposition;
 
-use crate::{clusters::Connected, config::ClusterSettings};
+use crate::{clusters::Connected, config::ClusterSettings, own_page::OwnPage};
 
 /// How often the status board is told how watches are.
 const STATUS_INTERVAL: Duration = Duration::from_secs(2);
@@ -43,6 +47,48 @@ impl ClusterStates {
                 tokio::time::sleep(STATUS_INTERVAL).await;
             }
         });
+    }
+}
+
+/// Begins to store the state of those clusters of which it is wanted, as soon as they are connected, and for as long
+/// as `targets` do not bring it.
+pub fn store(
+    states: &Arc<ClusterStates>,
+    clusters: &[ClusterSettings],
+    surroundings: &Surroundings,
+    own: OwnPage,
+    targets: Option<Arc<dyn TargetReader>>,
+) -> Result<StateKeeper, Error> {
+    let elsewhere: Arc<dyn Fn() -> Elsewhere + Send + Sync> =
+        Arc::new(move || targets.as_ref().map_or(Elsewhere::No, |targets| own.is_scraped(&**targets)));
+    let tells =
+        |cluster: &&ClusterSettings| cluster.state.kinds.as_ref().is_none_or(|kinds| !kinds.is_empty());
+    let source = |cluster: &ClusterSettings| {
+        let page = Arc::new(OneCluster { states: states.clone(), name: cluster.name.clone() });
+        let (names_cluster, cluster, interval) =
+            (states.names_cluster, cluster.name.clone(), cluster.state_interval?);
+        Some(StateSource { cluster, names_cluster, interval, page, elsewhere: elsewhere.clone() })
+    };
+    StateKeeper::start(clusters.iter().filter(tells).filter_map(source).collect(), surroundings)
+}
+
+/// The page of one of the clusters.
+struct OneCluster {
+    states: Arc<ClusterStates>,
+    name: Arc<str>,
+}
+
+impl StatePage for OneCluster {
+    fn write(&self, take: &mut dyn FnMut(&str) -> bool) -> PageEnd {
+        let all = self.states.states.clusters();
+        let Some(cluster) = all.iter().find(|cluster| *cluster.name() == self.name) else {
+            return PageEnd::NotYet;
+        };
+        let mut take = |text: &mut String| if take(text) { Ok(()) } else { Err(Gone) };
+        match write_page(slice::from_ref(cluster), self.states.names_cluster, Format::Text, &mut take) {
+            Ok(()) => PageEnd::Whole,
+            Err(Gone) => PageEnd::Cut,
+        }
     }
 }
 

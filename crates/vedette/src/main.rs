@@ -15,6 +15,7 @@ mod graphite;
 mod judgement;
 mod memory;
 mod outlet;
+mod own_page;
 mod print;
 mod program;
 mod prometheus_file;

@@ -91,6 +91,17 @@ impl House {
             epoch: self.clock.unix_ns().unsigned_abs(),
         }
     }
+
+    /// What those who gather need.
+    fn surroundings(&self, sink: Arc<dyn Sink>) -> Surroundings {
+        Surroundings {
+            sink,
+            clock: self.clock.clone(),
+            status: self.status.clone(),
+            telemetry: self.telemetry.clone(),
+            host: self.host.clone(),
+        }
+    }
 }
 
 /// The stores and the door into them.
@@ -170,6 +181,7 @@ fn run_with_stores(settings: &Settings) -> Result<()> {
     let (stop, stopped) = watch::channel(false);
     let program = Arc::new(Own::new(settings, house.clock.unix_ns(), stop.clone(), prometheus.clone()));
     let server = bind_server(settings, &house, &stores, &ways, &ruler, &collector, program)?;
+    let mut states = clusters::store(settings, &house, stage.clone(), &server, prometheus.as_deref())?;
     println!("Vedette {} watches {}: {}", env!("CARGO_PKG_VERSION"), house.host.name, address(&server));
 
     let graphite = listen_for_graphite(settings, &runtime, stores.ingest.receiver(), &stopped)?;
@@ -193,6 +205,7 @@ fn run_with_stores(settings: &Settings) -> Result<()> {
     if let Some(prometheus) = &prometheus {
         prometheus.stop();
     }
+    states.stop();
     collector.stop();
     if let Some(graphite) = graphite {
         let _ = runtime.block_on(graphite);
@@ -223,14 +236,7 @@ fn start_collector(settings: &Settings, house: &House, sink: Arc<dyn Sink>) -> R
         sensor: settings.sensor.then(vedette_ebpf::Config::default),
         ..vedette_collector::Config::default()
     };
-    let surroundings = Surroundings {
-        sink,
-        clock: house.clock.clone(),
-        status: house.status.clone(),
-        telemetry: house.telemetry.clone(),
-        host: house.host.clone(),
-    };
-    Ok(Collector::start(&config, &surroundings)?)
+    Ok(Collector::start(&config, &house.surroundings(sink))?)
 }
 
 /// Where events of clusters go.

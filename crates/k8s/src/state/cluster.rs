@@ -83,21 +83,33 @@ impl States {
         format: Format,
         take: &mut dyn FnMut(&mut String) -> Result<(), Gone>,
     ) -> Result<(), Gone> {
-        let clusters = self.clusters();
-        let mut page = Page::new(format, take);
-        for (at, kind) in KINDS.iter().enumerate() {
-            let taken: Vec<_> = clusters
-                .iter()
-                .filter_map(|cluster| {
-                    let name = names_cluster.then_some(&*cluster.name);
-                    Some(cluster.watches[at].as_ref()?.snapshot(name, &cluster.allowed[at]))
-                })
-                .collect();
-            if taken.is_empty() {
-                continue;
-            }
-            kind.write(&taken, &mut page)?;
-        }
-        page.finish()
+        write_page(&self.clusters(), names_cluster, format, take)
     }
+}
+
+/// Writes the page of these clusters, as [`States::write`] does of all.
+///
+/// # Errors
+/// `take` wants no more.
+pub fn write_page(
+    clusters: &[Arc<ClusterState>],
+    names_cluster: bool,
+    format: Format,
+    take: &mut dyn FnMut(&mut String) -> Result<(), Gone>,
+) -> Result<(), Gone> {
+    let mut page = Page::new(format, take);
+    for (at, kind) in KINDS.iter().enumerate() {
+        let taken: Vec<_> = clusters
+            .iter()
+            .filter_map(|cluster| {
+                let name = names_cluster.then_some(&*cluster.name);
+                Some(cluster.watches[at].as_ref()?.snapshot(name, &cluster.allowed[at]))
+            })
+            .collect();
+        if taken.is_empty() {
+            continue;
+        }
+        kind.write(&taken, &mut page)?;
+    }
+    page.finish()
 }

@@ -30,6 +30,8 @@ pub struct ClusterSettings {
     pub parts: parts::Config,
     /// Which of its objects are told as metrics.
     pub state: Wanted,
+    /// Between two readings of these metrics for the store; nothing is stored where there is none.
+    pub state_interval: Option<Duration>,
     /// How long and how many pods that are gone are known.
     pub gone_pods: Limits,
     /// Whether its events are stored.
@@ -95,6 +97,7 @@ pub(super) fn settings(
             Some("off") => Ok(false),
             Some(other) => Err(refuse(key, format!("{other:?} is neither on nor off"))),
         };
+        let state_place = format!("{place}[{at}].state_metrics");
         Ok(ClusterSettings {
             parts: how_asked(
                 &format!("{place}[{at}]"),
@@ -110,7 +113,8 @@ pub(super) fn settings(
             name: cluster.name.into(),
             kubeconfig_file: cluster.kubeconfig_file.map(|file| folder.join(file)),
             context: cluster.context,
-            state: state(&format!("{place}[{at}].state_metrics"), cluster.state_metrics)?,
+            state_interval: state_interval(&state_place, cluster.state_metrics.interval.as_deref())?,
+            state: state(&state_place, cluster.state_metrics)?,
             capacity: match cluster.capacity {
                 Switch::Off => None,
                 Switch::On(written) => Some(capacity(&format!("{place}[{at}].capacity"), written)?),
@@ -144,6 +148,20 @@ fn state(place: &str, written: StateMetrics) -> Result<Wanted, Error> {
         wanted.allowed.entry(kind).or_default().annotations = boxed(names);
     }
     Ok(wanted)
+}
+
+/// How often the state is stored, if it is.
+fn state_interval(place: &str, written: Option<&str>) -> Result<Option<Duration>, Error> {
+    if written == Some("off") {
+        return Ok(None);
+    }
+    let place = format!("{place}.interval");
+    let interval = duration(&place, written, "30s")?;
+    if (STATE_INTERVAL.0..=STATE_INTERVAL.1).contains(&interval) {
+        return Ok(Some(interval));
+    }
+    let reason = "use 1s to 2m, or off: queries take a series without a sample for five minutes as gone";
+    Err(Error::Value { place, reason: reason.into() })
 }
 
 fn capacity(place: &str, written: ClusterCapacity) -> Result<CapacitySettings, Error> {
@@ -208,6 +226,8 @@ const POOL_LABELS: [&str; 7] = [
 /// As long as a label of DNS may be, so that it fits wherever names of clusters stand.
 const NAME_BYTES_MAX: usize = 63;
 
+/// Between two readings of state metrics for the store.
+const STATE_INTERVAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(120));
 /// Between two questions about health.
 const PROBE_INTERVAL: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
 /// Members of a store; a majority of more than seven is slow.

@@ -147,3 +147,24 @@ fn durations_and_sizes_follow_prometheus() {
         assert_eq!(units::parse_bytes(text), bytes, "{text}");
     }
 }
+
+#[test]
+fn the_state_of_a_cluster_is_stored_unless_it_is_switched_off() {
+    let interval = |keys: &str| {
+        let text = format!("kubernetes: [{{name: c, state_metrics: {{{keys}}}}}]\n");
+        settings(&text).map(|settings| settings.kubernetes[0].state_interval)
+    };
+    for (keys, expected) in [
+        ("", Some(30_000)),
+        ("interval: 1s", Some(1_000)),
+        ("interval: 2m", Some(120_000)),
+        ("interval: off", None),
+    ] {
+        let interval = interval(keys).expect(keys);
+        assert_eq!(interval, expected.map(Duration::from_millis), "{keys}");
+    }
+    for keys in ["interval: 999ms", "interval: 121s", "interval: 0s", "interval: often"] {
+        let error = interval(keys).expect_err(keys).to_string();
+        assert!(error.contains("kubernetes[0].state_metrics.interval: "), "{error}");
+    }
+}

@@ -111,7 +111,7 @@ pub struct KubernetesCluster {
     /// How many pods that are gone are known; of more, those that went first are forgotten, which is counted on the
     /// status page. Default 100000.
     pub gone_pods_max: Option<usize>,
-    /// Which of its objects are told at `/metrics/kube-state`, and with which of their labels.
+    /// Which of its objects are told at `/metrics/kube-state` and stored, and with which of their labels.
     pub state_metrics: StateMetrics,
     /// How many of its nodes may fail: judged with these keys, or `off`. Default: judged with the defaults.
     pub capacity: Switch<ClusterCapacity>,
@@ -151,6 +151,9 @@ pub struct StateMetrics {
     pub labels: BTreeMap<String, Vec<String>>,
     /// The same of annotations. Default: none.
     pub annotations: BTreeMap<String, Vec<String>>,
+    /// Between two readings for the store, 1s to 2m, or `off` where nothing is stored, as where a kube-state-metrics
+    /// of the cluster is scraped. A job that scrapes the page of this program goes first. Default `30s`.
+    pub interval: Option<String>,
 }
 
 /// How many nodes of a cluster may fail before the rest cannot carry its pods; see the page Capacity.

@@ -63,6 +63,8 @@ pub fn run(settings: &Settings) -> Result<()> {
         clock: house.clock.clone(),
     };
     let server = Server::bind(api_config(settings), app)?;
+    let sink = onward.sink.clone();
+    let mut states = clusters::store(settings, &house, sink, &server, prometheus.as_deref())?;
     println!("Vedette {} sends on: {}", env!("CARGO_PKG_VERSION"), address(&server));
     let graphite = listen_for_graphite(settings, &runtime, &onward.receiver, &stopped)?;
     let follows =
@@ -84,6 +86,7 @@ pub fn run(settings: &Settings) -> Result<()> {
     if let Some(prometheus) = &prometheus {
         prometheus.stop();
     }
+    states.stop();
     collector.stop();
     if let Some(graphite) = graphite {
         let _ = runtime.block_on(graphite);

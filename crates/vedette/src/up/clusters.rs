@@ -2,12 +2,17 @@
 
 use std::sync::Arc;
 
+use vedette_api::Server;
+use vedette_collector::state::StateKeeper;
+use vedette_model::{Sink, TargetReader};
+
 use crate::{
     capacity::live,
     cluster_events::{self, Keeping},
-    cluster_parts,
+    cluster_parts, cluster_state,
     clusters::{self, Clusters},
     config::Settings,
+    own_page::{OwnPage, STATE_PATH},
     stray_containers::{self, Looking},
 };
 
@@ -63,4 +68,21 @@ pub(super) fn watch(
         house.telemetry.register(Arc::new(house.capacity.clone()));
     }
     clusters
+}
+
+/// Starts to store the state of clusters in `sink`. A job of the file that scrapes it from `server` goes first.
+pub(super) fn store(
+    settings: &Settings,
+    house: &House,
+    sink: Arc<dyn Sink>,
+    server: &Server,
+    file: Option<&prometheus::Prometheus>,
+) -> Result<StateKeeper, vedette_collector::Error> {
+    let page = OwnPage {
+        listen: server.address(),
+        path: format!("{}{STATE_PATH}", settings.route_prefix),
+        machine: house.host.name.clone(),
+    };
+    let targets = file.map(|file| file.scraper.clone() as Arc<dyn TargetReader>);
+    cluster_state::store(&house.states, &settings.kubernetes, &house.surroundings(sink), page, targets)
 }
