@@ -48,5 +48,5 @@ pub use hub::{Hub, SharedWatch, any_change};
 pub use kubeconfig::Kubeconfig;
 pub use list::{ListEnd, ListReader};
 pub use shelf::Shelf;
-pub use stray::{STRAY_CONTAINER, StrayView, Strays};
+pub use stray::{NodePods, Pods, STRAY_CONTAINER, StrayView, Strays};
 pub use watch::{Sink, What};

@@ -1,7 +1,7 @@
 //! What a cgroup's path tells of its pod: kubelets put the pod's uid into it, runtimes the container's id.
 
 /// The uid of the pod, as it stands in the path, and the container's id, where there are such.
-pub(super) fn parts(path: &str) -> (Option<&str>, Option<&str>) {
+pub(crate) fn parts(path: &str) -> (Option<&str>, Option<&str>) {
     let mut found = (None, None);
     for part in path.split('/') {
         // `kubepods-burstable-pod<uid>.slice` of systemd, `pod<uid>` of the other driver.
