@@ -19,9 +19,9 @@ use std::{
     time::Duration,
 };
 
-use vedette_model::{Container, Finding, FindingState, Identify};
+use vedette_model::{Container, Finding, Identify};
 
-use crate::{Shelf, objects::Pod};
+use crate::{Shelf, ledger::Ledger, objects::Pod};
 use belongs::{Found, Places, Why, confirms, strays};
 use told::{finding, fingerprint};
 
@@ -39,10 +39,6 @@ const LISTED_GRACE: Duration = Duration::from_secs(60);
 /// How long one may be named after a static pod that is not known: its kubelet tells of it anew only when it looks
 /// after it the next time, which it does every 60 to 90 seconds, as after an upgrade of the API server itself.
 const STATIC_GRACE: Duration = Duration::from_secs(120);
-/// A finding that lasts is told of again so often, as what is not told of for long counts as over.
-const REPEAT_NS: i64 = 300 * 1_000_000_000;
-/// Findings at a time; of more, the others are counted.
-const FINDINGS_MAX: usize = 500;
 
 /// Pods as they are, and as they were.
 #[derive(Clone, Copy)]
@@ -86,8 +82,7 @@ pub struct Strays {
     unknown: BTreeMap<Key, Unknown>,
     /// Whose the places of pods are.
     places: Places,
-    /// Findings that are not over, by fingerprint, and when each was told last.
-    firing: BTreeMap<u64, (Finding, i64)>,
+    firing: Ledger,
     due: usize,
     /// Those that run and were left out, and how many ever were.
     left_out: (BTreeSet<Key>, u64),
@@ -102,11 +97,7 @@ struct Unknown {
 impl Strays {
     /// Takes up findings that fired before a restart: they are not told again, but end.
     pub fn take_up(&mut self, findings: impl IntoIterator<Item = Finding>) {
-        let mine = findings.into_iter().filter(|finding| finding.rule == STRAY_CONTAINER);
-        for finding in mine.filter(|finding| finding.state == FindingState::Firing) {
-            let told_ns = finding.last_ns;
-            self.firing.insert(finding.fingerprint, (finding, told_ns));
-        }
+        self.firing.take_up(findings, &[STRAY_CONTAINER]);
     }
 
     /// Looks at what runs; appends what is found, goes on, or is over.
@@ -115,14 +106,14 @@ impl Strays {
         if !view.may_judge {
             // What was unknown may have become known while nobody told.
             self.unknown.clear();
-            self.repeat(view.now_ns, out);
+            self.firing.repeat(view.now_ns, out);
             return;
         }
         let running: BTreeMap<Key, &Container> =
             view.containers.iter().map(|one| ((one.id.clone(), one.cgroup.clone()), &**one)).collect();
         let (firing, unknown) = (&self.firing, &self.unknown);
         let found = |key: &Key, container: &Container| match unknown.get(key) {
-            _ if !firing.contains_key(&fingerprint(view, container)) => Found::No,
+            _ if !firing.has(fingerprint(view, container)) => Found::No,
             Some(unknown) if unknown.is_named => Found::Named,
             _ => Found::Yes,
         };
@@ -133,20 +124,13 @@ impl Strays {
         for (key, why) in strays {
             let Some(container) = running.get(&key) else { continue };
             let fingerprint = fingerprint(view, container);
-            let is_known = !seen.insert(fingerprint) || self.firing.contains_key(&fingerprint);
+            let is_known = !seen.insert(fingerprint) || self.firing.has(fingerprint);
             if self.is_due(view, &key, &why) && !is_known && self.is_confirmed(view, key, container, &why) {
-                let finding = finding(view, container, &why);
-                out.push(finding.clone());
-                self.firing.insert(fingerprint, (finding, view.now_ns));
+                self.firing.begin(finding(view, container, &why), view.now_ns, out);
             }
         }
-        let over: Vec<u64> = self.firing.keys().copied().filter(|known| !seen.contains(known)).collect();
-        for fingerprint in over {
-            if let Some((finding, _)) = self.firing.remove(&fingerprint) {
-                out.push(Finding { state: FindingState::Resolved, last_ns: view.now_ns, ..finding });
-            }
-        }
-        self.repeat(view.now_ns, out);
+        self.firing.end(|known| seen.contains(&known), view.now_ns, out);
+        self.firing.repeat(view.now_ns, out);
     }
 
     /// How many findings are not over, and how many containers were left out as there were too many.
@@ -173,7 +157,7 @@ impl Strays {
 
     /// Whether the API server says so, too.
     fn is_confirmed(&mut self, view: &StrayView<'_>, key: Key, container: &Container, why: &Why) -> bool {
-        if self.firing.len() >= FINDINGS_MAX {
+        if self.firing.is_full() {
             self.left_out.1 += u64::from(self.left_out.0.insert(key));
             return false;
         }
@@ -187,17 +171,6 @@ impl Strays {
         // The watch does not know what the server does: it is given as long again.
         self.unknown.remove(&key);
         false
-    }
-
-    fn repeat(&mut self, now_ns: i64, out: &mut Vec<Finding>) {
-        for (finding, told_ns) in self.firing.values_mut() {
-            if now_ns - *told_ns >= REPEAT_NS {
-                *told_ns = now_ns;
-                finding.last_ns = now_ns;
-                finding.count += 1;
-                out.push(finding.clone());
-            }
-        }
     }
 }
 

@@ -1,8 +1,11 @@
 use serde_json::{Value, json};
-use vedette_model::{PodIdentity, WorkloadQuestion};
+use vedette_model::{FindingState, PodIdentity, WorkloadQuestion};
 
 use super::*;
-use crate::identity::{Index, Limits};
+use crate::{
+    identity::{Index, Limits},
+    ledger::FINDINGS_MAX,
+};
 
 const NODE: &str = "n";
 
