@@ -16,8 +16,10 @@ use crate::{
     objects::{ClusterEvent, Meta, Object as _},
 };
 
-/// Events that wait to be fetched; of more, the newest are lost and counted. They have some 1 KB each.
+/// Events that wait to be fetched, and their bytes; of more, the newest are lost and counted. Most have less
+/// than 1 KiB; texts of the longest that are taken would make one of 36 KiB.
 const WAITING_MAX: usize = 20_000;
+const WAITING_BYTES_MAX: usize = 32 << 20;
 /// Events whose counts are known; a cluster forgets its events after an hour.
 const KNOWN_MAX: usize = 500_000;
 /// Texts that are longer are cut; an API server allows 1 kB.
@@ -35,6 +37,8 @@ struct State {
     /// The number of the list under way or, after it, of the last.
     list: u64,
     waiting: VecDeque<FedEvent>,
+    /// What those that wait take in memory.
+    waiting_bytes: usize,
     lost: u64,
 }
 
@@ -80,7 +84,9 @@ impl EventFeed {
     pub fn take(&self, events_max: usize) -> (Vec<FedEvent>, u64) {
         let mut state = self.state.lock();
         let count = state.waiting.len().min(events_max);
-        (state.waiting.drain(..count).collect(), std::mem::take(&mut state.lost))
+        let taken: Vec<FedEvent> = state.waiting.drain(..count).collect();
+        state.waiting_bytes -= taken.iter().map(bytes).sum::<usize>();
+        (taken, std::mem::take(&mut state.lost))
     }
 
     /// How many events the cluster has, and how many wait.
@@ -93,7 +99,7 @@ impl EventFeed {
         let object = &event.involved_object;
         KubernetesEvent {
             cluster: self.cluster.to_string(),
-            uid: event.meta().uid.to_string(),
+            uid: cut(&event.meta().uid),
             kind: cut(&event.kind),
             reason: cut(&event.reason),
             note: cut(&event.message),
@@ -110,7 +116,24 @@ impl EventFeed {
 }
 
 fn cut(text: &str) -> String {
-    text[..text.floor_char_boundary(TEXT_BYTES_MAX)].to_owned()
+    start(text).to_owned()
+}
+
+fn start(text: &str) -> &str {
+    &text[..text.floor_char_boundary(TEXT_BYTES_MAX)]
+}
+
+/// By which an event is known, also after a restart, when only what was kept of its uid is there.
+fn known_by(meta: &Meta) -> Uid {
+    uid(start(&meta.uid))
+}
+
+/// What an event that waits takes in memory.
+fn bytes((event, _): &FedEvent) -> usize {
+    let KubernetesEvent { cluster, uid, kind, reason, note, reporter, .. } = event;
+    let KubernetesEvent { object_kind, object_name, namespace, object_uid, .. } = event;
+    let texts = [cluster, uid, kind, reason, note, reporter, object_kind, object_name, namespace, object_uid];
+    size_of::<FedEvent>() + texts.iter().map(|text| text.len()).sum::<usize>()
 }
 
 impl Sink<ClusterEvent> for EventFeed {
@@ -120,8 +143,8 @@ impl Sink<ClusterEvent> for EventFeed {
 
     fn put(&self, event: ClusterEvent) {
         let mut state = self.state.lock();
-        let State { known, list, waiting, lost } = &mut *state;
-        let (id, count, list) = (uid(&event.meta().uid), event.count(), *list);
+        let State { known, list, waiting, waiting_bytes, lost } = &mut *state;
+        let (id, count, list) = (known_by(event.meta()), event.count(), *list);
         if let Some(known) = known.get_mut(&id) {
             known.list = list;
             if known.count >= count {
@@ -131,17 +154,20 @@ impl Sink<ClusterEvent> for EventFeed {
             *lost += 1;
             return;
         }
-        if waiting.len() >= WAITING_MAX {
+        let fed = (self.told(&event), event.last_ns());
+        let size = bytes(&fed);
+        if waiting.len() >= WAITING_MAX || *waiting_bytes + size > WAITING_BYTES_MAX {
             // Its count stays what it was, so that another list tells it again.
             *lost += 1;
             return;
         }
         known.insert(id, Known { count, list });
-        waiting.push_back((self.told(&event), event.last_ns()));
+        *waiting_bytes += size;
+        waiting.push_back(fed);
     }
 
     fn remove(&self, meta: &Meta) {
-        self.state.lock().known.remove(&uid(&meta.uid));
+        self.state.lock().known.remove(&known_by(meta));
     }
 
     fn finish(&self) {
@@ -159,10 +185,14 @@ mod tests {
 
     use super::*;
 
-    fn event(id: &str, count: u64) -> ClusterEvent {
-        let value = json!({"metadata": {"name": id, "uid": id}, "reason": "R", "count": count, "message":
-            "é".repeat(3000), "lastTimestamp": "1970-01-01T00:00:05Z"});
+    fn event_with(id: &str, count: u64, message: &str) -> ClusterEvent {
+        let value = json!({"metadata": {"name": "n", "uid": id}, "reason": "R", "count": count, "message": message,
+            "lastTimestamp": "1970-01-01T00:00:05Z"});
         serde_json::from_value(value).expect("sound")
+    }
+
+    fn event(id: &str, count: u64) -> ClusterEvent {
+        event_with(id, count, &"é".repeat(3000))
     }
 
     fn taken(feed: &EventFeed) -> Vec<(String, u64)> {
@@ -199,10 +229,37 @@ mod tests {
     #[test]
     fn what_nobody_fetches_is_lost_and_counted_until_it_is_told_again() {
         let feed = EventFeed::new("main".into(), []);
-        (0..=WAITING_MAX).for_each(|n| feed.put(event(&n.to_string(), 1)));
+        (0..=WAITING_MAX).for_each(|n| feed.put(event_with(&n.to_string(), 1, "short")));
         let (events, lost) = feed.take(WAITING_MAX + 1);
         assert_eq!((events.len(), lost), (WAITING_MAX, 1));
         feed.put(event(&WAITING_MAX.to_string(), 1));
         assert_eq!(taken(&feed), [told(&WAITING_MAX.to_string(), 1)]);
+    }
+
+    /// Every text as long as it comes: far fewer wait, and those that are fetched make room.
+    #[test]
+    fn what_waits_is_bounded_by_its_bytes_also() {
+        let long = "x".repeat(2 * TEXT_BYTES_MAX);
+        let event = |number: usize| -> ClusterEvent {
+            let value = json!({"metadata": {"name": "n", "uid": format!("{number}-{long}")}, "reason": long,
+                "message": long, "type": long, "source": {"component": long}, "involvedObject":
+                {"kind": long, "namespace": long, "name": long, "uid": long}});
+            serde_json::from_value(value).expect("sound")
+        };
+        let feed = EventFeed::new("main".into(), []);
+        (0..1000).for_each(|number| feed.put(event(number)));
+        let (known, waiting) = feed.figures();
+        // Nine texts of 4 KiB each, and a little beside them.
+        let most = WAITING_BYTES_MAX / (9 * TEXT_BYTES_MAX);
+        assert!(waiting == known && (most * 9 / 10..=most).contains(&waiting), "{waiting} of {most}");
+        let (events, lost) = feed.take(1000);
+        assert_eq!((events.len(), lost), (waiting, (1000 - waiting) as u64));
+        // What was lost finds room when it is told again, and what was fetched is known by what was kept of it.
+        (waiting - 1..=waiting).for_each(|number| feed.put(event(number)));
+        let (more, lost) = feed.take(1000);
+        assert_eq!((more.len(), lost), (1, 0));
+        let after = EventFeed::new("main".into(), events.iter().map(|(event, _)| (&*event.uid, event.count)));
+        after.put(event(0));
+        assert!(after.take(1000).0.is_empty());
     }
 }

@@ -61,6 +61,12 @@ impl Health {
         self.state.lock().clone()
     }
 
+    /// What goes wrong, in one line for people.
+    pub fn told(&self) -> Option<String> {
+        let state = self.state.lock();
+        state.trouble.as_ref().map(|trouble| trouble.told(&self.resource, state.is_whole))
+    }
+
     pub(crate) fn heard(&self, now: MonotonicTime, events: u64) {
         let mut state = self.state.lock();
         state.last_contact = Some(now);

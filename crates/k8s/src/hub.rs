@@ -97,6 +97,13 @@ impl Hub {
         shared
     }
 
+    /// The watch of these objects, if somebody wants them already.
+    pub fn known<O: Object>(&self, api: &Arc<Api>, what: What) -> Option<Arc<SharedWatch<O>>> {
+        let key = (Arc::as_ptr(api).addr(), TypeId::of::<O>(), O::RESOURCE, what);
+        let known = self.inner.lock().watches.get(&key).and_then(Weak::upgrade)?;
+        known.downcast().ok()
+    }
+
     /// A watch for one alone, who keeps what it tells.
     pub(crate) fn feed<O: Object, S: Sink<O> + 'static>(
         &self,

@@ -4,7 +4,7 @@
 //! Whoever asks waits at most for the taking of a few hundred pods. A pod that comes and goes between two
 //! looks at the watch, some tenths of a second, is not remembered.
 
-mod cgroup;
+pub(crate) mod cgroup;
 mod follow;
 mod index;
 mod owner;

@@ -8,6 +8,7 @@
 //!   all who want the same objects share one watch.
 //! * [`identity`] tells which workload a container, an address or an account belongs to, [`EventFeed`] what
 //!   parts of the cluster tell of its objects.
+//! * [`policy`] judges which images pods run, from where, and what they may do on their machines.
 //! * [`parts`] judges the API server, the store, the nodes and what else a cluster cannot do without.
 //! * [`Discoverer`] makes targets of them for `kubernetes_sd_configs`.
 //!
@@ -26,9 +27,11 @@ mod health;
 mod hub;
 pub mod identity;
 mod kubeconfig;
+mod ledger;
 mod list;
 pub mod objects;
 pub mod parts;
+pub mod policy;
 pub mod quantity;
 mod read;
 mod shelf;
@@ -48,5 +51,5 @@ pub use hub::{Hub, SharedWatch, any_change};
 pub use kubeconfig::Kubeconfig;
 pub use list::{ListEnd, ListReader};
 pub use shelf::Shelf;
-pub use stray::{STRAY_CONTAINER, StrayView, Strays};
+pub use stray::{NodePods, Pods, STRAY_CONTAINER, StrayView, Strays};
 pub use watch::{Sink, What};

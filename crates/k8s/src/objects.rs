@@ -5,10 +5,12 @@
 
 mod access;
 mod admission;
+mod author;
 mod autoscaling;
 mod certificates;
 mod config;
 mod event;
+mod images;
 mod jobs;
 mod leases;
 mod lenient;
@@ -17,6 +19,7 @@ mod node;
 mod owned;
 mod pod;
 mod policy;
+mod powers;
 mod storage;
 mod workloads;
 
@@ -31,11 +34,13 @@ pub use admission::{
     MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding, MutatingWebhookConfiguration,
     ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding, ValidatingWebhookConfiguration,
 };
+pub use author::{Authors, Hand};
 pub use autoscaling::HorizontalPodAutoscaler;
 pub(crate) use autoscaling::MetricSource;
 pub use certificates::CertificateSigningRequest;
 pub use config::{ConfigMap, Secret};
 pub use event::{ClusterEvent, Involved};
+pub(crate) use images::Digest;
 pub use jobs::{CronJob, JobState};
 pub use leases::Lease;
 pub(crate) use lenient::IntOrText;
@@ -46,6 +51,7 @@ pub use network::{
 };
 pub use node::{Condition, Namespace, Node, NodeAddress};
 pub use owned::{Job, ReplicaSet};
+pub(crate) use pod::NotedVolume;
 pub use pod::{Container, ContainerPort, ContainerState, ContainerStatus, Pod, Resources, Terminated};
 pub use policy::{LimitRange, NetworkPolicy, PodDisruptionBudget, ResourceQuota};
 pub use storage::{PersistentVolume, PersistentVolumeClaim, StorageClass, VolumeAttachment};
@@ -125,6 +131,8 @@ pub struct Meta {
     pub deleted: Option<i64>,
     /// How often what is wished of it has changed.
     pub generation: i64,
+    /// Which programs wrote it, if that is told.
+    pub authors: Option<Box<Authors>>,
 }
 
 /// An object that made another.
@@ -228,6 +236,8 @@ impl<'de> Deserialize<'de> for Meta {
             deletion_timestamp: Option<i64>,
             #[serde(default, deserialize_with = "null_as_default")]
             generation: i64,
+            #[serde(default, deserialize_with = "author::authors")]
+            managed_fields: Option<Box<Authors>>,
         }
         let wire = Wire::deserialize(from)?;
         Ok(Self {
@@ -242,6 +252,7 @@ impl<'de> Deserialize<'de> for Meta {
             created: wire.creation_timestamp,
             deleted: wire.deletion_timestamp,
             generation: wire.generation,
+            authors: wire.managed_fields,
         })
     }
 }

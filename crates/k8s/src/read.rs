@@ -1,28 +1,46 @@
-//! All objects of one kind, once, in pages: for whoever wants to know how a cluster is now and no more.
+//! Lists, as they are read whole: for whoever wants to know how a cluster is now, and for watches before they
+//! begin.
 
 use std::time::Duration;
 
 use tokio::time::timeout;
 use url::form_urlencoded::Serializer;
+use vedette_http_client::{Bytes, Response};
 
-use crate::{Api, Error, ListReader, Right, objects::Object, watch::accept};
+use crate::{
+    Api, Error, ListReader, Refusal, Right, What,
+    list::ListEnd,
+    objects::{Object, Resource},
+};
 
-/// Objects of a page.
-const PAGE_OBJECTS: &str = "500";
+/// Objects of a page; a page of pods then has some 2 MB.
+pub(crate) const PAGE_OBJECTS: &str = "500";
 /// A page is told at most for so long, whatever comes.
-const PAGE_TIMEOUT: Duration = Duration::from_secs(300);
+pub(crate) const LIST_TIMEOUT: Duration = Duration::from_secs(300);
 /// How long the server may give nothing.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// How often a list begins again whose pages took longer than the server keeps a state.
 const ATTEMPTS_MAX: usize = 3;
 
+/// What is said of an answer that began and does not go on.
+pub(crate) const TELLS_NOTHING: &str = "the API server tells nothing for too long";
+
 impl Api {
     /// Hands on all objects of a kind, each as it comes. `None` says that all come again: the server forgot the
     /// state while pages of it were read. A right that is missing is named by the error.
-    pub async fn list<O: Object>(&self, mut take: impl FnMut(Option<O>)) -> Result<(), Error> {
+    pub async fn list<O: Object>(&self, take: impl FnMut(Option<O>)) -> Result<(), Error> {
+        self.list_of(&What::default(), take).await
+    }
+
+    /// Hands on those objects of a kind, in the same way.
+    pub async fn list_of<O: Object>(
+        &self,
+        what: &What,
+        mut take: impl FnMut(Option<O>),
+    ) -> Result<(), Error> {
         let mut attempt = 1;
         loop {
-            match self.pages(&mut take).await {
+            match self.pages(what, &mut take).await {
                 Err(error) if error.is_expired() && attempt < ATTEMPTS_MAX => {
                     attempt += 1;
                     take(None);
@@ -32,43 +50,96 @@ impl Api {
         }
     }
 
-    async fn pages<O: Object>(&self, take: &mut impl FnMut(Option<O>)) -> Result<(), Error> {
-        let accept = accept(&O::RESOURCE, "list");
+    async fn pages<O: Object>(&self, what: &What, take: &mut impl FnMut(Option<O>)) -> Result<(), Error> {
         let mut next_page = String::new();
         loop {
-            let mut query = Serializer::new(String::new());
-            query.append_pair("limit", PAGE_OBJECTS);
+            let mut pairs = vec![("limit", PAGE_OBJECTS)];
             if !next_page.is_empty() {
-                query.append_pair("continue", &next_page);
+                pairs.push(("continue", &next_page));
             }
-            let path = format!("{}?{}", O::RESOURCE.path(None), query.finish());
-            let asked = timeout(SILENCE_MAX, self.get(&path, accept, PAGE_TIMEOUT)).await;
-            let asked = asked.unwrap_or(Err(Error::Silence("the API server does not answer")));
-            let mut response = asked.map_err(|error| match error {
-                Error::Refused(mut refusal) if refusal.code == 403 => {
-                    let resource = O::RESOURCE.name();
-                    refusal.missing = Some(Right { verb: "list", resource, namespace: None });
-                    Error::Refused(refusal)
-                }
-                other => other,
-            })?;
-            let mut reader = ListReader::new();
-            loop {
-                let piece = timeout(SILENCE_MAX, response.chunk()).await;
-                let piece = piece.map_err(|_| Error::Silence("the API server tells nothing for too long"))?;
-                let Some(piece) = piece.map_err(Error::Transport)? else { break };
-                reader.take(&piece, |item| {
-                    let object = serde_json::from_slice(item).map_err(|error| {
-                        Error::Answer(format!("an object in a list of {}: {error}", O::RESOURCE.name()))
-                    })?;
-                    take(Some(object));
-                    Ok(())
-                })?;
-            }
-            next_page = reader.finish()?.next_page;
+            let path = path::<O>(what, &pairs);
+            let mut response = open::<O>(self, what, &path, "list", LIST_TIMEOUT, SILENCE_MAX).await?;
+            let end = take_page(&mut response, SILENCE_MAX, |object| take(Some(object)), || {}).await?;
+            next_page = end.next_page;
             if next_page.is_empty() {
                 return Ok(());
             }
         }
+    }
+}
+
+/// Where objects are listed and watched.
+pub(crate) fn path<O: Object>(what: &What, pairs: &[(&str, &str)]) -> String {
+    let mut query = Serializer::new(String::new());
+    query.extend_pairs(pairs);
+    for (name, selector) in [("labelSelector", &what.labels), ("fieldSelector", &what.fields)] {
+        if !selector.is_empty() {
+            query.append_pair(name, selector);
+        }
+    }
+    format!("{}?{}", O::RESOURCE.path(what.namespace.as_deref()), query.finish())
+}
+
+/// Asks, and waits for the head of the answer, which must come soon.
+pub(crate) async fn open<O: Object>(
+    api: &Api,
+    what: &What,
+    path: &str,
+    verb: &'static str,
+    limit: Duration,
+    silence_max: Duration,
+) -> Result<Response, Error> {
+    let asked = timeout(silence_max, api.get(path, accept(&O::RESOURCE, verb), limit)).await;
+    let asked = asked.unwrap_or(Err(Error::Silence("the API server does not answer")));
+    asked.map_err(|error| match error {
+        Error::Refused(refusal) => refused::<O>(what, *refusal, verb),
+        other => other,
+    })
+}
+
+/// A refusal that names the right that is missing.
+pub(crate) fn refused<O: Object>(what: &What, mut refusal: Refusal, verb: &'static str) -> Error {
+    if refusal.code == 403 {
+        let namespace = what.namespace.clone().filter(|_| O::RESOURCE.is_namespaced);
+        refusal.missing = Some(Right { verb, resource: O::RESOURCE.name(), namespace });
+    }
+    Error::Refused(Box::new(refusal))
+}
+
+/// Takes a page of a list; `heard` is told of each piece of it.
+pub(crate) async fn take_page<O: Object>(
+    response: &mut Response,
+    silence_max: Duration,
+    mut take: impl FnMut(O),
+    heard: impl Fn(),
+) -> Result<ListEnd, Error> {
+    let mut reader = ListReader::new();
+    while let Some(piece) = piece(response, silence_max).await? {
+        reader.take(&piece, |item| {
+            let object = serde_json::from_slice(item).map_err(|error| {
+                Error::Answer(format!("an object in a list of {}: {error}", O::RESOURCE.name()))
+            })?;
+            take(object);
+            Ok(())
+        })?;
+        heard();
+    }
+    reader.finish()
+}
+
+/// The next piece of an answer.
+pub(crate) async fn piece(response: &mut Response, silence_max: Duration) -> Result<Option<Bytes>, Error> {
+    match timeout(silence_max, response.chunk()).await {
+        Ok(piece) => piece.map_err(Error::Transport),
+        Err(_) => Err(Error::Silence(TELLS_NOTHING)),
+    }
+}
+
+/// No more is asked for than is used.
+fn accept(resource: &Resource, verb: &str) -> &'static str {
+    match (resource.is_metadata_only, verb) {
+        (false, _) => "application/json",
+        (true, "list") => "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json",
+        (true, _) => "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json",
     }
 }

@@ -2,27 +2,52 @@
 //!
 //! Deterministic and synchronous: what runs, what is known and the time are handed in. A container is judged only
 //! while the pods are known whole and nothing goes wrong in watching them, and only after it has been unknown
-//! for longer than a watch takes to tell of a pod. What was found before a restart is taken up again.
+//! for longer than a watch takes to tell of a pod. A watch whose peer is dead tells nothing and knows nothing of
+//! it for minutes: before a finding begins, the server is asked for the pods of the node, and nothing begins
+//! without its answer. What was found before a restart is taken up again.
+//!
+//! Labels and cgroups are what somebody wrote who starts a container. They count for as long as the status of a
+//! pod may lag; then the pod must have the container among those that run, or it is the one container that no
+//! status lists, which holds the network of the pod. Each place of a pod is that of one container.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+mod belongs;
+mod told;
 
-use vedette_model::{Container, Finding, FindingState, Identify, LabelsBuilder, Severity, WorkloadQuestion};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use vedette_model::{Container, Finding, Identify};
+
+use crate::{Shelf, ledger::Ledger, objects::Pod};
+use belongs::{Found, Places, Why, confirms, strays};
+use told::{finding, fingerprint};
+
+pub use told::NodePods;
 
 /// The name of the finding.
 pub const STRAY_CONTAINER: &str = "container-without-pod";
 
-/// How long a container may be unknown: a watch tells of a pod within a second or two, and the kubelet ends the
-/// containers of one that is gone.
+/// How long a container may be unknown: a watch tells of a pod within a second or two.
 pub const STRAY_GRACE: Duration = Duration::from_secs(6);
-/// A finding that lasts is told of again so often, as what is not told of for long counts as over.
-const REPEAT_NS: i64 = 300 * 1_000_000_000;
-/// Findings at a time; of more, the others are counted.
-const FINDINGS_MAX: usize = 500;
+/// How long a container may be named after a pod that does not tell of it, or that is gone: kubelets tell how
+/// containers are every ten seconds at the latest, and end those of a pod that was deleted by force within half
+/// a minute where nothing else is said. A kubelet that does not reach its API server is known for it by then.
+const LISTED_GRACE: Duration = Duration::from_secs(60);
+/// How long one may be named after a static pod that is not known: its kubelet tells of it anew only when it looks
+/// after it the next time, which it does every 60 to 90 seconds, as after an upgrade of the API server itself.
+const STATIC_GRACE: Duration = Duration::from_secs(120);
 
-const DESCRIPTION: &str = "A container runs on this node and belongs to no pod that the API server knows, so no \
-    admission control and no policy has seen it. It may have been started by hand through the container runtime, or \
-    its pod was deleted and it lives on. Find out who started it (see the audit log of the node, and the processes \
-    that use the runtime's socket), and end it through the runtime if nobody answers for it.";
+/// Pods as they are, and as they were.
+#[derive(Clone, Copy)]
+pub struct Pods<'a> {
+    /// Knows pods by what names them, also those that are gone.
+    pub who: &'a dyn Identify,
+    /// Those that are there.
+    pub there: &'a Shelf<Pod>,
+}
 
 /// What is known at a time.
 pub struct StrayView<'a> {
@@ -30,269 +55,124 @@ pub struct StrayView<'a> {
     pub cluster: &'a str,
     /// This machine's name.
     pub host: &'a str,
+    /// What it is called in the cluster: pods of other nodes do not count.
+    pub node: &'a str,
     /// The containers that run here.
     pub containers: &'a [Arc<Container>],
-    /// Knows pods, also those that are gone.
-    pub pods: &'a dyn Identify,
+    /// Pods as the watches tell them.
+    pub pods: Pods<'a>,
+    /// The pods of this node as the API server told them when it was asked for this; without, nothing begins.
+    pub asked: Option<&'a NodePods>,
     /// Whether the pods are known whole and as they are, and this machine is a node of the cluster. Where not,
     /// nothing is judged.
     pub may_judge: bool,
+    /// Whether the kubelet tells how containers are. Where not, one that no status lists may be a new one.
+    pub kubelet_tells: bool,
     /// Nanoseconds since the Unix epoch.
     pub now_ns: i64,
 }
 
+/// What tells a container from others that run: its id, which may be chosen, and its cgroup.
+type Key = (String, String);
+
 /// Judges containers.
 #[derive(Default)]
 pub struct Strays {
-    /// Since when those of which no pod is known have been so, by their ids and cgroups.
-    unknown: BTreeMap<(String, String), i64>,
-    /// Findings that are not over, by fingerprint, and when each was told last.
-    firing: BTreeMap<u64, (Finding, i64)>,
-    left_out: u64,
+    /// Those that should not be as they are.
+    unknown: BTreeMap<Key, Unknown>,
+    /// Whose the places of pods are.
+    places: Places,
+    firing: Ledger,
+    due: usize,
+    /// Those that run and were left out, and how many ever were.
+    left_out: (BTreeSet<Key>, u64),
+}
+
+/// Since when, and whether it is named after a pod.
+struct Unknown {
+    since_ns: i64,
+    is_named: bool,
 }
 
 impl Strays {
     /// Takes up findings that fired before a restart: they are not told again, but end.
     pub fn take_up(&mut self, findings: impl IntoIterator<Item = Finding>) {
-        let mine = findings.into_iter().filter(|finding| finding.rule == STRAY_CONTAINER);
-        for finding in mine.filter(|finding| finding.state == FindingState::Firing) {
-            let told_ns = finding.last_ns;
-            self.firing.insert(finding.fingerprint, (finding, told_ns));
-        }
+        self.firing.take_up(findings, &[STRAY_CONTAINER]);
     }
 
     /// Looks at what runs; appends what is found, goes on, or is over.
     pub fn judge(&mut self, view: &StrayView<'_>, out: &mut Vec<Finding>) {
+        self.due = 0;
         if !view.may_judge {
             // What was unknown may have become known while nobody told.
             self.unknown.clear();
-            self.repeat(view.now_ns, out);
+            self.firing.repeat(view.now_ns, out);
             return;
         }
-        let grace_ns = STRAY_GRACE.as_nanos() as i64;
-        let strays: Vec<&Arc<Container>> =
-            view.containers.iter().filter(|container| !belongs(view, container, grace_ns)).collect();
-        let key = |container: &Container| (container.id.clone(), container.cgroup.clone());
-        let now: BTreeMap<(String, String), &Arc<Container>> =
-            strays.iter().map(|container| (key(container), *container)).collect();
-        self.unknown.retain(|known, _| now.contains_key(known));
-        let mut seen = Vec::new();
-        for (key, container) in now {
-            let since_ns = *self.unknown.entry(key).or_insert(view.now_ns);
-            let finding = finding(view, container);
-            let fingerprint = finding.fingerprint;
-            seen.push(fingerprint);
-            if self.firing.contains_key(&fingerprint) || view.now_ns - since_ns < grace_ns {
-                continue;
-            }
-            if self.firing.len() >= FINDINGS_MAX {
-                self.left_out += 1;
-                continue;
-            }
-            out.push(finding.clone());
-            self.firing.insert(fingerprint, (finding, view.now_ns));
-        }
-        let over: Vec<u64> = self.firing.keys().copied().filter(|known| !seen.contains(known)).collect();
-        for fingerprint in over {
-            if let Some((finding, _)) = self.firing.remove(&fingerprint) {
-                out.push(Finding { state: FindingState::Resolved, last_ns: view.now_ns, ..finding });
+        let running: BTreeMap<Key, &Container> =
+            view.containers.iter().map(|one| ((one.id.clone(), one.cgroup.clone()), &**one)).collect();
+        let (firing, unknown) = (&self.firing, &self.unknown);
+        let found = |key: &Key, container: &Container| match unknown.get(key) {
+            _ if !firing.has(fingerprint(view, container)) => Found::No,
+            Some(unknown) if unknown.is_named => Found::Named,
+            _ => Found::Yes,
+        };
+        let strays = strays(view, &running, &mut self.places, found);
+        self.unknown.retain(|key, _| strays.contains_key(key));
+        self.left_out.0.retain(|key| running.contains_key(key));
+        let mut seen = BTreeSet::new();
+        for (key, why) in strays {
+            let Some(container) = running.get(&key) else { continue };
+            let fingerprint = fingerprint(view, container);
+            let is_known = !seen.insert(fingerprint) || self.firing.has(fingerprint);
+            if self.is_due(view, &key, &why) && !is_known && self.is_confirmed(view, key, container, &why) {
+                self.firing.begin(finding(view, container, &why), view.now_ns, out);
             }
         }
-        self.repeat(view.now_ns, out);
+        self.firing.end(|known| seen.contains(&known), view.now_ns, out);
+        self.firing.repeat(view.now_ns, out);
     }
 
-    /// How many findings are not over, and how many were left out as there were too many.
+    /// How many findings are not over, and how many containers were left out as there were too many.
     pub fn figures(&self) -> (usize, u64) {
-        (self.firing.len(), self.left_out)
+        (self.firing.len(), self.left_out.1)
     }
 
-    fn repeat(&mut self, now_ns: i64, out: &mut Vec<Finding>) {
-        for (finding, told_ns) in self.firing.values_mut() {
-            if now_ns - *told_ns >= REPEAT_NS {
-                *told_ns = now_ns;
-                finding.last_ns = now_ns;
-                finding.count += 1;
-                out.push(finding.clone());
-            }
+    /// How many findings wait for the API server to say what pods there are.
+    pub fn due(&self) -> usize {
+        self.due
+    }
+
+    /// Whether it has lasted, by the time of the answer where there is one: what came later is not in it.
+    fn is_due(&mut self, view: &StrayView<'_>, key: &Key, why: &Why) -> bool {
+        let is_named = why.is_named();
+        let new = || Unknown { since_ns: view.now_ns, is_named };
+        let unknown = self.unknown.entry(key.clone()).or_insert_with(new);
+        if unknown.is_named != is_named || (is_named && !view.kubelet_tells) {
+            *unknown = new();
         }
+        let at_ns = view.asked.map_or(view.now_ns, |asked| asked.at_ns.min(view.now_ns));
+        at_ns - unknown.since_ns >= why.grace().as_nanos() as i64
     }
-}
 
-/// Whether there is a pod that the container is of, or was until a moment ago.
-fn belongs(view: &StrayView<'_>, container: &Container, grace_ns: i64) -> bool {
-    let questions = [
-        WorkloadQuestion::Container(&container.id),
-        WorkloadQuestion::Cgroup(&container.cgroup),
-        WorkloadQuestion::PodUid(&container.pod_uid),
-    ];
-    let asked = questions.iter().filter(|question| **question != WorkloadQuestion::PodUid(""));
-    asked.flat_map(|question| view.pods.identify(question, 1)).any(|pod| {
-        let gone_ns = |gone_ms: i64| view.now_ns.saturating_sub(gone_ms.saturating_mul(1_000_000));
-        pod.gone_ms.is_none_or(|gone_ms| gone_ns(gone_ms) < grace_ns)
-    })
-}
-
-fn finding(view: &StrayView<'_>, container: &Container) -> Finding {
-    let mut labels = LabelsBuilder::new();
-    labels
-        .set("alertname", STRAY_CONTAINER)
-        .set("severity", Severity::Critical.as_str())
-        .set("cluster", view.cluster)
-        .set("host", view.host)
-        .set("container_id", &container.id);
-    // Neither name nor image: they may become known while the finding lasts.
-    let labels = labels.build();
-    let mut evidence = vec![format!("cgroup {}", container.cgroup)];
-    if !container.runtime.is_empty() {
-        evidence.push(format!("{} tells of it as {}", container.runtime, container.name));
-    }
-    if !container.image.is_empty() {
-        evidence.push(format!("its image is {}", container.image));
-    }
-    if !container.pod.is_empty() {
-        evidence.push(format!(
-            "its labels name the pod {}/{}, which the API server does not know",
-            container.namespace, container.pod
-        ));
-    }
-    Finding {
-        fingerprint: labels.stable_hash(),
-        rule: STRAY_CONTAINER.to_owned(),
-        severity: Severity::Critical,
-        title: format!("container {} on {} belongs to no pod of {}", container.name, view.host, view.cluster),
-        description: DESCRIPTION.to_owned(),
-        labels,
-        first_ns: view.now_ns,
-        last_ns: view.now_ns,
-        count: 1,
-        state: FindingState::Firing,
-        ancestry: Vec::new(),
-        evidence,
-        event_ids: Vec::new(),
+    /// Whether the API server says so, too.
+    fn is_confirmed(&mut self, view: &StrayView<'_>, key: Key, container: &Container, why: &Why) -> bool {
+        if self.firing.is_full() {
+            self.left_out.1 += u64::from(self.left_out.0.insert(key));
+            return false;
+        }
+        let Some(asked) = view.asked else {
+            self.due += 1;
+            return false;
+        };
+        if confirms(view, asked, container, why) {
+            return true;
+        }
+        // The watch does not know what the server does: it is given as long again.
+        self.unknown.remove(&key);
+        false
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::identity::{Index, Limits};
-
-    struct Known(Index);
-
-    impl Identify for Known {
-        fn identify(&self, question: &WorkloadQuestion<'_>, limit: usize) -> Vec<vedette_model::PodIdentity> {
-            self.0.identify(question, limit)
-        }
-
-        fn generation(&self) -> u64 {
-            0
-        }
-    }
-
-    fn id(number: u64) -> String {
-        format!("{number:064x}")
-    }
-
-    fn uid(number: u64) -> String {
-        format!("{number:08x}-1111-2222-3333-444444444444")
-    }
-
-    fn put(known: &mut Known, number: u64, at_ms: i64) {
-        let pod = json!({"metadata": {"namespace": "x", "name": format!("p{number}"), "uid": uid(number)},
-            "spec": {"nodeName": "n"}, "status": {"phase": "Running"}});
-        known.0.put(&serde_json::from_value(pod).expect("sound"), 1, at_ms);
-    }
-
-    fn running(number: u64, cgroup: &str) -> Arc<Container> {
-        Arc::new(Container {
-            id: id(number),
-            name: id(number),
-            cgroup: cgroup.into(),
-            ..Container::default()
-        })
-    }
-
-    /// What is told at a time: `+` begins or goes on, `-` is over, with the last letter of the id.
-    fn told(
-        strays: &mut Strays,
-        known: &Known,
-        containers: &[Arc<Container>],
-        may: bool,
-        at_s: i64,
-    ) -> String {
-        let mut out = Vec::new();
-        let now_ns = at_s * 1_000_000_000;
-        let view = StrayView { cluster: "main", host: "n", containers, pods: known, may_judge: may, now_ns };
-        strays.judge(&view, &mut out);
-        let sign = |finding: &Finding| if finding.state == FindingState::Firing { '+' } else { '-' };
-        let one = |finding: &Finding| {
-            let id = finding.labels.get("container_id").unwrap_or("?").to_owned();
-            format!("{}{}", sign(finding), &id[id.len() - 1..])
-        };
-        out.iter().map(one).collect::<Vec<_>>().join(" ")
-    }
-
-    #[test]
-    fn a_table_of_pods_and_containers() {
-        let mut known = Known(Index::new("main".into(), Limits::default()));
-        put(&mut known, 1, 0);
-        let of_pod = |number: u64| format!("/kubepods/pod{}/{}", uid(number), id(number));
-        let all = [running(1, &of_pod(1)), running(2, &of_pod(2)), running(3, "/by-hand/3")];
-        let mut strays = Strays::default();
-        // Time, whether it may be judged, how many of the containers run, and what is told.
-        for (at_s, may, count, expected) in [
-            (0, false, 3, ""),
-            // The grace begins when it may be judged, not before.
-            (100, true, 3, ""),
-            (105, true, 3, ""),
-            (106, true, 3, "+2 +3"),
-            (107, true, 3, ""),
-            // Nobody knows: neither new nor over.
-            (110, false, 1, ""),
-            (406, false, 3, "+2 +3"),
-            (407, true, 2, "-3"),
-            // It begins anew, with its grace.
-            (408, true, 3, ""),
-            (413, true, 3, ""),
-            (414, true, 3, "+3"),
-        ] {
-            let told = told(&mut strays, &known, &all[..count], may, at_s);
-            assert_eq!(told, expected, "at {at_s}");
-        }
-        // The pod becomes known late: it is over.
-        put(&mut known, 2, 415_000);
-        assert_eq!(told(&mut strays, &known, &all, true, 415), "-2");
-        // A pod goes, and its container lives on beyond the grace, and then once more that of the unknown.
-        known.0.remove(&uid(1), 500_000, vedette_sys::MonotonicTime(0));
-        for (at_s, expected) in [(501, ""), (505, ""), (506, ""), (511, ""), (512, "+1")] {
-            assert_eq!(told(&mut strays, &known, &all, true, at_s), expected, "at {at_s}");
-        }
-        assert_eq!(strays.figures(), (2, 0));
-    }
-
-    #[test]
-    fn what_was_found_before_a_restart_is_not_told_again_but_ends() {
-        let known = Known(Index::new("main".into(), Limits::default()));
-        let container = [running(3, "/by-hand/3")];
-        let mut before = Strays::default();
-        told(&mut before, &known, &container, true, 0);
-        let mut out = Vec::new();
-        let view = StrayView {
-            cluster: "main",
-            host: "n",
-            containers: &container,
-            pods: &known,
-            may_judge: true,
-            now_ns: 7_000_000_000,
-        };
-        before.judge(&view, &mut out);
-        let other = Finding { rule: "other".into(), fingerprint: 1, ..out[0].clone() };
-        let mut after = Strays::default();
-        after.take_up([out[0].clone(), other]);
-        assert_eq!(after.figures(), (1, 0));
-        assert_eq!(told(&mut after, &known, &container, true, 20), "");
-        assert_eq!(told(&mut after, &known, &[], true, 30), "-3");
-    }
-}
+mod tests;

@@ -10,23 +10,18 @@
 
 use std::{marker::PhantomData, sync::Arc, time::Duration};
 
-use tokio::time::{sleep, timeout};
-use url::form_urlencoded::Serializer;
+use tokio::time::sleep;
 use vedette_http_client::Response;
 use vedette_sys::{Clock, Random};
 
 use crate::{
-    Error, Event, EventReader, Health, ListReader, Refusal, Right, Timing,
+    Error, Event, EventReader, Health, Timing,
     api::SharedApi,
     backoff::Backoff,
-    list::ListEnd,
-    objects::{Meta, Object, Resource},
+    objects::{Meta, Object},
+    read::{LIST_TIMEOUT, PAGE_OBJECTS, TELLS_NOTHING, open, path, piece, refused, take_page},
 };
 
-/// Objects of a page; a page of pods then has some 2 MB.
-const PAGE_OBJECTS: &str = "500";
-/// A page is told at most for so long, whatever comes.
-const LIST_TIMEOUT: Duration = Duration::from_secs(300);
 /// How long a watch may be open beyond the wish.
 const WATCH_GRACE: Duration = Duration::from_secs(30);
 /// A watch that ends sooner and tells nothing is taken for a failure.
@@ -174,7 +169,7 @@ impl<O: Object, S: Sink<O>> Watch<O, S> {
                 ("", false) => self.path(&[("limit", PAGE_OBJECTS)]),
                 (token, _) => self.path(&[("limit", PAGE_OBJECTS), ("continue", token)]),
             };
-            let response = match self.get(&path, "list", LIST_TIMEOUT).await {
+            let mut response = match self.get(&path, "list", LIST_TIMEOUT).await {
                 // The pages took longer than the server keeps a state: they would the next time, too.
                 Err(error) if error.is_expired() && !next_page.is_empty() => {
                     next_page.clear();
@@ -184,7 +179,9 @@ impl<O: Object, S: Sink<O>> Watch<O, S> {
                 }
                 other => other?,
             };
-            let end = self.take_page(response).await?;
+            let heard = || self.health.heard_part(self.clock.monotonic());
+            let put = |object| self.sink.put(object);
+            let end = take_page(&mut response, self.timing.silence_max, put, heard).await?;
             if !end.next_page.is_empty() {
                 next_page = end.next_page;
                 continue;
@@ -196,20 +193,6 @@ impl<O: Object, S: Sink<O>> Watch<O, S> {
             self.finish_list();
             return Ok(());
         }
-    }
-
-    async fn take_page(&self, mut response: Response) -> Result<ListEnd, Error> {
-        let mut reader = ListReader::new();
-        while let Some(piece) = self.piece(&mut response, self.timing.silence_max).await? {
-            reader.take(&piece, |item| {
-                let object = serde_json::from_slice(item)
-                    .map_err(|error| Error::Answer(format!("an object in a list: {error}")))?;
-                self.sink.put(object);
-                Ok(())
-            })?;
-            self.health.heard_part(self.clock.monotonic());
-        }
-        reader.finish()
     }
 
     /// A watch from where the list or the last watch ended.
@@ -243,7 +226,7 @@ impl<O: Object, S: Sink<O>> Watch<O, S> {
         loop {
             // Where nothing changes nothing comes; only a list must.
             let silence_max = if is_list { self.timing.silence_max } else { Duration::MAX };
-            let piece = match self.piece(&mut response, silence_max).await {
+            let piece = match piece(&mut response, silence_max).await {
                 Ok(Some(piece)) => piece,
                 Ok(None) if is_list => {
                     return Err(Error::Silence("the API server ends in the middle of a list"));
@@ -297,7 +280,7 @@ impl<O: Object, S: Sink<O>> Watch<O, S> {
                 }
                 resource_version
             }
-            Event::Refused(refusal) => return Err(self.refused(refusal, "watch")),
+            Event::Refused(refusal) => return Err(refused::<O>(&self.what, refusal, "watch")),
         };
         // The objects of a list come in any order; only its end says which state it shows.
         if !*is_list && !told.is_empty() {
@@ -313,59 +296,14 @@ impl<O: Object, S: Sink<O>> Watch<O, S> {
         self.from_memory = false;
     }
 
-    async fn piece(
-        &self,
-        response: &mut Response,
-        silence_max: Duration,
-    ) -> Result<Option<vedette_http_client::Bytes>, Error> {
-        match timeout(silence_max, response.chunk()).await {
-            Ok(piece) => piece.map_err(Error::Transport),
-            Err(_) => Err(Error::Silence(TELLS_NOTHING)),
-        }
-    }
-
     async fn get(&self, path: &str, verb: &'static str, limit: Duration) -> Result<Response, Error> {
-        let accept = accept(&O::RESOURCE, verb);
-        // The head of the answer must come soon; a watch without events has one, too.
-        let asked = timeout(self.timing.silence_max, self.api.get(path, accept, limit)).await;
-        let asked = asked.unwrap_or(Err(Error::Silence("the API server does not answer")));
-        asked.map_err(|error| match error {
-            Error::Refused(refusal) => self.refused(*refusal, verb),
-            other => other,
-        })
-    }
-
-    fn refused(&self, mut refusal: Refusal, verb: &'static str) -> Error {
-        if refusal.code == 403 {
-            let namespace = self.what.namespace.clone().filter(|_| O::RESOURCE.is_namespaced);
-            refusal.missing = Some(Right { verb, resource: O::RESOURCE.name(), namespace });
-        }
-        Error::Refused(Box::new(refusal))
+        open::<O>(&self.api, &self.what, path, verb, limit, self.timing.silence_max).await
     }
 
     fn path(&self, pairs: &[(&str, &str)]) -> String {
-        let mut query = Serializer::new(String::new());
-        query.extend_pairs(pairs);
-        for (name, selector) in [("labelSelector", &self.what.labels), ("fieldSelector", &self.what.fields)] {
-            if !selector.is_empty() {
-                query.append_pair(name, selector);
-            }
-        }
-        format!("{}?{}", O::RESOURCE.path(self.what.namespace.as_deref()), query.finish())
+        path::<O>(&self.what, pairs)
     }
 }
-
-/// No more is asked for than is used.
-pub(crate) fn accept(resource: &Resource, verb: &str) -> &'static str {
-    match (resource.is_metadata_only, verb) {
-        (false, _) => "application/json",
-        (true, "list") => "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json",
-        (true, _) => "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json",
-    }
-}
-
-/// What is said of an answer that began and does not go on.
-const TELLS_NOTHING: &str = "the API server tells nothing for too long";
 
 /// Whether lists as events are what the server does not want: old ones do not know them, and some stand
 /// on a store that cannot give them.

@@ -8,9 +8,10 @@ use tokio::runtime::Handle;
 use vedette_config::HttpClient;
 use vedette_http_client::{Options, ProxyEnvironment};
 use vedette_k8s::{
-    Connection, Hub, Kubeconfig, SharedWatch, Timing, What,
+    Connection, Hub, Kubeconfig, NodePods, SharedWatch, Timing, What,
     objects::{Object as _, Pod, ReplicaSet},
 };
+use vedette_model::{Identify as _, WorkloadQuestion};
 use vedette_sys::{Clock as _, Random, SystemClock};
 use vedette_test_apiserver::ApiServer;
 
@@ -198,6 +199,39 @@ async fn what_is_known_is_what_is_there_after_any_trouble() {
             wait_for(&watched, &expected).await;
         }
     }
+}
+
+/// Before somebody is accused, the server is asked for the pods of the node as they are now.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_is_asked_for_its_pods_page_by_page() {
+    let server = ApiServer::start();
+    server.behave(|b| b.page_objects_max = Some(2));
+    for (name, node) in [("a", "n"), ("b", "n"), ("c", "other"), ("d", "n")] {
+        let mut pod = pod("x", name, "Running");
+        (pod["metadata"]["uid"], pod["spec"]["nodeName"]) = (json!(format!("uid-{name}")), json!(node));
+        server.put(PODS, pod);
+    }
+    let api = hub().cluster(connection(&server));
+    let pods = NodePods::ask(&api, "main".into(), "n", 7).await.expect("an answer");
+    let is_there = |name: &&str| {
+        let uid = format!("uid-{name}");
+        !pods.identify(&WorkloadQuestion::PodUid(&uid), 1).is_empty()
+    };
+    assert_eq!(
+        ["a", "b", "c", "d"].iter().filter(|name| is_there(name)).collect::<Vec<_>>(),
+        [&"a", &"b", &"d"]
+    );
+    assert_eq!(pods.at_ns, 7);
+    let asked = server.asked();
+    assert_eq!(asked.len(), 2, "{asked:?}");
+    // What the server remembers is not asked for: it may be as old as what a watch told.
+    let is_sound = |target: &str| {
+        target.contains("fieldSelector=spec.nodeName%3Dn") && !target.contains("resourceVersion")
+    };
+    assert!(asked.iter().all(|asked| is_sound(&asked.target)), "{asked:?}");
+    server.behave(|b| b.forbidden = vec![("list".into(), "pods".into())]);
+    let error = NodePods::ask(&api, "main".into(), "n", 8).await.err().expect("a refusal");
+    assert!(error.told().contains("may not list pods in all namespaces"), "{}", error.told());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -50,7 +50,8 @@ pub enum FindingState {
 /// counted, not multiplied.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finding {
-    /// Stable name of this finding: hash of `labels`, but for `workload` and `workload_kind`.
+    /// Stable name of this finding: hash of `labels`; without `workload` and `workload_kind` where these may become
+    /// known while it lasts.
     pub fingerprint: u64,
     /// The detection's name, for example `reverse-shell`.
     pub rule: String,

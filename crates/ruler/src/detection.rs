@@ -1,9 +1,10 @@
 //! The stage before the stores in which events pass the detectors.
 //!
 //! Invariants: no event is lost or changed, whatever a detector does; a batch that is sent again
-//! because the store could not take it is not judged again.
+//! because the store could not take it is not judged again, whoever else sends meanwhile.
 
 use std::{
+    collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
@@ -16,6 +17,10 @@ use crate::ruler::RulerHandle;
 /// Findings from the passing of time that wait for the store; of more, the oldest are left out
 /// of the store, but not of the alerts.
 const EXPIRED_MAX: usize = 10_000;
+/// Senders whose judged batch is kept until it comes again, and events of all these batches together, but for
+/// the last that came; of more, the oldest is forgotten and would be judged again.
+const RETRIED_MAX: usize = 256;
+const RETRIED_EVENTS_MAX: usize = 50_000;
 
 /// Looks at events and finds.
 pub trait Detect: Send {
@@ -41,8 +46,8 @@ struct State {
     /// Findings from the passing of time that the store did not take yet, and batches of them.
     expired: Vec<Event>,
     seq: u64,
-    /// The batch that the store did not take yet.
-    retried: Option<Retried>,
+    /// Batches that the store did not take yet, one of each sender, the oldest first.
+    retried: VecDeque<Retried>,
 }
 
 /// A judged batch that is expected to come again.
@@ -61,6 +66,30 @@ impl Retried {
         let same_number = (&self.batch.origin, self.batch.seq) == (&batch.origin, batch.seq);
         same_number && self.events == events.len() && judged.get(..self.events) == Some(events)
     }
+
+    /// Events that are held, findings included.
+    fn held(&self) -> usize {
+        if let Payload::Events(events) = &self.batch.payload { events.len() } else { 0 }
+    }
+}
+
+impl State {
+    /// Takes out what a sender's last batch was judged to be, if this is that batch. Whatever else it sends,
+    /// it has given that batch up.
+    fn take_retried(&mut self, batch: &Batch, events: &[Event]) -> Option<Batch> {
+        let at = self.retried.iter().position(|retried| retried.batch.origin == batch.origin)?;
+        let retried = self.retried.remove(at).filter(|retried| retried.is(batch, events))?;
+        Some(retried.batch)
+    }
+
+    fn keep_retried(&mut self, retried: Retried) {
+        self.retried.push_back(retried);
+        let mut held: usize = self.retried.iter().map(Retried::held).sum();
+        while self.retried.len() > 1 && (self.retried.len() > RETRIED_MAX || held > RETRIED_EVENTS_MAX) {
+            let oldest = self.retried.pop_front();
+            held -= oldest.map_or(0, |oldest| oldest.held());
+        }
+    }
 }
 
 impl DetectionStage {
@@ -72,7 +101,7 @@ impl DetectionStage {
         origin: Origin,
         host: Arc<Host>,
     ) -> Self {
-        let state = State { detector, expired: Vec::new(), seq: 0, retried: None };
+        let state = State { detector, expired: Vec::new(), seq: 0, retried: VecDeque::new() };
         Self { inner, ruler, origin, host, state: Mutex::new(state) }
     }
 
@@ -159,15 +188,12 @@ impl Sink for DetectionStage {
             return self.inner.accept(batch);
         };
         let mut state = self.state.lock();
-        let known = state.retried.take().filter(|retried| retried.is(batch, events));
-        let judged = match known {
-            Some(retried) => Some(retried.batch),
-            None => self.judge(&mut state, batch, events),
-        };
+        let known = state.take_retried(batch, events);
+        let judged = known.or_else(|| self.judge(&mut state, batch, events));
         let result = self.inner.accept(judged.as_ref().unwrap_or(batch));
         if matches!(result, Err(Rejected::Retry(_))) {
             let batch = judged.unwrap_or_else(|| batch.clone());
-            state.retried = Some(Retried { batch, events: events.len() });
+            state.keep_retried(Retried { batch, events: events.len() });
         }
         result
     }

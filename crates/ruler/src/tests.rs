@@ -361,6 +361,66 @@ fn a_batch_that_takes_the_number_of_one_given_up_is_itself() {
     assert_eq!(handle.metrics().detection_events.get(), 3, "each was judged once");
 }
 
+/// A batch of one of several senders.
+fn sent_by(source: &str, seq: u64, facts: Vec<Fact>) -> Batch {
+    let batch = events(seq, facts);
+    Batch { origin: Origin { source: source.into(), ..batch.origin }, ..batch }
+}
+
+#[test]
+fn each_of_several_senders_is_judged_once_however_often_the_store_refuses() {
+    let world = World::new(Arc::new(sim()));
+    let (handle, _worker) = world.start();
+    let host = Arc::new(Host { name: "h".into(), id: String::new(), boot_id: String::new() });
+    let origin = Origin { source: "detection".into(), ..config(Path::new("/")).origin };
+    let stage = DetectionStage::new(Box::new(Shells), world.store.clone(), handle.clone(), origin, host);
+    *world.store.answer.lock() = Some(Rejected::Retry("full".into()));
+    let senders = ["sensor", "cluster/a", "cluster/b"];
+    for _ in 0..4 {
+        for source in senders {
+            assert!(stage.accept(&sent_by(source, 1, vec![Fact::ContainerStart])).is_err());
+        }
+    }
+    assert_eq!(handle.metrics().detection_events.get(), 3, "each was judged once");
+    // One gives its batch up; what it sends by the same number is judged, and the others wait on.
+    assert!(stage.accept(&sent_by("sensor", 1, vec![Fact::PtyOpen { number: 1 }])).is_err());
+    *world.store.answer.lock() = None;
+    stage.accept(&sent_by("sensor", 1, vec![Fact::PtyOpen { number: 1 }])).unwrap();
+    for source in &senders[1..] {
+        stage.accept(&sent_by(source, 1, vec![Fact::ContainerStart])).unwrap();
+        stage.accept(&sent_by(source, 2, vec![Fact::PtyOpen { number: 1 }])).unwrap();
+    }
+    assert_eq!(handle.metrics().detection_events.get(), 6);
+    let batches = world.store.batches.lock();
+    let lengths = batches.iter().map(|batch| match &batch.payload {
+        Payload::Events(events) => events.len(),
+        Payload::Samples(_) => 0,
+    });
+    assert_eq!(lengths.collect::<Vec<_>>(), [1, 2, 1, 2, 1], "findings stay with their events");
+}
+
+#[test]
+fn batches_that_wait_are_bounded_and_the_oldest_goes_first() {
+    let world = World::new(Arc::new(sim()));
+    let (handle, _worker) = world.start();
+    let host = Arc::new(Host { name: "h".into(), id: String::new(), boot_id: String::new() });
+    let origin = Origin { source: "detection".into(), ..config(Path::new("/")).origin };
+    let stage = DetectionStage::new(Box::new(Shells), world.store.clone(), handle.clone(), origin, host);
+    *world.store.answer.lock() = Some(Rejected::Retry("full".into()));
+    // By number: of 300 senders the last 256 are known. By events: of three large batches the last two.
+    for (senders, size, kept) in [(300_u64, 1_usize, 256_u64), (3, 20_000, 2)] {
+        let batch =
+            |sender: u64| sent_by(&format!("{size}/{sender}"), 1, vec![Fact::PtyOpen { number: 1 }; size]);
+        let judged = || handle.metrics().detection_events.get() / size as u64;
+        (0..senders).for_each(|sender| assert!(stage.accept(&batch(sender)).is_err()));
+        let before = judged();
+        (senders - kept..senders).for_each(|sender| assert!(stage.accept(&batch(sender)).is_err()));
+        assert_eq!(judged(), before, "what is kept is not judged again");
+        assert!(stage.accept(&batch(0)).is_err());
+        assert_eq!(judged(), before + 1, "what was forgotten is");
+    }
+}
+
 #[test]
 fn findings_beyond_the_bound_are_counted() {
     let world = World::new(Arc::new(sim()));

@@ -1,6 +1,6 @@
 //! Events of clusters on their way into the store: what is stored already is not stored again.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use vedette_eventdb::{EventDb, Search};
 use vedette_k8s::{EventFeed, FedEvent, FeedWatch};
@@ -17,11 +17,9 @@ use crate::clusters::Connected;
 const PAUSE: Duration = Duration::from_millis(500);
 /// Events of one batch; with the pause, 1,000 a second at most.
 const BATCH_EVENTS_MAX: usize = 500;
-/// How far back it is looked for what is stored: API servers forget events after an hour where nobody says
-/// otherwise.
-const STORED_NS: i64 = 26 * 3_600_000_000_000;
-/// Events that are looked through at most.
-const STORED_MAX: usize = 300_000;
+/// Events of Kubernetes that are looked through at most for what is stored, the newest first. How long a cluster
+/// keeps its events is not told, so that all that the store has are looked at up to this.
+const STORED_MAX: usize = 1_000_000;
 /// Events of one answer of the store.
 const PAGE: usize = 1000;
 
@@ -48,8 +46,8 @@ pub struct Keeping {
 pub async fn keep(connected: Connected, keeping: Keeping) {
     let Connected { name, hub, api } = connected;
     let stored = {
-        let (keeping, name) = (keeping.clone(), name.clone());
-        tokio::task::spawn_blocking(move || stored(&keeping, &name))
+        let (store, name) = (keeping.store.clone(), name.clone());
+        tokio::task::spawn_blocking(move || stored(&store, &name, STORED_MAX))
     };
     let Ok(stored) = stored.await else { return };
     let feed = Arc::new(EventFeed::new(name.clone(), stored.iter().map(|(uid, count)| (&**uid, *count))));
@@ -70,32 +68,37 @@ pub async fn keep(connected: Connected, keeping: Keeping) {
     }
 }
 
-/// Uids and counts of the events of a cluster that are stored.
-fn stored(keeping: &Keeping, cluster: &str) -> Vec<(String, u64)> {
-    let from = keeping.clock.unix_ns().saturating_sub(STORED_NS);
-    let mut search = Search {
-        range_ns: (from, i64::MAX),
-        kinds: vec![EventKind::Kubernetes],
-        limit: PAGE,
-        ..Search::default()
-    };
-    let mut stored = Vec::new();
+/// Uids of the events of a cluster that are stored, each with its greatest count, of at most so many events.
+fn stored(store: &EventDb, cluster: &str, events_max: usize) -> HashMap<String, u64> {
+    let mut search = Search { kinds: vec![EventKind::Kubernetes], limit: PAGE, ..Search::default() };
+    let mut stored = HashMap::new();
+    let mut looked_at = 0;
     loop {
-        let found = match keeping.store.search(&search) {
+        let found = match store.search(&search) {
             Ok(found) => found,
             Err(error) => {
                 tracing::warn!(%error, cluster, "events that are stored cannot be read; some may be stored again");
                 return stored;
             }
         };
+        looked_at += found.events.len();
         for event in found.events {
             if let Fact::Kubernetes(told) = event.fact
                 && told.cluster == cluster
             {
-                stored.push((told.uid, told.count));
+                let count = stored.entry(told.uid).or_insert(told.count);
+                *count = told.count.max(*count);
             }
         }
-        if found.next.is_none() || stored.len() >= STORED_MAX {
+        if found.next.is_none() {
+            return stored;
+        }
+        if looked_at >= events_max {
+            tracing::warn!(
+                looked_at,
+                cluster,
+                "older events of the store are not looked at; some may be stored again"
+            );
             return stored;
         }
         search.before = found.next;
@@ -166,9 +169,7 @@ impl Sender {
     }
 
     fn part(&self, feed: &EventFeed, watch: &FeedWatch) -> Part {
-        let state = watch.health.state();
-        let trouble = state.trouble.map(|trouble| trouble.told(watch.health.resource(), state.is_whole));
-        let part = match (trouble, &self.refusal) {
+        let part = match (watch.health.told(), &self.refusal) {
             (Some(trouble), _) => Part::new(
                 Health::Degraded,
                 trouble,
@@ -186,5 +187,47 @@ impl Sender {
             .fact("stored", self.sent)
             .fact("waiting", waiting + self.waiting.len())
             .fact("lost", self.lost)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use vedette_model::KubernetesEvent;
+    use vedette_sys::{ManualClock, SimFs};
+
+    use super::*;
+
+    const DAY_NS: i64 = 86_400_000_000_000;
+
+    fn event(cluster: &str, uid: &str, count: u64, time_ns: i64) -> Event {
+        let host = Arc::new(Host { name: "h".into(), id: String::new(), boot_id: String::new() });
+        let told =
+            KubernetesEvent { cluster: cluster.into(), uid: uid.into(), count, ..KubernetesEvent::default() };
+        let fact = Fact::Kubernetes(Box::new(told));
+        Event { id: 0, time_ns, host, container: None, process: None, fact }
+    }
+
+    /// A cluster may be told to keep its events for days: what the store has of them is known, however old.
+    #[test]
+    fn what_is_stored_is_known_as_far_back_as_the_store_goes() {
+        let now_ns = 20_000 * DAY_NS;
+        let config = vedette_eventdb::Config {
+            catalogue: vedette_eventdb::CataloguePlace::Memory,
+            ..vedette_eventdb::Config::new(Path::new("/events"))
+        };
+        let clock = Arc::new(ManualClock::at(now_ns));
+        let (store, _) = EventDb::open(config, Arc::new(SimFs::new(1)), clock).expect("a store");
+        // More than one answer of the store has.
+        let mut events = vec![event("main", "old", 3, now_ns - 6 * DAY_NS), event("other", "x", 1, now_ns)];
+        events.extend((0..PAGE).map(|n| event("main", &format!("e{n}"), 1, now_ns - 2 * DAY_NS)));
+        events.push(event("main", "old", 2, now_ns));
+        store.append(&mut events).expect("stored");
+        let known = stored(&store, "main", STORED_MAX);
+        assert_eq!((known.len(), known.get("old"), known.get("x")), (PAGE + 1, Some(&3), None));
+        // The newest come first, and there is an end to looking.
+        let known = stored(&store, "main", PAGE);
+        assert_eq!((known.len(), known.get("old")), (PAGE, Some(&2)));
     }
 }

@@ -8,6 +8,7 @@ mod cli;
 mod client;
 mod cluster_events;
 mod cluster_parts;
+mod cluster_policy;
 mod cluster_state;
 mod clusters;
 mod config;

@@ -293,6 +293,8 @@ fn a_container_without_a_pod_is_found_once_and_is_over_when_it_ends() -> Result<
         Ok(part.is_ok_and(|part| part["health"] == "ok").then_some(()))
     })?;
     let of_pod = Cgroups::make(&uid(11), &id(11))?;
+    // The watches go on, but nobody can say whether what they told is all.
+    server.behave(|b| b.is_store_frozen = true);
     let stray = Cgroups::make("by-hand", &id(12))?;
     // Other tests may run containers on this machine: only these count.
     let findings = |vedette: &Vedette, state: &str| -> Result<Vec<Value>> {
@@ -303,6 +305,13 @@ fn a_container_without_a_pod_is_found_once_and_is_over_when_it_ends() -> Result<
         };
         Ok(events.iter().filter(of).cloned().collect())
     };
+    wait_for("the doubt", SOON, || {
+        let part = vedette.part("containers without pod main")?;
+        let message = part["message"].as_str().unwrap_or_default();
+        Ok(message.contains("the API server does not say").then_some(()))
+    })?;
+    ensure!(findings(&vedette, "firing")?.is_empty(), "{:?}", findings(&vedette, "firing")?);
+    server.behave(|b| b.is_store_frozen = false);
     let found =
         wait_for("the finding", SOON, || Ok(Some(findings(&vedette, "firing")?).filter(|f| !f.is_empty())))?;
     ensure!(

@@ -2,7 +2,7 @@
 
 /// What a part of a path names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Name<'a> {
+pub(crate) enum Name<'a> {
     /// A pod by its uid, as it stands in the path.
     Pod(&'a str),
     /// A container by its id.
@@ -11,7 +11,7 @@ pub(super) enum Name<'a> {
 
 /// All that a path names, the outermost first: the first that is known is meant. Whoever is in a container may make
 /// cgroups below its own and call them as others are called; and of a cluster in a pod of another each knows its own.
-pub(super) fn names(path: &str) -> impl Iterator<Item = Name<'_>> {
+pub(crate) fn names(path: &str) -> impl Iterator<Item = Name<'_>> {
     path.split('/').filter_map(|part| {
         // `kubepods-burstable-pod<uid>.slice` of systemd, `pod<uid>` of the other driver.
         let name = part.strip_suffix(".slice").or_else(|| part.strip_suffix(".scope")).unwrap_or(part);

@@ -18,7 +18,7 @@ use vedette_sys::MonotonicTime;
 
 use super::{Index, Limits, Stats};
 use crate::{
-    Api, Hub, SharedWatch, Shelf, What,
+    Api, Health, Hub, SharedWatch, Shelf, What,
     objects::{Job, Object as _, Owner, Pod, ReplicaSet, key},
 };
 
@@ -148,11 +148,7 @@ impl Identities {
 
     fn part(&self, watches: &Watches) -> Part {
         let troubles = [watches.pods.health(), watches.replica_sets.health(), watches.jobs.health()];
-        let troubles = troubles.into_iter().filter_map(|health| {
-            let state = health.state();
-            state.trouble.map(|trouble| trouble.told(health.resource(), state.is_whole))
-        });
-        let troubles: Vec<String> = troubles.collect();
+        let troubles: Vec<String> = troubles.into_iter().filter_map(Health::told).collect();
         let part = if troubles.is_empty() {
             Part::ok()
         } else {

@@ -84,7 +84,7 @@ pub(super) fn container_id(text: &str) -> ContainerId {
 }
 
 /// A container's id without the name of its runtime before it.
-pub(super) fn bare_id(text: &str) -> &str {
+pub(crate) fn bare_id(text: &str) -> &str {
     text.split_once("://").map_or(text, |(_, id)| id)
 }
 

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Amounts, Meta, Object, Resource, lenient::parts, null_as_default, time};
+use super::{Amounts, Meta, Object, Resource, images::ImageNames, lenient::parts, null_as_default, time};
 
 /// A machine.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -35,6 +35,7 @@ parts! {
         capacity: Amounts,
         allocatable: Amounts,
         node_info: NodeInfo,
+        images: ImageNames,
     }
 
     /// Where the programs of a machine listen.
@@ -57,7 +58,9 @@ parts! {
 
     /// What a machine runs.
     NodeInfo {
+        architecture: Box<str>,
         kernel_version: Box<str>,
+        operating_system: Box<str>,
         os_image: Box<str>,
         container_runtime_version: Box<str>,
         kubelet_version: Box<str>,
@@ -121,6 +124,19 @@ impl Node {
     /// What holds of it.
     pub fn conditions(&self) -> &[Condition] {
         &self.status.conditions
+    }
+
+    /// Which digests name the images that it has.
+    pub(crate) fn images(&self) -> &ImageNames {
+        &self.status.images
+    }
+
+    /// What decides which of the images of one name it pulls, and which of their digests it tells: runtime, system
+    /// and architecture.
+    pub(crate) fn platform(&self) -> (&str, &str, &str) {
+        let info = &self.status.node_info;
+        let runtime = info.container_runtime_version.split("://").next().unwrap_or_default();
+        (runtime, &info.operating_system, &info.architecture)
     }
 
     /// Where its kubelet listens.

@@ -1,8 +1,8 @@
-//! What stands between a pod and the workload that a person made. Only who owns it is kept.
+//! What stands between a pod and the workload that a person made. Only who owns it and who wrote it is kept.
 
 use serde::{Deserialize, Deserializer};
 
-use super::{Meta, Object, Owners, Resource, null_as_default};
+use super::{Authors, Meta, Object, Owners, Resource, author, null_as_default, time};
 
 /// Keeps the pods of one state of a deployment.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -49,14 +49,21 @@ fn slim<'de, D: Deserializer<'de>>(from: D) -> Result<Meta, D::Error> {
         resource_version: Box<str>,
         #[serde(default)]
         owner_references: Owners,
+        #[serde(default, deserialize_with = "time")]
+        creation_timestamp: Option<i64>,
+        #[serde(default, deserialize_with = "author::authors")]
+        managed_fields: Option<Box<Authors>>,
     }
-    let Wire { name, namespace, uid, resource_version, owner_references } = Wire::deserialize(from)?;
+    let wire = Wire::deserialize(from)?;
+    let Wire { name, namespace, uid, resource_version, owner_references, .. } = wire;
     Ok(Meta {
         name,
         namespace,
         uid,
         resource_version,
         controller: owner_references.controller,
+        created: wire.creation_timestamp,
+        authors: wire.managed_fields,
         ..Meta::default()
     })
 }

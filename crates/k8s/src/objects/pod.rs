@@ -5,7 +5,9 @@ use serde::{Deserialize, Deserializer, de::IgnoredAny};
 use super::{
     Amounts, Condition, Meta, Object, Resource,
     lenient::{Time, parts},
-    null_as_default, time,
+    null_as_default,
+    powers::Powers,
+    time,
 };
 
 /// Containers that live together.
@@ -24,16 +26,24 @@ parts! {
         node_name: Box<str>,
         service_account_name: Box<str>,
         host_network: bool,
+        #[serde(rename = "hostPID")]
+        host_pid: bool,
+        #[serde(rename = "hostIPC")]
+        host_ipc: bool,
+        /// What all its containers are given.
+        #[serde(rename = "securityContext")]
+        powers: Powers,
         priority_class_name: Box<str>,
         restart_policy: Box<str>,
         runtime_class_name: Box<str>,
         scheduler_name: Box<str>,
         overhead: Amounts,
         tolerations: Box<[Toleration]>,
-        volumes: ClaimVolumes,
+        volumes: Volumes,
         resource_claims: Box<[ResourceClaim]>,
         containers: Box<[Container]>,
         init_containers: Box<[Container]>,
+        ephemeral_containers: Box<[Container]>,
     }
 
     /// How a pod is.
@@ -77,9 +87,23 @@ parts! {
     }
 }
 
-/// Of all volumes of a pod those that are claimed.
+/// The volumes of a pod that are of use.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(crate) struct ClaimVolumes(pub(crate) Box<[ClaimVolume]>);
+pub(crate) struct Volumes {
+    /// Those that are claimed.
+    pub(crate) claims: Box<[ClaimVolume]>,
+    /// Those that say what the pod may do, or what it brings; hardly any pod has one.
+    pub(crate) noted: Box<[NotedVolume]>,
+}
+
+/// A volume that is judged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NotedVolume {
+    /// A path of the machine.
+    HostPath(Box<str>),
+    /// An image.
+    Image(Box<str>),
+}
 
 /// A volume of a pod that is claimed.
 #[derive(Debug, Clone, PartialEq)]
@@ -108,6 +132,9 @@ pub struct Container {
     /// Whether it starts again by itself, where that differs from its pod.
     #[serde(default, deserialize_with = "null_as_default")]
     pub restart_policy: Box<str>,
+    /// What it is given beyond the usual.
+    #[serde(rename = "securityContext", default, deserialize_with = "null_as_default")]
+    pub(crate) powers: Powers,
 }
 
 /// What a container asks for, and how much it may take.
@@ -239,7 +266,7 @@ impl<'de> Deserialize<'de> for ContainerState {
     }
 }
 
-impl<'de> Deserialize<'de> for ClaimVolumes {
+impl<'de> Deserialize<'de> for Volumes {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         #[derive(Default, Deserialize)]
         #[serde(rename_all = "camelCase", default)]
@@ -248,6 +275,8 @@ impl<'de> Deserialize<'de> for ClaimVolumes {
             name: Box<str>,
             persistent_volume_claim: Option<Claim>,
             ephemeral: Option<IgnoredAny>,
+            host_path: Option<HostPath>,
+            image: Option<Image>,
         }
         #[derive(Default, Deserialize)]
         #[serde(rename_all = "camelCase", default)]
@@ -257,16 +286,30 @@ impl<'de> Deserialize<'de> for ClaimVolumes {
             #[serde(deserialize_with = "null_as_default")]
             read_only: bool,
         }
-        let claimed = Vec::<Volume>::deserialize(from)?.into_iter().filter_map(|volume| match volume {
-            Volume { name, persistent_volume_claim: Some(claim), .. } => {
-                Some(ClaimVolume { name, claim: Some(claim.claim_name), read_only: claim.read_only })
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct HostPath {
+            #[serde(deserialize_with = "null_as_default")]
+            path: Box<str>,
+        }
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Image {
+            #[serde(deserialize_with = "null_as_default")]
+            reference: Box<str>,
+        }
+        let (mut claims, mut noted) = (Vec::new(), Vec::new());
+        for volume in Vec::<Volume>::deserialize(from)? {
+            let name = volume.name;
+            if let Some(Claim { claim_name, read_only }) = volume.persistent_volume_claim {
+                claims.push(ClaimVolume { name, claim: Some(claim_name), read_only });
+            } else if volume.ephemeral.is_some() {
+                claims.push(ClaimVolume { name, claim: None, read_only: false });
             }
-            Volume { name, ephemeral: Some(_), .. } => {
-                Some(ClaimVolume { name, claim: None, read_only: false })
-            }
-            _ => None,
-        });
-        Ok(Self(claimed.collect()))
+            noted.extend(volume.host_path.map(|host| NotedVolume::HostPath(host.path)));
+            noted.extend(volume.image.map(|image| NotedVolume::Image(image.reference)));
+        }
+        Ok(Self { claims: claims.into_boxed_slice(), noted: noted.into_boxed_slice() })
     }
 }
 
@@ -290,6 +333,25 @@ impl Pod {
     pub fn containers(&self) -> impl Iterator<Item = (&Container, bool)> {
         let plain = self.spec.containers.iter().map(|container| (container, false));
         plain.chain(self.spec.init_containers.iter().map(|container| (container, true)))
+    }
+
+    /// All its containers: those that run before the others, and those that were put into it later, included.
+    pub(crate) fn all_containers(&self) -> impl Iterator<Item = &Container> {
+        self.containers().map(|(container, _)| container).chain(&self.spec.ephemeral_containers)
+    }
+
+    /// All images that it brings: those of its containers, and those that are volumes.
+    pub(crate) fn images(&self) -> impl Iterator<Item = &str> {
+        let mounted = self.spec.volumes.noted.iter().filter_map(|volume| match volume {
+            NotedVolume::Image(reference) => Some(&**reference),
+            NotedVolume::HostPath(_) => None,
+        });
+        self.all_containers().map(|container| &*container.image).chain(mounted)
+    }
+
+    /// Whether the API server only mirrors what a file on the machine wishes.
+    pub(crate) fn is_mirror(&self) -> bool {
+        self.metadata.annotations.get("kubernetes.io/config.mirror").is_some()
     }
 
     /// The id of a container.

@@ -263,7 +263,7 @@ fn info(pod: &Pod, rows: &mut Rows<'_>) {
 
 fn volumes(pod: &Pod, rows: &mut Rows<'_>, value: fn(bool) -> f64) {
     let name = &*pod.meta().name;
-    for volume in &pod.spec.volumes.0 {
+    for volume in &pod.spec.volumes.claims {
         let made = || [name, "-", &volume.name].concat();
         let (claim, ephemeral) = match &volume.claim {
             Some(claim) => (claim.to_string(), "false"),

@@ -11,11 +11,14 @@ use vedette_capacity::FailureMode;
 use vedette_config::{ClientTls, HttpClient, SecretSource};
 use vedette_k8s::{
     identity::Limits,
-    parts,
+    parts, policy,
     state::{KINDS, Wanted},
 };
 
-use super::{ClusterCapacity, Error, EtcdMembers, KubernetesCluster, StateMetrics, Switch, units::duration};
+use super::{
+    ClusterCapacity, ClusterPolicy, Error, EtcdMembers, KubernetesCluster, StateMetrics, Switch,
+    units::duration,
+};
 
 /// A cluster that is watched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +45,8 @@ pub struct ClusterSettings {
     pub stray_containers: bool,
     /// How it is judged how many of its nodes may fail, if it is.
     pub capacity: Option<CapacitySettings>,
+    /// Which of its pods are allowed, if any rule is on.
+    pub policy: Option<policy::Rules>,
 }
 
 /// How many nodes of a cluster may fail is judged so.
@@ -118,6 +123,13 @@ pub(super) fn settings(
             capacity: match cluster.capacity {
                 Switch::Off => None,
                 Switch::On(written) => Some(capacity(&format!("{place}[{at}].capacity"), written)?),
+            },
+            policy: match cluster.policy {
+                Switch::Off => None,
+                Switch::On(written) => {
+                    let rules = rules(&format!("{place}[{at}].policy"), written)?;
+                    policy::Rule::ALL.iter().any(|rule| rules.has(*rule)).then_some(rules)
+                }
             },
         })
     };
@@ -208,6 +220,47 @@ fn capacity(place: &str, written: ClusterCapacity) -> Result<CapacitySettings, E
     })
 }
 
+fn rules(place: &str, written: ClusterPolicy) -> Result<policy::Rules, Error> {
+    let refuse = |key: &str, reason: String| Error::Value { place: format!("{place}.{key}"), reason };
+    if written.allowed_registries.len() > PATTERNS_MAX {
+        return Err(refuse("allowed_registries", format!("name at most {PATTERNS_MAX}")));
+    }
+    let registry = |(at, text): (usize, &String)| {
+        text.parse::<policy::AllowedRegistry>().map_err(|reason| {
+            refuse(&format!("allowed_registries[{at}]"), format!("{text:?} is no registry: {reason}"))
+        })
+    };
+    let registries = written.allowed_registries.iter().enumerate().map(registry).collect::<Result<_, _>>()?;
+    let privileged = match written.privileged {
+        Switch::Off => None,
+        Switch::On(keys) => {
+            let namespaces = keys.allowed_namespaces.unwrap_or_else(|| vec!["kube-system".to_owned()]);
+            // As long as a label of DNS, as names of namespaces are.
+            let is_sound = |name: &String| {
+                let is_letter = |byte: u8| {
+                    byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'*')
+                };
+                !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.bytes().all(is_letter)
+            };
+            if namespaces.len() > PATTERNS_MAX || !namespaces.iter().all(is_sound) {
+                let reason = format!(
+                    "name at most {PATTERNS_MAX} namespaces, of small letters, digits, - and * for any letters"
+                );
+                return Err(refuse("privileged.allowed_namespaces", reason));
+            }
+            Some(namespaces.into_iter().map(String::into_boxed_str).collect())
+        }
+    };
+    let digests = match written.image_digests.as_deref() {
+        None | Some("on") => true,
+        Some("off") => false,
+        Some(other) => return Err(refuse("image_digests", format!("{other:?} is neither on nor off"))),
+    };
+    Ok(policy::Rules { registries, privileged, digests })
+}
+
+/// Registries or namespaces that are allowed.
+const PATTERNS_MAX: usize = 256;
 /// Nodes that fail at once: the number of sets grows with its power.
 const FAILURES_MAX: u64 = 10;
 const LABELS_MAX: usize = 16;

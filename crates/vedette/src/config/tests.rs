@@ -114,6 +114,19 @@ fn errors_name_place_and_remedy() {
         ("metrics: {rollups: [{step: 5m, retention: 1d}, {step: 300s, retention: 2d}]}\n", vec!["twice"]),
         ("metrics: {rollups: [{step: 5m}]}\n", vec!["retention"]),
         ("scrape: {start_timestamps: maybe}\n", vec!["scrape.start_timestamps", "ignore, zero and store"]),
+        (
+            "kubernetes: [{name: a, policy: {allowed_registries: [ghcr.io/a, library/nginx]}}]\n",
+            vec!["kubernetes[0].policy.allowed_registries[1]", "\"library/nginx\"", "docker.io/library"],
+        ),
+        (
+            "kubernetes: [{name: a, policy: {privileged: {allowed_namespaces: [Kube]}}}]\n",
+            vec!["kubernetes[0].policy.privileged.allowed_namespaces", "small letters"],
+        ),
+        (
+            "kubernetes: [{name: a, policy: {image_digests: maybe}}]\n",
+            vec!["policy.image_digests", "on nor off"],
+        ),
+        ("kubernetes: [{name: a, policy: {registries: []}}]\n", vec!["v.yml:1", "registries"]),
         ("notify: {receivers: [{name: a}]}\n", vec!["notify.receivers[\"a\"]", "exactly one"]),
         ("notify: {receivers: [{name: 'a b', file: {path: x}}]}\n", vec!["letters"]),
         ("notify: {receivers: [{name: a, webhook: {url: 'ftp://x'}}]}\n", vec!["http://"]),
@@ -167,4 +180,24 @@ fn the_state_of_a_cluster_is_stored_unless_it_is_switched_off() {
         let error = interval(keys).expect_err(keys).to_string();
         assert!(error.contains("kubernetes[0].state_metrics.interval: "), "{error}");
     }
+}
+
+#[test]
+fn which_pods_are_allowed_is_judged_unless_it_is_off() {
+    use vedette_k8s::policy::Rule;
+    let on = |policy: &str| {
+        let cluster = settings(&format!("kubernetes: [{{name: a, policy: {policy}}}]\n")).expect("valid");
+        let rules = cluster.kubernetes[0].policy.clone();
+        rules.map(|rules| Rule::ALL.map(|rule| rules.has(rule)))
+    };
+    // Registries, access to machines, digests, tags.
+    assert_eq!(on("{}"), Some([false, true, true, true]));
+    assert_eq!(on("{allowed_registries: [ghcr.io]}"), Some([true, true, true, true]));
+    assert_eq!(on("{privileged: off}"), Some([false, false, true, true]));
+    assert_eq!(on("{privileged: {allowed_namespaces: []}}"), Some([false, true, true, true]));
+    assert_eq!(on("{image_digests: off}"), Some([false, true, false, false]));
+    assert_eq!(on("{privileged: off, image_digests: off}"), None);
+    assert_eq!(on("off"), None);
+    let rules = settings("kubernetes: [{name: a}]\n").expect("valid").kubernetes[0].policy.clone();
+    assert_eq!(rules.and_then(|rules| rules.privileged), Some(vec!["kube-system".into()]));
 }

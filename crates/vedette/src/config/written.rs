@@ -115,6 +115,9 @@ pub struct KubernetesCluster {
     pub state_metrics: StateMetrics,
     /// How many of its nodes may fail: judged with these keys, or `off`. Default: judged with the defaults.
     pub capacity: Switch<ClusterCapacity>,
+    /// Which pods are allowed: judged with these keys, or `off`. Default: judged with the defaults. With
+    /// `vedette agent`, which keeps no findings, they are not.
+    pub policy: Switch<ClusterPolicy>,
     /// Between two questions to the API server and to etcd about their health: 500ms to 1m. Default: 1s. What
     /// fails is found after three seconds and one interval.
     pub probe_interval: Option<String>,
@@ -179,6 +182,29 @@ pub struct ClusterCapacity {
     pub interval: Option<String>,
     /// How many times the usual work may be done for a judgement, up to 1000. Default 1.
     pub effort: Option<u64>,
+}
+
+/// Which pods of a cluster are allowed; others are findings with who made them. Nothing is kept from running.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClusterPolicy {
+    /// Registries that images may come from, or parts of them by whole parts of their path, as `docker.io/library`,
+    /// `ghcr.io/acme` or `*.example.com`; `*` stands for any letters of one part. Default: none, which allows all.
+    pub allowed_registries: Vec<String>,
+    /// Pods with access to their machine: judged with these keys, or `off`. Default: judged with the defaults.
+    pub privileged: Switch<ClusterPrivileged>,
+    /// `on` or `off`: whether it is found that a container runs another digest than its pod names, and that one tag
+    /// runs with several digests. Default `on`.
+    pub image_digests: Option<String>,
+}
+
+/// Where pods may be privileged, share namespaces of their machine (`hostPID`, `hostIPC`, `hostNetwork`), mount its paths
+/// or add capabilities beyond the level Baseline of the Pod Security Standards.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClusterPrivileged {
+    /// Namespaces where pods may; `*` stands for any letters, as in `openshift-*`. Default `[kube-system]`.
+    pub allowed_namespaces: Option<Vec<String>>,
 }
 
 /// Something that is done with its own keys, or not: `off`.

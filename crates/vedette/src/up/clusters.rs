@@ -9,7 +9,9 @@ use vedette_model::{Sink, TargetReader};
 use crate::{
     capacity::live,
     cluster_events::{self, Keeping},
-    cluster_parts, cluster_state,
+    cluster_parts,
+    cluster_policy::{self, Judging, PolicyBoard},
+    cluster_state,
     clusters::{self, Clusters},
     config::Settings,
     own_page::{OwnPage, STATE_PATH},
@@ -28,6 +30,7 @@ pub(super) fn watch(
     let options = prometheus::client_options(&house.clock);
     let clusters = Arc::new(Clusters::new(tokio::runtime::Handle::current(), options.clone()));
     let data = settings.data_dir.join("capacity");
+    let policies = PolicyBoard::default();
     for cluster in &settings.kubernetes {
         let (states, own) = (house.states.clone(), cluster.clone());
         let (directory, status) = (house.directory.clone(), house.status.clone());
@@ -39,6 +42,14 @@ pub(super) fn watch(
         let looking = whole.filter(|_| cluster.stray_containers && settings.figures).map(|(_, looking)| {
             let node = cluster.node.clone().unwrap_or_else(|| looking.node.clone());
             Looking { node, ..looking.clone() }
+        });
+        let policy = whole.zip(cluster.policy.clone()).map(|((_, looking), rules)| Judging {
+            rules,
+            stage: looking.stage.clone(),
+            ruler: looking.ruler.clone(),
+            clock: looking.clock.clone(),
+            status: looking.status.clone(),
+            figures: policies.clone(),
         });
         let judge = cluster.capacity.clone().map(|settings| {
             let file = live::outages_file(&data, &cluster.name);
@@ -53,6 +64,9 @@ pub(super) fn watch(
             if let Some(looking) = looking {
                 tokio::spawn(stray_containers::look(connected.clone(), looking));
             }
+            if let Some(policy) = policy {
+                tokio::spawn(cluster_policy::judge(connected.clone(), policy));
+            }
             if let Some(events) = events {
                 tokio::spawn(cluster_events::keep(connected.clone(), events));
             }
@@ -66,6 +80,9 @@ pub(super) fn watch(
     }
     if settings.kubernetes.iter().any(|cluster| cluster.capacity.is_some()) {
         house.telemetry.register(Arc::new(house.capacity.clone()));
+    }
+    if whole.is_some() && settings.kubernetes.iter().any(|cluster| cluster.policy.is_some()) {
+        house.telemetry.register(Arc::new(policies));
     }
     clusters
 }
