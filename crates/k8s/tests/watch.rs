@@ -345,3 +345,94 @@ async fn credentials_are_made_anew_when_they_expire_or_are_refused() {
     wait_trouble(&watched, "does not accept the credentials").await;
     assert_eq!(known(&watched).len(), 1);
 }
+
+/// A connection as a file of `kubectl` in this folder has it, with this user.
+fn connection_of(folder: &tempfile::TempDir, server: &ApiServer, user: &Value) -> Connection {
+    let text = json!({"current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
+        "clusters": [{"name": "k", "cluster": {"server": server.url()}}], "users": [{"name": "u", "user": user}]});
+    let mut file = Kubeconfig::default();
+    file.add(&folder.path().join("config"), &text.to_string()).expect("sound");
+    file.connection(None).expect("a connection")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_ends_while_one_watches_is_named_until_its_file_is_renewed() {
+    let server = ApiServer::start();
+    server.behave(|b| b.token = Some("one".into()));
+    server.put(PODS, pod("x", "a", "1"));
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |token: &str| std::fs::write(folder.path().join("token"), token).expect("written");
+    write("wrong\n");
+    let hub = hub();
+    let api = hub.cluster(connection_of(&folder, &server, &json!({"tokenFile": "token"})));
+    let watched = hub.watch::<Pod>(&api, What::default());
+    // Wrong from the beginning: nothing is known, and it is told why.
+    wait_trouble(&watched, "does not accept the credentials").await;
+    assert!(!watched.health().state().is_whole);
+    write("one\n");
+    wait_for(&watched, &[("x/a", "1")]).await;
+    // It ends while one watches; what was known stays, with its age.
+    server.behave(|b| b.token = Some("two".into()));
+    server.put(PODS, pod("x", "a", "2"));
+    wait_trouble(&watched, "does not accept the credentials").await;
+    let state = watched.health().state();
+    assert!(state.is_whole && state.age(SystemClock.monotonic()).is_some(), "{state:?}");
+    assert_eq!(known(&watched).get("x/a").map(String::as_str), Some("1"));
+    write("two\n");
+    wait_for(&watched, &[("x/a", "2")]).await;
+    wait(&watched, "well", || watched.health().state().trouble.is_none()).await;
+    assert_eq!(watched.health().state().lists, 1, "the watch went on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_right_that_is_missing_is_named_with_the_rule_that_grants_it() {
+    let server = ApiServer::start();
+    let both = |resource: &str| ["list", "watch"].map(|verb| (verb.to_owned(), resource.to_owned()));
+    server.behave(|b| b.forbidden = both("replicasets").to_vec());
+    server.put(PODS, pod("x", "a", "1"));
+    let hub = hub();
+    let api = hub.cluster(connection(&server));
+    let (pods, sets) =
+        (hub.watch::<Pod>(&api, What::default()), hub.watch::<ReplicaSet>(&api, What::default()));
+    wait_for(&pods, &[("x/a", "1")]).await;
+    let mut changes = sets.changes();
+    let told = tokio::time::timeout(SOON, async {
+        loop {
+            if let Some(trouble) = sets.health().state().trouble {
+                return trouble.text;
+            }
+            let _ = changes.changed().await;
+        }
+    });
+    let told = told.await.expect("a trouble");
+    let rule =
+        "a ClusterRole with the rule {apiGroups: [\"apps\"], resources: [replicasets], verbs: [list, watch]}";
+    assert!(told.contains(rule), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_program_is_neither_waited_for_nor_begun_again() {
+    let server = ApiServer::start();
+    server.behave(|b| b.token = Some("one".into()));
+    let folder = tempfile::tempdir().expect("a folder");
+    let told = json!({"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {"token": "one"}});
+    std::fs::write(folder.path().join("told"), told.to_string()).expect("written");
+    // It waits for a file that comes only when all have given up.
+    let script = format!(
+        "cd {} && echo run >> runs && while ! [ -e go ]; do sleep 0.02; done && cat told",
+        folder.path().display()
+    );
+    let user = json!({"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "sh", "args": ["-c", script]}});
+    let hub = hub();
+    let api = hub.cluster(connection_of(&folder, &server, &user));
+    let limit = Duration::from_millis(100);
+    for _ in 0..3 {
+        let error = api.get("/version", "*/*", limit).await.err().expect("nobody knows who we are");
+        assert!(error.told().contains("credential program has not told"), "{}", error.told());
+    }
+    std::fs::write(folder.path().join("go"), "").expect("written");
+    let answer = api.get("/version", "*/*", SOON).await;
+    assert!(answer.is_ok_and(|answer| answer.status().is_success()));
+    let runs = std::fs::read_to_string(folder.path().join("runs")).expect("runs");
+    assert_eq!(runs.lines().count(), 1, "it goes on when those give up who wait");
+}
