@@ -6,9 +6,9 @@
 use rustls::pki_types::CertificateDer;
 
 /// A name is not shown beyond this.
-const NAME_CHARS_MAX: usize = 128;
+pub(crate) const NAME_CHARS_MAX: usize = 128;
 /// Of a chain, or of a list of trust, no more are told.
-const TOLD_MAX: usize = 16;
+pub(crate) const TOLD_MAX: usize = 16;
 
 const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;

@@ -9,6 +9,8 @@
 mod certificate;
 mod connect;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod oauth2;
 mod proxy;
 mod redirect;
