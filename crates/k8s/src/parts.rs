@@ -19,6 +19,7 @@ mod lease;
 mod look;
 mod node;
 mod probe;
+mod returns;
 #[cfg(test)]
 mod simulation;
 mod suspects;

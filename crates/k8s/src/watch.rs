@@ -70,6 +70,9 @@ pub(crate) struct Watch<O, S> {
     from_memory: bool,
     /// Tells that the server came back.
     returns: watch::Receiver<u64>,
+    /// Whether a question may then be left for another: once until all is well, so that a list that is slow is told
+    /// however often the server comes and goes.
+    may_leave: bool,
     kind: PhantomData<fn() -> O>,
 }
 
@@ -94,6 +97,7 @@ impl<O: Object, S: Sink<O>> Watch<O, S> {
             position: None,
             may_stream: true,
             from_memory: false,
+            may_leave: true,
             kind: PhantomData,
         }
     }
@@ -228,6 +232,7 @@ impl<O: Object, S: Sink<O>> Watch<O, S> {
         ]);
         let begin = self.clock.monotonic();
         let response = self.get(&path, "watch", Duration::from_secs(seconds) + WATCH_GRACE).await?;
+        self.may_leave = true;
         self.health.heard(self.clock.monotonic(), 0);
         // That all is well again is news.
         self.sink.settle();
@@ -315,16 +320,20 @@ impl<O: Object, S: Sink<O>> Watch<O, S> {
         self.health.whole(self.clock.monotonic());
         self.sink.settle();
         self.from_memory = false;
+        self.may_leave = true;
     }
 
-    async fn get(&self, path: &str, verb: &'static str, limit: Duration) -> Result<Response, Error> {
+    async fn get(&mut self, path: &str, verb: &'static str, limit: Duration) -> Result<Response, Error> {
         let asked = open::<O>(&self.api, &self.what, path, verb, limit, self.timing.silence_max);
         let mut returns = self.api.returns();
         select! {
             biased;
             asked = asked => asked,
             // What was asked of a server that was away may wait for an answer for long.
-            Ok(()) = returns.changed() => Err(Error::Silence("the API server was away when it was asked")),
+            Ok(()) = returns.changed(), if self.may_leave => {
+                self.may_leave = false;
+                Err(Error::Silence("the API server was away when it was asked"))
+            }
         }
     }
 

@@ -50,9 +50,9 @@ fn key() -> KeyPair {
 }
 
 impl Authority {
-    fn new() -> Self {
+    fn new(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::<String>::new()).expect("names");
-        params.distinguished_name.push(DnType::CommonName, "cluster-ca");
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.not_after = date_time_ymd(2071, 1, 1);
         Self(CertifiedIssuer::self_signed(params, key()).expect("signed"))
@@ -216,7 +216,7 @@ fn told(api: &Api) -> Vec<(CertificateRole, String, i64)> {
 async fn a_certificate_that_a_program_tells_is_shown_and_renewed() {
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path();
-    let (authority, others) = (Authority::new(), Authority::new());
+    let (authority, others) = (Authority::new("cluster-ca"), Authority::new("other-ca"));
     let (one, two, three) =
         (authority.sign("one", 2081), authority.sign("two", 2091), authority.sign("three", 2095));
     let names = [("one", one.der()), ("two", two.der()), ("three", three.der())];
@@ -303,7 +303,7 @@ async fn wait_part(parts: &Parts, name: &str, holds: impl Fn(&ClusterPart) -> bo
 
 #[tokio::test(flavor = "multi_thread")]
 async fn certificates_of_parts_are_told_and_what_ended_is_named() {
-    let authority = Authority::new();
+    let authority = Authority::new("cluster-ca");
     let served = config(&authority.sign("kube-apiserver", 2085), None);
     let (server, scheduler) =
         (Server::start(served.clone(), well).await, Server::start(served.clone(), well).await);

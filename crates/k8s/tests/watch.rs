@@ -29,13 +29,17 @@ fn timing() -> Timing {
 }
 
 fn hub() -> Hub {
+    hub_with(timing())
+}
+
+fn hub_with(timing: Timing) -> Hub {
     let options = Options {
         user_agent: "Vedette/test".into(),
         unix_socket: None,
         proxy_environment: ProxyEnvironment::default(),
         clock: Arc::new(SystemClock),
     };
-    Hub::new(Handle::current(), options, timing())
+    Hub::new(Handle::current(), options, timing)
 }
 
 fn connection(server: &ApiServer) -> Connection {
@@ -251,7 +255,7 @@ async fn what_is_forbidden_is_named_and_the_rest_goes_on() {
     let right = trouble.missing.as_ref().expect("a right").to_string();
     assert!(right.ends_with("pods in the namespace x"), "{right}");
     assert!(
-        trouble.text.contains("system:serviceaccount:a:b") && trouble.text.contains("role"),
+        trouble.text.contains("system:serviceaccount:a:b") && trouble.text.contains("Role"),
         "{trouble:?}"
     );
     let owners = hub.watch::<ReplicaSet>(&api, What::default());
@@ -305,6 +309,46 @@ async fn a_server_that_wishes_to_be_left_alone_is() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(server.asked().len(), asked, "{:?}", server.asked());
+}
+
+/// A server that was away may keep a question for ever, and one that is slow answers it in its time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_is_left_for_another_once_when_the_server_came_back() {
+    let server = ApiServer::start();
+    server.behave(|b| b.hangs = true);
+    server.put(PODS, pod("x", "a", "1"));
+    let hub = hub_with(Timing { silence_max: 2 * SOON, ..timing() });
+    let api = hub.cluster(connection(&server));
+    let watched = hub.watch::<Pod>(&api, What::default());
+    let mut from = 0;
+    // First a list, then a watch.
+    for phase in ["1", "2"] {
+        let questions = || {
+            let asked = server.asked();
+            asked[from..].iter().filter(|asked| asked.target.starts_with(PODS)).count()
+        };
+        let until = async |count: usize| {
+            let waited = tokio::time::timeout(SOON, async {
+                while questions() < count {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            });
+            assert!(waited.await.is_ok(), "{:?}", server.asked());
+        };
+        until(1).await;
+        api.came_back();
+        until(2).await;
+        for _ in 0..4 {
+            api.came_back();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(questions(), 2, "the second is left to end: {:?}", server.asked());
+        server.put(PODS, pod("x", "a", phase));
+        server.behave(|b| b.hangs = false);
+        wait_for(&watched, &[("x/a", phase)]).await;
+        from = server.asked().len();
+        server.behave(|b| b.hangs = true);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -23,6 +23,7 @@ use super::{
     lease::Lease,
     look::Watches,
     probe::Probe,
+    returns::Returns,
     suspects::{self, ALONE_MAX, Leases},
     workloads::SYSTEM_NAMESPACE,
 };
@@ -32,9 +33,6 @@ use crate::{Api, Error, Hub};
 const VERSION_EVERY: u64 = 60;
 /// After a sleep of so many intervals, what is under way says nothing of the server.
 const SLEPT_INTERVALS: u32 = 3;
-
-/// That the server came back is not told again sooner, so that one that comes and goes is not asked ever more.
-const RETURNS_APART: Duration = Duration::from_secs(5);
 
 /// How a cluster's parts are asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,9 +103,7 @@ struct Watcher {
     /// Whether the leases of many nodes are being listed.
     is_listing: bool,
     parts: Parts,
-    /// Whether the API server answered when it was asked last, and when it was told that it came back.
-    answers: bool,
-    returned: Option<MonotonicTime>,
+    returns: Returns,
     under_way: JoinSet<Came>,
     told: tokio::sync::watch::Sender<()>,
 }
@@ -147,8 +143,7 @@ pub async fn watch(
         api,
         members,
         endpoints,
-        answers: true,
-        returned: None,
+        returns: Returns::default(),
         figures: BTreeMap::new(),
         version: Box::default(),
         heartbeats: BTreeMap::new(),
@@ -265,7 +260,10 @@ impl Watcher {
         match came {
             Came::Probe(probe) => {
                 self.judge.probe(&probe, unix_ms);
-                self.notice_return(now);
+                // Watches that wait before they ask again need not wait longer.
+                if self.returns.take(self.judge.answers(), now) {
+                    self.api.came_back();
+                }
             }
             Came::Leader(part, Ok(lease)) => self.judge.leader(part, lease.as_ref(), now),
             Came::Leader(part, Err(error)) => {
@@ -299,16 +297,6 @@ impl Watcher {
             }
             Came::Version(version) if version.is_empty() => {}
             Came::Version(version) => self.version = version,
-        }
-    }
-
-    /// Wakes the watches that wait before they ask again, once the server answers that did not.
-    fn notice_return(&mut self, now: MonotonicTime) {
-        let answered = std::mem::replace(&mut self.answers, self.judge.answers());
-        let is_due = self.returned.is_none_or(|at| now.since(at) >= RETURNS_APART);
-        if self.answers && !answered && is_due {
-            self.returned = Some(now);
-            self.api.came_back();
         }
     }
 
