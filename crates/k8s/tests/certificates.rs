@@ -263,7 +263,7 @@ async fn a_certificate_that_a_program_tells_is_shown_and_renewed() {
     // One that the server's authority did not sign is refused by encryption itself, and named so.
     tell(folder, &others.sign("stranger", 2081), "2030-01-04T00:00:00Z");
     clock.advance(Duration::from_secs(3 * 86_400));
-    let error = api.get("/version", "*/*", SOON).await.err().expect("refused");
+    let error = api.get("/version", "*/*", SOON).await.expect_err("refused");
     let Error::Transport(fault) = &error else { panic!("{}", error.told()) };
     assert_eq!(fault.certificate(), Some(CertificateTrouble::ClientRefused), "{}", error.told());
 

@@ -471,7 +471,7 @@ async fn a_slow_program_is_neither_waited_for_nor_begun_again() {
     let api = hub.cluster(connection_of(&folder, &server, &user));
     let limit = Duration::from_millis(100);
     for _ in 0..3 {
-        let error = api.get("/version", "*/*", limit).await.err().expect("nobody knows who we are");
+        let error = api.get("/version", "*/*", limit).await.expect_err("nobody knows who we are");
         assert!(error.told().contains("credential program has not told"), "{}", error.told());
     }
     std::fs::write(folder.path().join("go"), "").expect("written");

@@ -316,7 +316,7 @@ impl Judge {
             self.begin_again(now);
             let is_told =
                 |key: &(&'static str, Box<str>)| is_told_by_server(key.0) && !self.endpoints.contains(key);
-            let others: Vec<_> = self.tracks.keys().filter(|key| is_told(*key)).cloned().collect();
+            let others: Vec<_> = self.tracks.keys().filter(|key| is_told(key)).cloned().collect();
             for (part, instance) in others {
                 self.take(part, &instance, Seen::wrong(UNASKED, evidence.clone()), now, now, unix_ms);
             }
