@@ -95,6 +95,12 @@ pub const TARGETS: &[Target] = &[
     Target { name: "otlp-json", seeds: &[], made: receive::otlp_json_seeds, run: receive::otlp_json },
     Target { name: "influx-lines", seeds: &[], made: receive::influx_seeds, run: receive::influx_lines },
     Target { name: "graphite", seeds: &[], made: receive::graphite_seeds, run: receive::graphite_line },
+    Target {
+        name: "certificate",
+        seeds: &[],
+        made: vedette_http_client::fuzzing::certificates,
+        run: vedette_http_client::fuzzing::certificate,
+    },
 ];
 
 /// What parses is written for people in a form that parses to the same text again.
