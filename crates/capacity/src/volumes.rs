@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 
 use crate::{
-    Error,
+    Error, Snapshot,
     class::ATTACHED,
     cluster::Cluster,
     nodes::NodeSet,
-    objects::{Claim, PersistentVolume, Pod, Snapshot, StorageClass},
+    objects::{Claim, PersistentVolume, Pod, StorageClass},
     select::{self, NodeView},
 };
 

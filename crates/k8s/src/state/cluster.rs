@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use parking_lot::RwLock;
 
-use super::{Allowed, Format, Gone, KINDS, Page, StateKind, Watched};
+use super::{Allowed, Format, Gone, KINDS, StateKind, Take, Watched, page};
 use crate::{Api, Hub};
 
 /// The watches of a cluster whose objects are told.
@@ -77,15 +77,11 @@ impl States {
     ///
     /// # Errors
     /// `take` wants no more.
-    pub fn write(
-        &self,
-        names_cluster: bool,
-        format: Format,
-        take: &mut dyn FnMut(&mut String) -> Result<(), Gone>,
-    ) -> Result<(), Gone> {
+    pub fn write(&self, names_cluster: bool, format: Format, take: &mut Take<'_>) -> Result<(), Gone> {
         let clusters = self.clusters();
-        let mut page = Page::new(format, take);
-        for (at, kind) in KINDS.iter().enumerate() {
+        let objects =
+            clusters.iter().flat_map(|cluster| cluster.watches()).map(|watch| watch.objects()).sum();
+        let parts = KINDS.iter().enumerate().flat_map(|(at, kind)| {
             let taken: Vec<_> = clusters
                 .iter()
                 .filter_map(|cluster| {
@@ -93,11 +89,9 @@ impl States {
                     Some(cluster.watches[at].as_ref()?.snapshot(name, &cluster.allowed[at]))
                 })
                 .collect();
-            if taken.is_empty() {
-                continue;
-            }
-            kind.write(&taken, &mut page)?;
-        }
-        page.finish()
+            let families = if taken.is_empty() { Vec::new() } else { (kind.families)() };
+            page::parts(families, taken)
+        });
+        page::write(parts, format, page::helpers(objects), take)
     }
 }
