@@ -3,11 +3,11 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::{
-    Error,
+    Error, Snapshot,
     class::ATTACHED,
     cluster::{Cluster, pod_name},
     nodes::NodeSet,
-    objects::{Claim, ClaimSpec, PersistentVolume, Pod, Snapshot, StorageClass},
+    objects::{Claim, ClaimSpec, PersistentVolume, Pod, StorageClass},
     select::{self, NodeView, at},
 };
 
