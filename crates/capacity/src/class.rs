@@ -92,7 +92,7 @@ pub(crate) struct Class {
     pub preferred: Option<u32>,
     /// Taints of nodes that they would rather not have.
     pub penalties: Option<u32>,
-    /// Volumes and the resource that each takes one of, where it is not attached yet.
+    /// Volumes and the resource that each takes one of, where it is not attached yet, in the order of resources.
     pub attaches: Vec<(u32, u16)>,
     /// Claims that one pod at a time may use.
     pub exclusive: Vec<u32>,
@@ -265,6 +265,7 @@ impl<'s, 'c> Compiler<'s, 'c> {
             never: None,
         };
         let mut nodes = self.schedulable.clone();
+        self.compare(self.volumes.conditions(pod)).map_err(at(object))?;
         let found = self.volumes.of(pod, self.cluster, self.snapshot)?;
         for list in [&mut asks, &mut held] {
             list.extend(&found.made_with_it);

@@ -19,7 +19,7 @@ pub fn snapshot(bytes: &[u8]) {
     if let Err(error) = snapshot.read(bytes, "fuzz") {
         return check(&error);
     }
-    for mode in [FailureMode::Unreachable, FailureMode::Deleted] {
+    for mode in [FailureMode::Unreachable, FailureMode::OutOfService, FailureMode::Deleted] {
         let options = Options { mode, bare_pods_return: mode == FailureMode::Deleted, ..Options::default() };
         match Cluster::new(&snapshot, &options) {
             Ok(cluster) => judge(&cluster),
@@ -90,9 +90,15 @@ pub fn snapshots() -> Vec<Vec<u8>> {
             "status": {"phase": "Running", "containerStatuses": [{"name": "c",
                 "allocatedResources": {"cpu": "600m"}}]}})
     };
+    let mut kept = pod("w-3", "n3");
+    kept["metadata"]["ownerReferences"] =
+        json!([{"kind": "StatefulSet", "name": "w", "uid": "k", "controller": true}]);
+    kept["spec"]["volumes"] =
+        json!([{"ephemeral": {"volumeClaimTemplate": {"spec": {"storageClassName": "fast"}}}}]);
+    kept["status"]["conditions"] = json!([{"type": "PodResizePending", "reason": "Infeasible"}]);
     let zone = json!({"nodeSelectorTerms": [{"matchExpressions": [expression]}]});
     let list = json!({"kind": "List", "items": [node("n1", "z1"), node("n2", "z2"), node("n3", "z1"),
-        pod("w-1", "n1"), pod("w-2", "n2"),
+        pod("w-1", "n1"), pod("w-2", "n2"), kept,
         {"kind": "PodDisruptionBudget", "metadata": {"name": "b", "namespace": "s"},
             "spec": {"selector": {"matchExpressions": [{"key": "app", "operator": "Exists"}]}},
             "status": {"disruptionsAllowed": 1}},
@@ -102,7 +108,8 @@ pub fn snapshots() -> Vec<Vec<u8>> {
             "spec": {"nodeAffinity": {"required": zone}, "csi": {"driver": "d", "volumeHandle": "h"}}},
         {"kind": "CSINode", "metadata": {"name": "n3"},
             "spec": {"drivers": [{"name": "d", "allocatable": {"count": 3}}]}},
-        {"kind": "StorageClass", "metadata": {"name": "fast"}, "volumeBindingMode": "WaitForFirstConsumer",
+        {"kind": "StorageClass", "metadata": {"name": "fast"}, "provisioner": "d",
+            "volumeBindingMode": "WaitForFirstConsumer",
             "allowedTopologies": [{"matchLabelExpressions": [{"key": "disk", "values": ["ssd"]}]}]},
         {"kind": "Namespace", "metadata": {"name": "s", "labels": {"team": "t"}}},
         {"kind": "PriorityClass", "metadata": {"name": "high"}, "value": 1000, "globalDefault": true}]});

@@ -382,18 +382,65 @@ fn budgets_beyond_comparing_are_refused() {
     assert!(error.contains("67240000 pairs of a disruption budget and a pod"), "{error}");
 }
 
-/// Conditions on nodes are counted before they are looked at, and the pod is named that has too many.
+/// Conditions on nodes are counted before they are looked at, and the pod is named that has too many, of its own or
+/// of its volume.
 #[test]
 fn conditions_beyond_comparing_are_refused_with_their_pod() {
     use serde_json::json;
     let labels: serde_json::Map<_, _> = (0..2000).map(|n| (format!("l{n}"), json!("v"))).collect();
     let node = |n: usize| json!({"kind": "Node", "metadata": {"name": format!("n{n}"), "labels": labels}});
-    let mut objects: Vec<_> = (0..250).map(node).collect();
     let term = json!({"matchExpressions": [{"key": "absent", "operator": "Exists"}]});
-    let owner = json!({"kind": "ReplicaSet", "name": "r", "uid": "u", "controller": true});
-    objects.push(json!({"kind": "Pod", "metadata": {"name": "p", "namespace": "s", "ownerReferences": [owner]},
-        "spec": {"nodeName": "n0", "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution":
-            {"nodeSelectorTerms": vec![term; 9000]}}}}}));
-    let error = Cluster::new(&dump(&objects), &Options::default()).expect_err("too many").to_string();
-    assert!(error.starts_with("pod s/p: ") && error.contains("comparisons of conditions"), "{error}");
+    let many = json!({"nodeSelectorTerms": vec![term; 9000]});
+    let zones = vec!["z"; 18_000].join("__");
+    let own = json!({"nodeName": "n0",
+        "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": many}}});
+    let of_volume = json!({"nodeName": "n0", "volumes": [{"persistentVolumeClaim": {"claimName": "c"}}]});
+    for (spec, affinity, zone) in [
+        (own, json!({}), "z"),
+        (of_volume.clone(), json!({"required": many}), "z"),
+        (of_volume, json!({}), zones.as_str()),
+    ] {
+        let owner = json!({"kind": "ReplicaSet", "name": "r", "uid": "u", "controller": true});
+        let mut objects: Vec<_> = (0..250).map(node).collect();
+        objects.extend([
+            json!({"kind": "Pod", "metadata": {"name": "p", "namespace": "s", "ownerReferences": [owner]},
+                "spec": spec}),
+            json!({"kind": "PersistentVolumeClaim", "metadata": {"name": "c", "namespace": "s"},
+                "spec": {"volumeName": "v"}}),
+            json!({"kind": "PersistentVolume", "spec": {"nodeAffinity": affinity},
+                "metadata": {"name": "v", "labels": {"topology.kubernetes.io/zone": zone}}}),
+        ]);
+        let error = Cluster::new(&dump(&objects), &Options::default()).expect_err("too many").to_string();
+        assert!(error.starts_with("pod s/p: ") && error.contains("comparisons of conditions"), "{error}");
+    }
+}
+
+/// Volumes of several drivers are counted by driver, in whatever order a pod names them, and each once.
+#[test]
+fn volumes_are_counted_by_driver() {
+    use serde_json::json;
+    for (limit, is_placed) in [(1, false), (2, true)] {
+        let mut objects = vec![plain_node("a"), plain_node("b")];
+        for node in ["a", "b"] {
+            let driver = |name: &str, count: i64| json!({"name": name, "allocatable": {"count": count}});
+            objects.push(json!({"kind": "CSINode", "metadata": {"name": node},
+                "spec": {"drivers": [driver("d", limit), driver("e", 1)]}}));
+        }
+        for (name, driver) in [("d1", "d"), ("e1", "e"), ("d2", "d")] {
+            objects
+                .push(json!({"kind": "PersistentVolumeClaim", "metadata": {"name": name, "namespace": "s"},
+                "spec": {"volumeName": name}}));
+            objects.push(json!({"kind": "PersistentVolume", "metadata": {"name": name},
+                "spec": {"csi": {"driver": driver, "volumeHandle": name}}}));
+        }
+        let volumes = ["d1", "e1", "d2", "e1"].map(|c| json!({"persistentVolumeClaim": {"claimName": c}}));
+        let owner = json!({"kind": "ReplicaSet", "name": "r", "uid": "u", "controller": true});
+        objects.push(
+            json!({"kind": "Pod", "metadata": {"name": "p", "namespace": "s", "ownerReferences": [owner]},
+            "spec": {"nodeName": "a", "volumes": volumes}}),
+        );
+        let cluster = Cluster::new(&dump(&objects), &Options::default()).expect("a cluster");
+        let replay = Judge::new(&cluster).replay(&[0]);
+        assert_eq!(replay.placed.len(), usize::from(is_placed), "{limit}");
+    }
 }

@@ -54,7 +54,10 @@ pub fn pod(number: usize, restarts: usize) -> Value {
 
 /// A node that is well.
 pub fn node(number: usize) -> Value {
-    let condition = |kind: &str| json!({"type": kind, "status": "False"});
+    let condition = |kind: &str| {
+        let status = if kind == "Ready" { "True" } else { "False" };
+        json!({"type": kind, "status": status})
+    };
     let amounts = json!({"cpu": "16", "memory": "64Gi", "pods": "110", "ephemeral-storage": "100Gi"});
     json!({"metadata": {"name": format!("node-{number}"), "creationTimestamp": "2026-11-21T00:47:52Z"},
         "status": {"capacity": amounts, "allocatable": amounts,

@@ -1,7 +1,8 @@
 //! `cargo xtask bench state`: what it takes to tell the state of a large cluster.
 //!
-//! The program itself watches an API server of the tests, as it is started without further wishes; the page is
-//! asked for over HTTP, and objects are changed while it is. There is no peer here: the goals are figures.
+//! The program itself watches an API server of the tests and does with the cluster what it does without further
+//! wishes, but for storing the page, which the bench of the store tells of. The page is asked for over HTTP, and
+//! objects are changed while it is. There is no peer here: the goals are figures.
 
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
@@ -18,7 +19,7 @@ use super::{Bench, http::Client, process::Process};
 use crate::run::target;
 
 const CONFIG: &str = "collect: {figures: off, sensor: off}\n\
-    kubernetes: [{name: c, kubeconfig_file: kubeconfig}]\n";
+    kubernetes: [{name: c, kubeconfig_file: kubeconfig, state_metrics: {interval: off}}]\n";
 const PAGE: &str = "/metrics/kube-state";
 
 /// How long the program may take to know all objects, and to show a change.

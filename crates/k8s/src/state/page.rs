@@ -131,7 +131,10 @@ pub(super) fn write(
         loop {
             match desk.turn() {
                 Turn::HandOn(mut text) => {
-                    take(&mut text)?;
+                    // Objects may have no rows of a family.
+                    if !text.is_empty() {
+                        take(&mut text)?;
+                    }
                     desk.give_back(text);
                 }
                 Turn::Write(job) => desk.write(job, format),

@@ -42,7 +42,7 @@ fn all(counts: &[usize], panics_at: usize) -> impl Iterator<Item = Part> + Send 
 fn page(counts: &[usize], helpers: usize) -> String {
     let mut text = String::new();
     let mut take = |piece: &mut String| {
-        assert!(piece.ends_with('\n'), "pieces are whole lines");
+        assert!(piece.ends_with('\n'), "pieces are whole lines, and not empty");
         text.push_str(piece);
         Ok(())
     };
