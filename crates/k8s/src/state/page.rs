@@ -28,9 +28,11 @@ pub struct Gone;
 /// Takes pieces of a page, each of whole lines; what is left in the buffer is thrown away.
 pub type Take<'a> = dyn FnMut(&mut String) -> Result<(), Gone> + 'a;
 
-/// Objects whose rows of one family are written at a time: a piece of some hundred KiB, which stays in
+/// Objects whose rows of one family are written at a time: a piece of at most some hundred KiB, which stays in
 /// the memory beside the processor until it is handed on.
-const STRETCH: usize = 1024;
+const STRETCH: usize = 256;
+/// Objects for which it is worth the while to start one more thread.
+const HELPED: usize = 1024;
 /// The words of a family that has no rows here take about as long as this many objects.
 const WORDS: usize = 16;
 /// Threads that help with a large page; whoever reads it needs a processor, too.
@@ -102,7 +104,7 @@ pub(super) fn parts(
 /// How many threads help to write rows of so many objects.
 pub(super) fn helpers(objects: usize) -> usize {
     let processors = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    (objects / STRETCH).min(processors - 1).min(HELPERS_MAX)
+    (objects / HELPED).min(processors - 1).min(HELPERS_MAX)
 }
 
 /// Writes the page that these parts make, with so many threads beside this one. `take` is given its pieces.
