@@ -4,6 +4,7 @@
 
 #![no_main]
 
+mod cluster;
 mod receive;
 mod scrape;
 mod store;

@@ -8,7 +8,7 @@ use std::{path::Path, sync::Arc};
 use vedette_gotemplate::{Limits, NoFunctions, Template, Value};
 use vedette_sys::{Flush, Fs as _, LogConfig, RecordLog, SimFs};
 
-use crate::{receive, scrape, store};
+use crate::{cluster, receive, scrape, store};
 
 /// One target.
 pub struct Target {
@@ -100,6 +100,25 @@ pub const TARGETS: &[Target] = &[
         seeds: &[],
         made: vedette_http_client::fuzzing::certificates,
         run: vedette_http_client::fuzzing::certificate,
+    },
+    Target {
+        name: "kube-list",
+        seeds: &[],
+        made: vedette_k8s::fuzzing::lists,
+        run: vedette_k8s::fuzzing::list,
+    },
+    Target {
+        name: "kube-watch",
+        seeds: &[],
+        made: vedette_k8s::fuzzing::watches,
+        run: vedette_k8s::fuzzing::events,
+    },
+    Target { name: "kube-object", seeds: &[], made: cluster::objects, run: cluster::object },
+    Target {
+        name: "capacity-dump",
+        seeds: &[],
+        made: vedette_capacity::fuzzing::snapshots,
+        run: vedette_capacity::fuzzing::snapshot,
     },
 ];
 

@@ -8,6 +8,7 @@ pub mod process;
 mod program;
 mod promql;
 mod scrape;
+mod state;
 mod table;
 mod tsdb;
 
@@ -21,12 +22,12 @@ use crate::run::{cargo, check, dist, target, vedette_binary};
 /// `cargo xtask bench`
 #[derive(Debug, Clone, Default, Args)]
 pub struct Bench {
-    /// Which: `idle`, `tsdb`, `promql`, `scrape`, `eventdb`, `host`, `capacity`
+    /// Which: `idle`, `tsdb`, `promql`, `scrape`, `eventdb`, `host`, `capacity`, `state`
     pub name: String,
     /// `tsdb`, `promql`, `scrape`: the load on which the goals are judged (tens of minutes) instead of a short one
     #[arg(long)]
     pub full: bool,
-    /// `tsdb`, `promql`, `scrape`, `host`, `capacity`: only whether all of it works, in seconds
+    /// `tsdb`, `promql`, `scrape`, `host`, `capacity`, `state`: only whether all of it works, in seconds
     #[arg(long, conflicts_with = "full")]
     pub small: bool,
     /// `tsdb`, `promql`, `scrape`: only this program: `prometheus`, `victoria-metrics`, `vedette`
@@ -65,7 +66,7 @@ pub fn bench(args: &Bench) -> Result<()> {
             )
         }
         // The load is simulated here, which takes an optimized build.
-        name @ ("tsdb" | "promql" | "scrape") if cfg!(debug_assertions) => {
+        name @ ("tsdb" | "promql" | "scrape" | "state") if cfg!(debug_assertions) => {
             dist()?;
             let mut command =
                 cargo(&["run", "--release", "--quiet", "--package", "xtask", "--", "bench", name]);
@@ -104,14 +105,15 @@ pub fn bench(args: &Bench) -> Result<()> {
             if args.small { Ok(()) } else { example("vedette-host", "pass_cost") }
         }
         "capacity" => capacity(args.small),
+        "state" => state::run(args, &target().join("release/vedette")),
         other => bail!(
-            "no bench is called {other:?}; there are: idle, tsdb, promql, scrape, eventdb, host, capacity"
+            "no bench is called {other:?}; there are: idle, tsdb, promql, scrape, eventdb, host, capacity, state"
         ),
     }
 }
 
 /// Benches with loads so small that they are tests.
-pub const SMALL: [&str; 5] = ["tsdb", "promql", "scrape", "host", "capacity"];
+pub const SMALL: [&str; 6] = ["tsdb", "promql", "scrape", "host", "capacity", "state"];
 
 /// One of them. Gives why it cannot run here, if so.
 pub fn small(name: &str, vedette: &Path) -> Result<Option<String>> {
@@ -121,6 +123,7 @@ pub fn small(name: &str, vedette: &Path) -> Result<Option<String>> {
         "promql" => promql::run(&args, vedette),
         "host" => host::run(&args, vedette),
         "capacity" => capacity(true).map(|()| None),
+        "state" => state::run(&args, vedette).map(|()| None),
         _ => scrape::run(&args, vedette),
     }
 }

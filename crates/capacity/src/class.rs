@@ -1,14 +1,16 @@
 //! Classes of pods: what pods of one template have in common, compiled to numbers and sets of nodes.
 
+mod limits;
+
 use std::collections::{HashMap, HashSet};
 
 use crate::{
-    Error,
+    Error, Snapshot,
     cluster::{Cluster, FIRST_RESOURCES, FailureMode, Fate, Options, PODS, pod_name, stays_when_failed},
     counter::{ALL_NODES, Counters, Matcher, Namespaces, Part, Subject, What},
     nodes::NodeSet,
     objects::{
-        LabelSelector, Labels, NodeSelector, Pod, PodTerm, PreferredNodes, Snapshot, Spread, Taint,
+        Entries, LabelSelector, Labels, Node, NodeSelector, Pod, PodTerm, PreferredNodes, Spread, Taint,
         Toleration,
     },
     requests::{self, Which},
@@ -90,7 +92,7 @@ pub(crate) struct Class {
     pub preferred: Option<u32>,
     /// Taints of nodes that they would rather not have.
     pub penalties: Option<u32>,
-    /// Volumes and the resource that each takes one of, where it is not attached yet.
+    /// Volumes and the resource that each takes one of, where it is not attached yet, in the order of resources.
     pub attaches: Vec<(u32, u16)>,
     /// Claims that one pod at a time may use.
     pub exclusive: Vec<u32>,
@@ -143,6 +145,10 @@ pub(crate) struct Compiler<'s, 'c> {
     hopeless: (usize, String),
     /// Some tolerations compare numbers.
     compares: bool,
+    /// Labels and taints of all nodes, each with one more.
+    words_of_nodes: usize,
+    /// Comparisons of them with conditions so far.
+    compared: usize,
 }
 
 impl<'s, 'c> Compiler<'s, 'c> {
@@ -186,6 +192,8 @@ impl<'s, 'c> Compiler<'s, 'c> {
             .collect();
         let volumes = Volumes::new(snapshot)?;
         let offered = snapshot.nodes.iter().flat_map(|n| n.status.allocatable.keys());
+        let words = |node: &Node| 1 + node.metadata.labels.len() + node.spec.taints.len();
+        let words_of_nodes = snapshot.nodes.iter().map(words).sum();
         let schedulable = NodeSet::of(snapshot.nodes.len(), |n| !snapshot.nodes[n].spec.unschedulable);
         Ok(Self {
             snapshot,
@@ -207,6 +215,8 @@ impl<'s, 'c> Compiler<'s, 'c> {
             offered: offered.map(String::as_str).collect(),
             hopeless: (0, String::new()),
             compares: false,
+            words_of_nodes,
+            compared: 0,
         })
     }
 
@@ -255,6 +265,7 @@ impl<'s, 'c> Compiler<'s, 'c> {
             never: None,
         };
         let mut nodes = self.schedulable.clone();
+        self.compare(self.volumes.conditions(pod)).map_err(at(object))?;
         let found = self.volumes.of(pod, self.cluster, self.snapshot)?;
         for list in [&mut asks, &mut held] {
             list.extend(&found.made_with_it);
@@ -291,7 +302,7 @@ impl<'s, 'c> Compiler<'s, 'c> {
         });
         self.cluster.classes.push(class);
         self.counters.subjects.push(subject);
-        Ok(())
+        self.check_size()
     }
 
     /// What can be said only when all classes are there.
@@ -400,6 +411,7 @@ impl<'s, 'c> Compiler<'s, 'c> {
         if let Some(id) = self.by_selector.get(&key) {
             return Ok(*id);
         }
+        self.compare(pod.spec.node_selector.entries() + required.map_or(0, Entries::entries))?;
         let names = &mut self.cluster.names;
         let labels = names.labels(&pod.spec.node_selector, |_| true);
         let terms = required.map(|r| select::node_terms(r, names)).transpose()?;
@@ -417,6 +429,7 @@ impl<'s, 'c> Compiler<'s, 'c> {
         if let Some(tolerance) = self.by_tolerations.get(tolerations) {
             return Ok(*tolerance);
         }
+        self.compare(tolerations.len())?;
         for toleration in tolerations {
             match toleration.operator.as_str() {
                 "" | "Equal" | "Exists" => {}
@@ -451,6 +464,7 @@ impl<'s, 'c> Compiler<'s, 'c> {
         if let Some(preference) = self.by_preference.get(preferred) {
             return Ok(*preference);
         }
+        self.compare(preferred.iter().map(Entries::entries).sum())?;
         let mut terms = Vec::new();
         for p in preferred {
             terms.push((weight(p.weight)?, NodeConditions::read(&p.preference, &mut self.cluster.names)?));
@@ -481,7 +495,7 @@ impl<'s, 'c> Compiler<'s, 'c> {
         for term in &affinity.pod_affinity.required {
             let part = self.part(term, pod, subject)?;
             let wishing = self.single(part.clone());
-            self.wish(class, wishing, term, REQUIRED_WEIGHT);
+            self.wish(class, wishing, term, REQUIRED_WEIGHT)?;
             together.push(part);
         }
         if !together.is_empty() {
@@ -489,14 +503,14 @@ impl<'s, 'c> Compiler<'s, 'c> {
             let all = self.counters.matcher(Matcher { parts: together, owner: None, only_staying: false });
             class.near_itself = self.counters.selects(all, subject, &self.cluster.names);
             for term in &affinity.pod_affinity.required {
-                let topology = self.cluster.topology(&term.topology_key);
+                let topology = self.topology(&term.topology_key)?;
                 class.near.push(self.counters.counter(What::Selected(all), topology, ALL_NODES, false));
             }
         }
         for term in &affinity.pod_anti_affinity.required {
             let part = self.part(term, pod, subject)?;
             let matcher = self.single(part);
-            let topology = self.cluster.topology(&term.topology_key);
+            let topology = self.topology(&term.topology_key)?;
             class.anti.push(self.counters.counter(What::Selected(matcher), topology, ALL_NODES, false));
             class.adds.push((self.counters.counter(What::Repelling(matcher), topology, ALL_NODES, false), 1));
         }
@@ -506,19 +520,20 @@ impl<'s, 'c> Compiler<'s, 'c> {
                 let weight = sign * weight(preferred.weight)?;
                 let part = self.part(term, pod, subject)?;
                 let matcher = self.single(part);
-                let topology = self.cluster.topology(&term.topology_key);
+                let topology = self.topology(&term.topology_key)?;
                 let counter = self.counters.counter(What::Selected(matcher), topology, ALL_NODES, false);
                 class.wishes.push((counter, weight));
-                self.wish(class, matcher, term, weight);
+                self.wish(class, matcher, term, weight)?;
             }
         }
         Ok(())
     }
 
-    fn wish(&mut self, class: &mut Class, matcher: u32, term: &PodTerm, weight: i32) {
-        let topology = self.cluster.topology(&term.topology_key);
+    fn wish(&mut self, class: &mut Class, matcher: u32, term: &PodTerm, weight: i32) -> Result<(), String> {
+        let topology = self.topology(&term.topology_key)?;
         let counter = self.counters.counter(What::Wishing(matcher), topology, ALL_NODES, false);
         class.adds.push((counter, weight));
+        Ok(())
     }
 
     fn single(&mut self, part: Part) -> u32 {
@@ -573,7 +588,7 @@ impl<'s, 'c> Compiler<'s, 'c> {
                     "a topologySpreadConstraint needs a topologyKey and a maxSkew of at least 1".into()
                 );
             }
-            topologies.push(self.cluster.topology(&constraint.topology_key));
+            topologies.push(self.topology(&constraint.topology_key)?);
         }
         for hard in [true, false] {
             let is_hard = |c: &Spread| match c.when_unsatisfiable.as_str() {
@@ -631,7 +646,7 @@ impl<'s, 'c> Compiler<'s, 'c> {
             let matcher =
                 self.counters.matcher(Matcher { parts: Vec::new(), owner: Some(owner), only_staying: true });
             for (key, max_skew) in DEFAULT_SPREADING {
-                let topology = self.cluster.topology(key);
+                let topology = self.topology(key)?;
                 let counter = self.counters.counter(What::Selected(matcher), topology, chosen, false);
                 class.soft.push(SoftSpread { counter, max_skew, is_host: key == HOSTNAME });
             }

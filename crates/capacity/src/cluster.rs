@@ -6,11 +6,12 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::{
-    Error,
+    Error, Snapshot,
     class::{self, Class, Shape},
     counter::{Counter, Counters},
     nodes::{NodeSets, Topology},
-    objects::{Node, Pod, PodSpec, Snapshot, Taint},
+    objects::{DisruptionBudget, Node, Pod, PodSpec, Taint},
+    quantity::CAP,
     requests,
     select::{LabelSet, Names, Selector, at, tolerates},
     template,
@@ -21,7 +22,11 @@ pub const MAX_NODES: usize = 20_000;
 /// Pods that are judged at once.
 pub const MAX_PODS: usize = 500_000;
 /// Numbers in all counts of pods by place.
-const MAX_CELLS: usize = 1 << 27;
+pub(crate) const MAX_CELLS: usize = 1 << 27;
+/// Pairs of a budget and a pod of its namespace.
+const MAX_BUDGET_PAIRS: usize = 1 << 26;
+/// What is counted in one place: pods, and the points that pods give to nodes near them. Counts are `i32`.
+const MAX_COUNT: i64 = 1 << 30;
 
 /// Resources that are told apart.
 const MAX_RESOURCES: usize = 256;
@@ -376,7 +381,7 @@ impl Cluster {
                         .get(node.metadata.name.as_str())
                         .and_then(|list| list.iter().find(|d| d.name == driver))
                         .and_then(|d| d.allocatable.as_ref()?.count)
-                        .unwrap_or(crate::quantity::CAP),
+                        .map_or(CAP, |count| count.clamp(0, CAP)),
                 };
             }
         }
@@ -394,10 +399,34 @@ impl Cluster {
                 sums[usize::from(*resource)] += i128::from(*amount);
             }
         }
-        match sums.iter().position(|sum| *sum > MAX_SUM) {
-            Some(resource) => Err(Error::Sum { resource: self.resources[resource].clone() }),
-            None => Ok(()),
+        if let Some(resource) = sums.iter().position(|sum| *sum > MAX_SUM) {
+            return Err(Error::Sum { resource: self.resources[resource].clone() });
         }
+        self.check_counts()
+    }
+
+    /// As if all pods were in one place.
+    pub(crate) fn check_counts(&self) -> Result<(), Error> {
+        let mut pods_of = vec![0i64; self.classes.len()];
+        for pod in &self.pods {
+            pods_of[pod.class as usize] += 1;
+        }
+        let mut counts = vec![0i64; self.counters.len()];
+        for (class, pods) in self.classes.iter().zip(pods_of) {
+            for (counter, by) in &class.adds {
+                let count = &mut counts[*counter as usize];
+                *count = count.saturating_add(pods * i64::from(by.unsigned_abs()));
+            }
+        }
+        let most = counts.into_iter().max().unwrap_or(0);
+        if most > MAX_COUNT {
+            return Err(Error::TooLarge {
+                what: "points that pods give to nodes near them",
+                found: usize::try_from(most).unwrap_or(usize::MAX),
+                limit: MAX_COUNT as usize,
+            });
+        }
+        Ok(())
     }
 
     fn read_budgets(&mut self, snapshot: &Snapshot) -> Result<(), Error> {
@@ -407,6 +436,16 @@ impl Cluster {
             if let Some(id) = number.get(pod_name(pod).as_str()) {
                 pods_of.entry(pod.metadata.namespace.as_str()).or_insert_with(Vec::new).push((*id, pod));
             }
+        }
+        let of =
+            |budget: &DisruptionBudget| pods_of.get(budget.metadata.namespace.as_str()).map_or(0, Vec::len);
+        let pairs = snapshot.budgets.iter().fold(0usize, |sum, budget| sum.saturating_add(of(budget)));
+        if pairs > MAX_BUDGET_PAIRS {
+            return Err(Error::TooLarge {
+                what: "pairs of a disruption budget and a pod",
+                found: pairs,
+                limit: MAX_BUDGET_PAIRS,
+            });
         }
         let mut budgets = Vec::new();
         for budget in &snapshot.budgets {

@@ -15,6 +15,9 @@ pub(crate) const ALL_NODES: u32 = u32::MAX;
 /// Limit of comparisons of a class of pods with a selector.
 const MAX_COMPARISONS: usize = 1 << 31;
 
+/// The same of what a selector has with what a class has.
+const MAX_LOOKS: usize = 1 << 33;
+
 /// Namespaces of a selector of pods.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Namespaces {
@@ -49,6 +52,18 @@ pub(crate) struct Subject {
 }
 
 impl Matcher {
+    /// How much there is to compare with.
+    fn size(&self) -> usize {
+        let of = |part: &Part| {
+            let namespaces = match &part.namespaces {
+                Namespaces::All => 0,
+                Namespaces::These(list) => list.len(),
+            };
+            namespaces + part.selector.size()
+        };
+        self.parts.iter().map(of).sum()
+    }
+
     pub fn selects(&self, pod: &Subject, names: &Names) -> bool {
         !(self.only_staying && pod.leaving)
             && self.owner.is_none_or(|o| pod.owner == Some(o))
@@ -130,6 +145,16 @@ impl Counters {
                 what: "pairs of a selector and a kind of pod",
                 found: comparisons,
                 limit: MAX_COMPARISONS,
+            });
+        }
+        let conditions = self.matchers.iter().map(Matcher::size).fold(0, usize::saturating_add);
+        let labels = self.subjects.iter().map(|s| s.labels.len() + 1).fold(0, usize::saturating_add);
+        let looks = conditions.saturating_mul(labels);
+        if looks > MAX_LOOKS {
+            return Err(Error::TooLarge {
+                what: "pairs of a condition on pods and a label of a kind of pod",
+                found: looks,
+                limit: MAX_LOOKS,
             });
         }
         let mut of_matcher = vec![Vec::new(); self.matchers.len()];

@@ -13,7 +13,7 @@ pub enum Error {
         source: serde_json::Error,
     },
     /// One object is not of the form that its kind has.
-    #[error("{source_name}: item {index} ({kind}) is not of the form of its kind")]
+    #[error("{source_name}: item {index} ({}) is not of the form of its kind", short(.kind))]
     Object {
         /// The file or other source.
         source_name: String,
@@ -25,8 +25,20 @@ pub enum Error {
         #[source]
         source: serde_json::Error,
     },
+    /// One object holds more than any object of its kind does.
+    #[error("{source_name}: item {index} ({}): {problem}; take it out, or write the dump anew", short(.kind))]
+    Absurd {
+        /// The file or other source.
+        source_name: String,
+        /// Which item of the list.
+        index: usize,
+        /// The kind that it says it is of.
+        kind: String,
+        /// What it has too much of.
+        problem: String,
+    },
     /// An amount cannot be read.
-    #[error("{object}: {resource} {text:?} is no quantity such as 500m, 2 or 4Gi")]
+    #[error("{}: {} {:?} is no quantity such as 500m, 2 or 4Gi", short(.object), short(.resource), short(.text))]
     Quantity {
         /// Kind and name.
         object: String,
@@ -36,7 +48,7 @@ pub enum Error {
         text: String,
     },
     /// A selector, toleration or constraint that the API server would refuse.
-    #[error("{object}: {problem}")]
+    #[error("{}: {}", short(.object), short(.problem))]
     Constraint {
         /// Kind and name.
         object: String,
@@ -56,13 +68,13 @@ pub enum Error {
         limit: usize,
     },
     /// Amounts of all pods together are beyond counting.
-    #[error("the pods ask for more {resource} than can be counted; look for one whose request is absurd")]
+    #[error("the pods ask for more {} than can be counted; look for one whose request is absurd", short(.resource))]
     Sum {
         /// Which resource.
         resource: String,
     },
     /// Two objects of one kind have the same name.
-    #[error("{object} is in the snapshot twice; give each list once")]
+    #[error("{} is in the snapshot twice; give each list once", short(.object))]
     Twice {
         /// Kind and name.
         object: String,
@@ -76,4 +88,35 @@ pub enum Error {
         /// Its name.
         name: String,
     },
+}
+
+/// The longest part of a message that comes from a dump, in bytes: names and labels are shorter.
+const SHOWN_BYTES_MAX: usize = 600;
+
+/// What is shown of a text that may be of any length.
+fn short(text: &str) -> std::borrow::Cow<'_, str> {
+    if text.len() <= SHOWN_BYTES_MAX {
+        return text.into();
+    }
+    let end = text.floor_char_boundary(SHOWN_BYTES_MAX);
+    format!("{}… ({} bytes)", &text[..end], text.len()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_have_an_end() {
+        let long = "ä".repeat(1 << 20);
+        let error = Error::Quantity { object: long.clone(), resource: "cpu".into(), text: long.clone() };
+        assert!(error.to_string().len() < 3 * SHOWN_BYTES_MAX);
+        assert!(
+            Error::Constraint { object: "pod a/b".into(), problem: long }
+                .to_string()
+                .starts_with("pod a/b: ää")
+        );
+        let error = Error::Twice { object: "pod a/b".into() };
+        assert_eq!(error.to_string(), "pod a/b is in the snapshot twice; give each list once");
+    }
 }

@@ -10,6 +10,8 @@ mod cluster;
 mod counter;
 mod error;
 mod exact;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod judge;
 #[cfg(test)]
 mod naive;
@@ -20,6 +22,7 @@ mod quantity;
 mod requests;
 mod schedule;
 mod select;
+mod snapshot;
 mod state;
 mod survey;
 mod template;
@@ -32,8 +35,8 @@ pub use cluster::{Cluster, FailureMode, Fate, MAX_NODES, MAX_PODS, Options, Orde
 pub use error::Error;
 pub use exact::Exact;
 pub use judge::{Judge, Verdict};
-pub use objects::Snapshot;
 pub use schedule::Replay;
+pub use snapshot::Snapshot;
 pub use state::Losses;
 pub use survey::{Advice, Budget, Failure, Point, Survey, Zone, advise, advise_until, survey, survey_until};
 pub use volumes::says_default_class;

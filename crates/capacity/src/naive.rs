@@ -4,8 +4,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    FailureMode,
-    objects::{LabelSelector, Labels, Node, Pod, PodTerm, Snapshot, Taint},
+    FailureMode, Snapshot,
+    objects::{LabelSelector, Labels, Node, Pod, PodTerm, Taint},
     quantity,
     schedule::mix,
     select::tolerated,

@@ -1,13 +1,10 @@
-//! The parts of Kubernetes' objects that decide where pods may run, and how they are read from JSON.
+//! The parts of Kubernetes' objects that decide where pods may run.
 //!
 //! What the scheduler does not look at is not kept. Lists may be `null`, as Go writes empty ones.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, de};
-use serde_json::value::RawValue;
-
-use crate::Error;
 
 /// Labels, annotations and node selectors.
 pub type Labels = BTreeMap<String, String>;
@@ -50,6 +47,35 @@ fn nullable<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
+/// How many entries all lists and maps of an object have together: what an object costs, whatever it says.
+pub(crate) trait Entries {
+    fn entries(&self) -> usize;
+}
+
+macro_rules! without_entries {
+    ($($kind:ty),*) => { $(impl Entries for $kind { fn entries(&self) -> usize { 0 } })* };
+}
+
+without_entries!(String, i64, bool, Quantity, Resize);
+
+impl<T: Entries> Entries for Option<T> {
+    fn entries(&self) -> usize {
+        self.as_ref().map_or(0, T::entries)
+    }
+}
+
+impl<T: Entries> Entries for Vec<T> {
+    fn entries(&self) -> usize {
+        self.iter().fold(self.len(), |sum, one| sum.saturating_add(one.entries()))
+    }
+}
+
+impl<T> Entries for BTreeMap<String, T> {
+    fn entries(&self) -> usize {
+        self.len()
+    }
+}
+
 /// Structs of which every field may be missing or `null`.
 macro_rules! objects {
     ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $kind:ty,)* })*) => {$(
@@ -58,6 +84,12 @@ macro_rules! objects {
         #[serde(rename_all = "camelCase", default)]
         pub struct $name {
             $($(#[$field_doc])* #[serde(deserialize_with = "nullable")] pub $field: $kind,)*
+        }
+
+        impl Entries for $name {
+            fn entries(&self) -> usize {
+                0 $(+ self.$field.entries())*
+            }
         }
     )*};
 }
@@ -538,94 +570,5 @@ impl<'de> Deserialize<'de> for Resize {
             }
         }
         deserializer.deserialize_seq(Visitor)
-    }
-}
-
-/// The objects of a cluster at one moment.
-#[derive(Debug, Clone, Default)]
-pub struct Snapshot {
-    /// Nodes.
-    pub nodes: Vec<Node>,
-    /// Pods. Whoever keeps them anyway shares them.
-    pub pods: Vec<Arc<Pod>>,
-    /// Disruption budgets.
-    pub budgets: Vec<DisruptionBudget>,
-    /// Claims.
-    pub claims: Vec<Claim>,
-    /// Volumes.
-    pub volumes: Vec<PersistentVolume>,
-    /// Drivers of nodes.
-    pub csi_nodes: Vec<CsiNode>,
-    /// Classes of volumes.
-    pub storage_classes: Vec<StorageClass>,
-    /// Namespaces.
-    pub namespaces: Vec<Namespace>,
-    /// Ranks.
-    pub priority_classes: Vec<PriorityClass>,
-}
-
-#[derive(Deserialize)]
-struct Envelope<'a> {
-    #[serde(default)]
-    kind: String,
-    #[serde(borrow)]
-    items: Option<Vec<&'a RawValue>>,
-}
-
-#[derive(Deserialize)]
-struct Kind {
-    #[serde(default)]
-    kind: Option<String>,
-}
-
-impl Snapshot {
-    /// Adds what is in `json`: a list of objects, or one object. `source_name` is for messages.
-    pub fn read(&mut self, json: &[u8], source_name: &str) -> Result<(), Error> {
-        let failed = |source| Error::Json { source_name: source_name.to_owned(), source };
-        let list: Envelope<'_> = serde_json::from_slice(json).map_err(failed)?;
-        let Some(items) = list.items else {
-            // `null` is how an empty list is written.
-            if list.kind.ends_with("List") {
-                return Ok(());
-            }
-            let object: &RawValue = serde_json::from_slice(json).map_err(failed)?;
-            return self.add(&list.kind, object, 0, source_name);
-        };
-        // Items of a typed list need not say their kind.
-        let of_list = list.kind.strip_suffix("List").unwrap_or_default().to_owned();
-        for (index, item) in items.into_iter().enumerate() {
-            let kind: Kind = serde_json::from_str(item.get()).map_err(failed)?;
-            self.add(kind.kind.as_ref().unwrap_or(&of_list), item, index, source_name)?;
-        }
-        Ok(())
-    }
-
-    fn add(&mut self, kind: &str, item: &RawValue, index: usize, source_name: &str) -> Result<(), Error> {
-        fn push<'a, T: Deserialize<'a>>(
-            list: &mut Vec<T>,
-            item: &'a RawValue,
-        ) -> Result<(), serde_json::Error> {
-            list.push(serde_json::from_str(item.get())?);
-            Ok(())
-        }
-        match kind {
-            "Node" => push(&mut self.nodes, item),
-            "Pod" => serde_json::from_str(item.get()).map(|pod| self.pods.push(Arc::new(pod))),
-            "PodDisruptionBudget" => push(&mut self.budgets, item),
-            "PersistentVolumeClaim" => push(&mut self.claims, item),
-            "PersistentVolume" => push(&mut self.volumes, item),
-            "CSINode" => push(&mut self.csi_nodes, item),
-            "StorageClass" => push(&mut self.storage_classes, item),
-            "Namespace" => push(&mut self.namespaces, item),
-            "PriorityClass" => push(&mut self.priority_classes, item),
-            // What scheduling does not look at.
-            _ => Ok(()),
-        }
-        .map_err(|source| Error::Object {
-            source_name: source_name.to_owned(),
-            index,
-            kind: kind.to_owned(),
-            source,
-        })
     }
 }

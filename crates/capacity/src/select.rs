@@ -147,6 +147,15 @@ impl Selector {
         Ok(Self { conditions: Some(conditions) })
     }
 
+    /// How much there is to compare with.
+    pub fn size(&self) -> usize {
+        let of = |condition: &Condition| match &condition.test {
+            Test::In(values) | Test::NotIn(values) => 1 + values.len(),
+            _ => 1,
+        };
+        self.conditions.as_ref().map_or(0, |all| all.iter().map(of).sum())
+    }
+
     pub fn selects(&self, labels: &[(u32, u32)], names: &Names) -> bool {
         self.conditions.as_ref().is_some_and(|all| all.iter().all(|c| c.holds(labels, names)))
     }

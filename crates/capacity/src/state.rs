@@ -287,11 +287,12 @@ impl<'c> State<'c> {
         let id = u32::try_from(node).expect("BUG: more nodes than the limit");
         let new = |(volume, _): &&(u32, u16)| self.attached.get(&(id, *volume)).is_none_or(|n| *n == 0);
         let shape = &self.cluster.shapes[class.shape as usize];
-        class.attaches.iter().filter(new).all(|(_, resource)| {
-            let needed = class.attaches.iter().filter(new).filter(|(_, r)| r == resource).count();
-            let made = shape.asks.iter().find(|(r, _)| r == resource).map_or(0, |(_, amount)| *amount);
-            self.room.free[*resource as usize * self.nodes + node]
-                >= made.saturating_add(i64::try_from(needed).unwrap_or(i64::MAX))
+        class.attaches.chunk_by(|(_, a), (_, b)| a == b).all(|volumes| {
+            let (needed, resource) = (volumes.iter().filter(new).count(), volumes[0].1);
+            let made = shape.asks.iter().find(|(r, _)| *r == resource).map_or(0, |(_, amount)| *amount);
+            needed == 0
+                || self.room.free[resource as usize * self.nodes + node]
+                    >= made.saturating_add(i64::try_from(needed).unwrap_or(i64::MAX))
         })
     }
 

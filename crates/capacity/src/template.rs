@@ -8,8 +8,9 @@ use std::{
 };
 
 use crate::{
+    Snapshot,
     cluster::Fate,
-    objects::{Container, ContainerStatus, LabelSelector, Pod, Snapshot, Volume},
+    objects::{Container, ContainerStatus, LabelSelector, Pod, Volume},
     select::LabelSet,
 };
 

@@ -305,3 +305,142 @@ fn a_node_that_is_added_has_what_every_node_has() {
         assert_eq!(Judge::new(&cluster).replay(&[0, 1]).pending.len(), pending, "{added} more");
     }
 }
+
+/// A snapshot of these objects.
+fn dump(objects: &[serde_json::Value]) -> Snapshot {
+    let mut snapshot = Snapshot::default();
+    let list = serde_json::json!({"kind": "List", "items": objects}).to_string();
+    snapshot.read(list.as_bytes(), "test").expect("objects");
+    snapshot
+}
+
+fn plain_node(name: &str) -> serde_json::Value {
+    serde_json::json!({"kind": "Node", "metadata": {"name": name, "labels": {"zone": "z"}},
+        "status": {"allocatable": {"cpu": "4", "memory": "8Gi", "pods": 10}}})
+}
+
+/// A driver that says it attaches fewer than no volumes attaches none, and one that says too many any.
+#[test]
+fn absurd_numbers_of_volumes_do_no_harm() {
+    use serde_json::json;
+    for (count, is_placed) in [(i64::MIN, false), (-1, false), (1, true), (i64::MAX, true)] {
+        let driver = |name: &str| {
+            json!({"kind": "CSINode", "metadata": {"name": name},
+                "spec": {"drivers": [{"name": "d", "allocatable": {"count": count}}]}})
+        };
+        let owner = json!({"kind": "ReplicaSet", "name": "r", "uid": "u", "controller": true});
+        let snapshot = dump(&[
+            plain_node("a"),
+            plain_node("b"),
+            driver("a"),
+            driver("b"),
+            json!({"kind": "Pod", "metadata": {"name": "p", "namespace": "s", "ownerReferences": [owner]},
+                "spec": {"nodeName": "a", "volumes": [{"persistentVolumeClaim": {"claimName": "c"}}]}}),
+            json!({"kind": "PersistentVolumeClaim", "metadata": {"name": "c", "namespace": "s"},
+                "spec": {"volumeName": "v"}}),
+            json!({"kind": "PersistentVolume", "metadata": {"name": "v"},
+                "spec": {"csi": {"driver": "d", "volumeHandle": "h"}}}),
+        ]);
+        let cluster = Cluster::new(&snapshot, &Options::default()).expect("a cluster");
+        let replay = Judge::new(&cluster).replay(&[0]);
+        assert_eq!(replay.placed.len(), usize::from(is_placed), "{count}");
+    }
+}
+
+/// Counts are kept in 32 bits; what would not fit is refused before it is counted.
+#[test]
+fn points_beyond_counting_are_refused() {
+    use serde_json::json;
+    let term = json!({"weight": 100, "podAffinityTerm": {"topologyKey": "zone", "labelSelector": {}}});
+    let snapshot = dump(&[
+        plain_node("a"),
+        json!({"kind": "Pod", "metadata": {"name": "p", "namespace": "s"}, "spec": {"nodeName": "a",
+            "affinity": {"podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": vec![term; 100]}}}}),
+    ]);
+    let mut cluster = Cluster::new(&snapshot, &Options::default()).expect("a cluster");
+    let (class, node, fate) = (cluster.pods[0].class, cluster.pods[0].node, cluster.pods[0].fate);
+    let pods = |count: usize| (0..count).map(|_| crate::cluster::Slot { class, node, fate }).collect();
+    cluster.pods = pods(100_000);
+    cluster.check_counts().expect("a thousand million points can be counted");
+    cluster.pods = pods(200_000);
+    let error = cluster.check_counts().expect_err("two thousand million cannot").to_string();
+    assert!(error.contains("points that pods give to nodes near them"), "{error}");
+}
+
+/// Each budget is held against each pod of its namespace.
+#[test]
+fn budgets_beyond_comparing_are_refused() {
+    use serde_json::json;
+    let mut objects = vec![plain_node("a")];
+    for number in 0..8200 {
+        let meta = json!({"name": format!("x{number}"), "namespace": "s"});
+        objects.push(json!({"kind": "Pod", "metadata": meta, "spec": {"nodeName": "a"}}));
+        objects.push(json!({"kind": "PodDisruptionBudget", "metadata": meta}));
+    }
+    let snapshot = dump(&objects);
+    let error = Cluster::new(&snapshot, &Options::default()).expect_err("too many").to_string();
+    assert!(error.contains("67240000 pairs of a disruption budget and a pod"), "{error}");
+}
+
+/// Conditions on nodes are counted before they are looked at, and the pod is named that has too many, of its own or
+/// of its volume.
+#[test]
+fn conditions_beyond_comparing_are_refused_with_their_pod() {
+    use serde_json::json;
+    let labels: serde_json::Map<_, _> = (0..2000).map(|n| (format!("l{n}"), json!("v"))).collect();
+    let node = |n: usize| json!({"kind": "Node", "metadata": {"name": format!("n{n}"), "labels": labels}});
+    let term = json!({"matchExpressions": [{"key": "absent", "operator": "Exists"}]});
+    let many = json!({"nodeSelectorTerms": vec![term; 9000]});
+    let zones = vec!["z"; 18_000].join("__");
+    let own = json!({"nodeName": "n0",
+        "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": many}}});
+    let of_volume = json!({"nodeName": "n0", "volumes": [{"persistentVolumeClaim": {"claimName": "c"}}]});
+    for (spec, affinity, zone) in [
+        (own, json!({}), "z"),
+        (of_volume.clone(), json!({"required": many}), "z"),
+        (of_volume, json!({}), zones.as_str()),
+    ] {
+        let owner = json!({"kind": "ReplicaSet", "name": "r", "uid": "u", "controller": true});
+        let mut objects: Vec<_> = (0..250).map(node).collect();
+        objects.extend([
+            json!({"kind": "Pod", "metadata": {"name": "p", "namespace": "s", "ownerReferences": [owner]},
+                "spec": spec}),
+            json!({"kind": "PersistentVolumeClaim", "metadata": {"name": "c", "namespace": "s"},
+                "spec": {"volumeName": "v"}}),
+            json!({"kind": "PersistentVolume", "spec": {"nodeAffinity": affinity},
+                "metadata": {"name": "v", "labels": {"topology.kubernetes.io/zone": zone}}}),
+        ]);
+        let error = Cluster::new(&dump(&objects), &Options::default()).expect_err("too many").to_string();
+        assert!(error.starts_with("pod s/p: ") && error.contains("comparisons of conditions"), "{error}");
+    }
+}
+
+/// Volumes of several drivers are counted by driver, in whatever order a pod names them, and each once.
+#[test]
+fn volumes_are_counted_by_driver() {
+    use serde_json::json;
+    for (limit, is_placed) in [(1, false), (2, true)] {
+        let mut objects = vec![plain_node("a"), plain_node("b")];
+        for node in ["a", "b"] {
+            let driver = |name: &str, count: i64| json!({"name": name, "allocatable": {"count": count}});
+            objects.push(json!({"kind": "CSINode", "metadata": {"name": node},
+                "spec": {"drivers": [driver("d", limit), driver("e", 1)]}}));
+        }
+        for (name, driver) in [("d1", "d"), ("e1", "e"), ("d2", "d")] {
+            objects
+                .push(json!({"kind": "PersistentVolumeClaim", "metadata": {"name": name, "namespace": "s"},
+                "spec": {"volumeName": name}}));
+            objects.push(json!({"kind": "PersistentVolume", "metadata": {"name": name},
+                "spec": {"csi": {"driver": driver, "volumeHandle": name}}}));
+        }
+        let volumes = ["d1", "e1", "d2", "e1"].map(|c| json!({"persistentVolumeClaim": {"claimName": c}}));
+        let owner = json!({"kind": "ReplicaSet", "name": "r", "uid": "u", "controller": true});
+        objects.push(
+            json!({"kind": "Pod", "metadata": {"name": "p", "namespace": "s", "ownerReferences": [owner]},
+            "spec": {"nodeName": "a", "volumes": volumes}}),
+        );
+        let cluster = Cluster::new(&dump(&objects), &Options::default()).expect("a cluster");
+        let replay = Judge::new(&cluster).replay(&[0]);
+        assert_eq!(replay.placed.len(), usize::from(is_placed), "{limit}");
+    }
+}

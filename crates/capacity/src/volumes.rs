@@ -3,11 +3,11 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::{
-    Error,
+    Error, Snapshot,
     class::ATTACHED,
     cluster::{Cluster, pod_name},
     nodes::NodeSet,
-    objects::{Claim, ClaimSpec, PersistentVolume, Pod, Snapshot, StorageClass},
+    objects::{Claim, ClaimSpec, Entries, PersistentVolume, Pod, StorageClass, Volume},
     select::{self, NodeView, at},
 };
 
@@ -34,7 +34,7 @@ pub fn says_default_class(annotation: &str) -> bool {
 pub(crate) struct Found {
     /// The nodes that reach all its volumes; absent: all.
     pub nodes: Option<NodeSet>,
-    /// Volumes that are attached, and the resource that each takes one of.
+    /// Volumes that are attached, and the resource that each takes one of, in the order of resources.
     pub attaches: Vec<(u32, u16)>,
     /// Volumes that are made with each pod and removed with it, as amounts of the resource that they take.
     pub made_with_it: Vec<(u16, i64)>,
@@ -101,6 +101,31 @@ impl<'s> Volumes<'s> {
         })
     }
 
+    /// How many conditions of its volumes, or of the classes that make them, are held against each node.
+    pub fn conditions(&self, pod: &Pod) -> usize {
+        let of_class =
+            |name: &str| self.classes.get(name).map_or(0, |class| class.allowed_topologies.entries());
+        let of_claim = |name: &str| {
+            let Some(claim) = self.claims.get(&(namespace(&pod.metadata.namespace), name)) else { return 0 };
+            match self.volumes.get(claim.spec.volume_name.as_str()) {
+                Some(volume) => conditions(volume),
+                None => of_class(&claim.spec.storage_class_name),
+            }
+        };
+        let of_volume = |volume: &Volume| {
+            let claimed =
+                volume.persistent_volume_claim.as_ref().map_or(0, |claim| of_claim(&claim.claim_name));
+            let made =
+                volume.ephemeral.as_ref().map(|made| &made.volume_claim_template.spec.storage_class_name);
+            let made = made.map_or(0, |name| match name.as_str() {
+                "" => self.default_class.map_or(0, |class| class.allowed_topologies.entries()),
+                name => of_class(name),
+            });
+            claimed.saturating_add(made)
+        };
+        pod.spec.volumes.iter().map(of_volume).fold(0, usize::saturating_add)
+    }
+
     pub fn of(&mut self, pod: &'s Pod, cluster: &mut Cluster, snapshot: &Snapshot) -> Result<Found, Error> {
         let mut found = Found::default();
         for name in pod.spec.volumes.iter().filter_map(|v| v.persistent_volume_claim.as_ref()) {
@@ -136,11 +161,11 @@ impl<'s> Volumes<'s> {
             if let Some(csi) = csi.filter(|csi| self.limited.contains(csi.driver.as_str())) {
                 let id = cluster.names.id(&format!("{}\n{}", csi.driver, csi.volume_handle));
                 let resource = cluster.resource(&format!("{ATTACHED}{}", csi.driver))?;
-                if !found.attaches.contains(&(id, resource)) {
-                    found.attaches.push((id, resource));
-                }
+                found.attaches.push((id, resource));
             }
         }
+        found.attaches.sort_unstable_by_key(|(id, resource)| (*resource, *id));
+        found.attaches.dedup();
         for volume in pod.spec.volumes.iter().filter_map(|v| v.ephemeral.as_ref()) {
             self.made_with_it(&volume.volume_claim_template.spec, &mut found, cluster, snapshot)?;
         }
@@ -227,6 +252,13 @@ fn keep(nodes: &mut Option<NodeSet>, also: NodeSet) {
         Some(nodes) => nodes.keep(&also),
         None => *nodes = Some(also),
     }
+}
+
+/// How many conditions say which nodes reach a volume; at least one.
+fn conditions(volume: &PersistentVolume) -> usize {
+    let zones = ZONE_LABELS.iter().filter_map(|label| volume.metadata.labels.get(*label));
+    let zones = zones.map(|names| 1 + names.matches("__").count());
+    1 + volume.spec.node_affinity.entries() + zones.sum::<usize>()
 }
 
 /// The nodes that reach a volume: by its node affinity and by its labels of zones.

@@ -23,6 +23,8 @@ mod error;
 mod events;
 mod exec;
 mod feed;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod health;
 mod hub;
 pub mod identity;

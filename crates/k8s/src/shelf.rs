@@ -85,6 +85,11 @@ impl<O: Object> Shelf<O> {
         self.slots.iter().map(|(key, slot)| (&**key, &slot.object, slot.version))
     }
 
+    /// All objects as they are now, in the order of their keys.
+    pub fn to_vec(&self) -> Vec<Arc<O>> {
+        self.slots.values().map(|slot| slot.object.clone()).collect()
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.slots.len()

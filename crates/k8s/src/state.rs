@@ -34,7 +34,7 @@ use crate::objects::{Condition, Object};
 
 pub use cluster::{ClusterState, States, Wanted, write_page};
 pub use kinds::{KINDS, StateKind};
-pub use page::{Format, Gone, Page};
+pub use page::{Format, Gone, Take};
 pub use pairs::{Allowed, annotations, labels};
 pub use rows::{Head, Rows};
 pub use watched::{FamilyWords, Snapshot, Watched};
@@ -91,15 +91,16 @@ pub(crate) fn time(seconds: Option<i64>, rows: &mut Rows<'_>) {
 }
 
 /// The states of a condition and how they are told.
-pub(crate) const CONDITION_STATES: [(&str, &str); 3] =
-    [("true", "True"), ("false", "False"), ("unknown", "Unknown")];
+const CONDITION_STATES: [(&str, &str); 3] = [("true", "True"), ("false", "False"), ("unknown", "Unknown")];
+
+/// The states that a condition may have, as they are told, and which holds.
+pub(crate) fn states_of(condition: &Condition) -> impl Iterator<Item = (&'static str, bool)> {
+    CONDITION_STATES.into_iter().map(|(told, status)| (told, *condition.status == *status))
+}
 
 /// A row for each status that each condition may have, 1 for the one it has.
 pub(crate) fn conditions(conditions: &[Condition], rows: &mut Rows<'_>) {
     for condition in conditions {
-        for (told, status) in CONDITION_STATES {
-            let value = f64::from(&*condition.status == status);
-            rows.row(&[("condition", &condition.kind), ("status", told)], value);
-        }
+        rows.either(&[("condition", &condition.kind)], "status", states_of(condition));
     }
 }

@@ -12,7 +12,6 @@ use std::{
     time::Duration,
 };
 
-use serde_json::{Value, json};
 use vedette_config::HttpClient;
 use vedette_http_client::{Options, ProxyEnvironment};
 use vedette_k8s::{
@@ -20,12 +19,10 @@ use vedette_k8s::{
     state::{ClusterState, Format, Gone, States, Wanted},
 };
 use vedette_sys::{Clock as _, SystemClock};
-use vedette_test_apiserver::ApiServer;
+use vedette_test_apiserver::{ApiServer, made};
 
 /// Pods without a wish.
 const PODS: usize = 500;
-/// Pods of a node.
-const PODS_A_NODE: usize = 10;
 /// What may be held beside the objects while a page is written: heads of rows, and the piece under way.
 const BESIDE_BYTES_A_POD_MAX: usize = 400;
 const BESIDE_BYTES_MAX: usize = 1 << 20;
@@ -57,48 +54,6 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// A pod as a deployment makes it.
-fn pod(number: usize) -> Value {
-    let condition =
-        |kind: &str| json!({"type": kind, "status": "True", "lastTransitionTime": "2026-11-21T00:47:52Z"});
-    json!({
-        "metadata": {"name": format!("web-{}-6f7d8c9b5d-{number:05x}", number / 30),
-            "namespace": format!("team-{}", number % 40),
-            "uid": format!("{number:08x}-1111-2222-3333-444444444444"),
-            "creationTimestamp": "2026-11-21T00:47:52Z",
-            "labels": {"app": "web", "pod-template-hash": "6f7d8c9b5d", "app.kubernetes.io/part-of": "shop"},
-            "annotations": {"prometheus.io/scrape": "true"},
-            "ownerReferences": [{"kind": "ReplicaSet", "name": "web-6f7d8c9b5d", "controller": true}]},
-        "spec": {"nodeName": format!("node-{}", number / PODS_A_NODE), "serviceAccountName": "default",
-            "restartPolicy": "Always", "schedulerName": "default-scheduler",
-            "containers": [{"name": "app", "image": "registry.example.com/shop/web:1.2.3",
-                "ports": [{"name": "http", "containerPort": 8080, "protocol": "TCP"}],
-                "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "256Mi"}}}],
-            "tolerations": [
-                {"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute",
-                    "tolerationSeconds": 300},
-                {"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute",
-                    "tolerationSeconds": 300}]},
-        "status": {"phase": "Running", "qosClass": "Burstable", "startTime": "2026-11-21T00:47:52Z",
-            "podIP": format!("10.{}.{}.{}", number >> 16, number >> 8 & 255, number & 255), "hostIP": "10.255.0.1",
-            "podIPs": [{"ip": format!("10.{}.{}.{}", number >> 16, number >> 8 & 255, number & 255)}],
-            "conditions": (["Ready", "Initialized", "ContainersReady", "PodScheduled"].map(condition)),
-            "containerStatuses": [{"name": "app", "containerID": format!("containerd://{number:064x}"),
-                "image": "registry.example.com/shop/web:1.2.3",
-                "imageID": "registry.example.com/shop/web@sha256:0123456789abcdef0123456789abcdef0123456789abcdef",
-                "ready": true, "restartCount": 0, "state": {"running": {"startedAt": "2026-11-21T00:47:55Z"}}}]}
-    })
-}
-
-fn node(number: usize) -> Value {
-    let condition = |kind: &str| json!({"type": kind, "status": "False"});
-    let amounts = json!({"cpu": "16", "memory": "64Gi", "pods": "110", "ephemeral-storage": "100Gi"});
-    json!({"metadata": {"name": format!("node-{number}"), "creationTimestamp": "2026-11-21T00:47:52Z"},
-        "status": {"capacity": amounts, "allocatable": amounts,
-            "conditions": (["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"].map(condition)),
-            "addresses": [{"type": "InternalIP", "address": "10.255.0.1"}]}})
-}
-
 /// Rows and bytes of the page; each line is looked at once.
 fn read(states: &States) -> (usize, usize) {
     let (mut rows, mut bytes) = (0, 0);
@@ -120,10 +75,10 @@ async fn a_page_leaves_nothing_and_takes_little() {
     let pods: usize = wished.unwrap_or(PODS);
     let server = ApiServer::start();
     for number in 0..pods {
-        server.put("/api/v1/pods", pod(number));
+        server.put("/api/v1/pods", made::pod(number, 0));
     }
-    for number in 0..pods / PODS_A_NODE {
-        server.put("/api/v1/nodes", node(number));
+    for number in 0..pods / made::PODS_A_NODE {
+        server.put("/api/v1/nodes", made::node(number));
     }
     let options = Options {
         user_agent: "Vedette/test".into(),
@@ -145,7 +100,10 @@ async fn a_page_leaves_nothing_and_takes_little() {
         }
     });
     waited.await.expect("the lists are whole");
-    assert_eq!(cluster.watches().map(|watch| watch.objects()).sum::<usize>(), pods + pods / PODS_A_NODE);
+    assert_eq!(
+        cluster.watches().map(|watch| watch.objects()).sum::<usize>(),
+        pods + pods / made::PODS_A_NODE
+    );
 
     // The server stands in the same process; its threads rest while nothing is asked.
     let kept = NOW.load(Relaxed);

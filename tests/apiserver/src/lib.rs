@@ -5,6 +5,7 @@
 //! Objects are JSON as they are put in; nothing is validated or defaulted. Each connection has a thread.
 
 mod http;
+pub mod made;
 mod query;
 mod store;
 

@@ -45,6 +45,12 @@ impl Client {
         self.send(&format!("GET {target} HTTP/1.1\r\nHost: {}\r\n\r\n", self.address), &[])
     }
 
+    /// The status of the answer to a GET. Its body is handed on as it comes, without being kept.
+    pub fn read(&mut self, target: &str, mut on_bytes: impl FnMut(&[u8])) -> Result<u16> {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: {}\r\n\r\n", self.address);
+        self.ask(&request, &[], &mut Body::Pieces(&mut on_bytes, vec![0; PIECE_BYTES]))
+    }
+
     /// Status and body of the answer to a POST.
     pub fn post(&mut self, target: &str, headers: &str, body: &[u8]) -> Result<(u16, String)> {
         let head = format!(
@@ -56,15 +62,24 @@ impl Client {
     }
 
     fn send(&mut self, head: &str, body: &[u8]) -> Result<(u16, String)> {
+        let mut whole = Vec::new();
+        let status = self.ask(head, body, &mut Body::Whole(&mut whole))?;
+        // Copied only where it has to be: the time that an answer takes is measured with this.
+        let text = String::from_utf8(whole)
+            .unwrap_or_else(|bad| String::from_utf8_lossy(bad.as_bytes()).into_owned());
+        Ok((status, text))
+    }
+
+    fn ask(&mut self, head: &str, body: &[u8], into: &mut Body<'_>) -> Result<u16> {
         // The server may have ended a connection that was left open.
         let left_open = self.stream.is_some();
-        match self.send_once(head, body) {
-            Err(error) if left_open && error.is::<NoAnswer>() => self.send_once(head, body),
+        match self.ask_once(head, body, into) {
+            Err(error) if left_open && error.is::<NoAnswer>() => self.ask_once(head, body, into),
             result => result,
         }
     }
 
-    fn send_once(&mut self, head: &str, body: &[u8]) -> Result<(u16, String)> {
+    fn ask_once(&mut self, head: &str, body: &[u8], into: &mut Body<'_>) -> Result<u16> {
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
             None => {
@@ -102,15 +117,12 @@ impl Client {
                 _ => {}
             }
         }
-        let mut body = Vec::new();
         if chunked {
             loop {
                 line.clear();
                 stream.read_line(&mut line)?;
                 length = usize::from_str_radix(line.trim(), 16)?;
-                let start = body.len();
-                body.resize(start + length, 0);
-                stream.read_exact(&mut body[start..])?;
+                into.take(&mut stream, length)?;
                 line.clear();
                 stream.read_line(&mut line)?;
                 if length == 0 {
@@ -118,16 +130,48 @@ impl Client {
                 }
             }
         } else {
-            body.resize(length, 0);
-            stream.read_exact(&mut body)?;
+            into.take(&mut stream, length)?;
         }
         if !close {
             self.stream = Some(stream);
         }
-        // Copied only where it has to be: the time that an answer takes is measured with this.
-        let text = String::from_utf8(body)
-            .unwrap_or_else(|bad| String::from_utf8_lossy(bad.as_bytes()).into_owned());
-        Ok((status, text))
+        Ok(status)
+    }
+}
+
+/// Where the body of an answer goes.
+enum Body<'a> {
+    Whole(&'a mut Vec<u8>),
+    /// Each piece as it comes, read into this.
+    Pieces(&'a mut dyn FnMut(&[u8]), Vec<u8>),
+}
+
+/// Pieces of a body that is not kept.
+const PIECE_BYTES: usize = 256 << 10;
+
+impl Body<'_> {
+    /// Reads so many bytes of the body.
+    fn take(&mut self, stream: &mut impl Read, length: usize) -> Result<()> {
+        match self {
+            Self::Whole(body) => {
+                let start = body.len();
+                body.resize(start + length, 0);
+                stream.read_exact(&mut body[start..])?;
+            }
+            Self::Pieces(on_bytes, piece) => {
+                let mut rest = length;
+                while rest > 0 {
+                    let room = rest.min(piece.len());
+                    let read = stream.read(&mut piece[..room])?;
+                    if read == 0 {
+                        bail!("the body of an answer is cut off");
+                    }
+                    on_bytes(&piece[..read]);
+                    rest -= read;
+                }
+            }
+        }
+        Ok(())
     }
 }
 

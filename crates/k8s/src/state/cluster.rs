@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use parking_lot::RwLock;
 
-use super::{Allowed, Format, Gone, KINDS, Page, StateKind, Watched};
+use super::{Allowed, Format, Gone, KINDS, StateKind, Take, Watched, page};
 use crate::{Api, Hub};
 
 /// The watches of a cluster whose objects are told.
@@ -77,12 +77,7 @@ impl States {
     ///
     /// # Errors
     /// `take` wants no more.
-    pub fn write(
-        &self,
-        names_cluster: bool,
-        format: Format,
-        take: &mut dyn FnMut(&mut String) -> Result<(), Gone>,
-    ) -> Result<(), Gone> {
+    pub fn write(&self, names_cluster: bool, format: Format, take: &mut Take<'_>) -> Result<(), Gone> {
         write_page(&self.clusters(), names_cluster, format, take)
     }
 }
@@ -95,10 +90,10 @@ pub fn write_page(
     clusters: &[Arc<ClusterState>],
     names_cluster: bool,
     format: Format,
-    take: &mut dyn FnMut(&mut String) -> Result<(), Gone>,
+    take: &mut Take<'_>,
 ) -> Result<(), Gone> {
-    let mut page = Page::new(format, take);
-    for (at, kind) in KINDS.iter().enumerate() {
+    let objects = clusters.iter().flat_map(|cluster| cluster.watches()).map(|watch| watch.objects()).sum();
+    let parts = KINDS.iter().enumerate().flat_map(|(at, kind)| {
         let taken: Vec<_> = clusters
             .iter()
             .filter_map(|cluster| {
@@ -106,10 +101,8 @@ pub fn write_page(
                 Some(cluster.watches[at].as_ref()?.snapshot(name, &cluster.allowed[at]))
             })
             .collect();
-        if taken.is_empty() {
-            continue;
-        }
-        kind.write(&taken, &mut page)?;
-    }
-    page.finish()
+        let families = if taken.is_empty() { Vec::new() } else { (kind.families)() };
+        page::parts(families, taken)
+    });
+    page::write(parts, format, page::helpers(objects), take)
 }

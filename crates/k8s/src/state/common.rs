@@ -1,6 +1,6 @@
 //! Families that many kinds have, and rows of the same shape.
 
-use super::{CONDITION_STATES, Family, Kind, Rows, Stateful};
+use super::{Family, Kind, Rows, Stateful, states_of};
 use crate::objects::{Condition, Meta};
 
 /// A family of values, as all of these are: kube-state-metrics tells states and information so, too.
@@ -87,9 +87,6 @@ impl Rows<'_> {
 
     /// A row for each status that a condition may have: `labels` come before that of the status.
     pub(super) fn condition(&mut self, labels: &[(&str, &str)], name: &str, condition: &Condition) {
-        for (told, status) in CONDITION_STATES {
-            let value = f64::from(&*condition.status == status);
-            self.row(&[labels, &[(name, told)]].concat(), value);
-        }
+        self.either(labels, name, states_of(condition));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Allowed, FamilyWords, Format, Gone, Page, Snapshot, Stateful, Watched, watched};
+use super::{Allowed, FamilyWords, Format, Snapshot, Stateful, Watched, page, watched};
 use crate::{
     Api, Hub, Shelf,
     objects::{
@@ -93,21 +93,10 @@ impl StateKind {
             text.push_str(piece);
             Ok(())
         };
-        let mut page = Page::new(format, &mut take);
-        let written = self.write(&[snapshot], &mut page).and_then(|()| page.finish());
+        let parts = page::parts((self.families)(), vec![snapshot]);
+        let written = page::write(parts, format, 0, &mut take);
         debug_assert_eq!(written, Ok(()), "all is taken");
         Ok(text)
-    }
-
-    /// Writes all families, each with the rows of all these objects.
-    pub(super) fn write(&self, taken: &[Box<dyn Snapshot>], page: &mut Page<'_>) -> Result<(), Gone> {
-        for (family, words) in (self.families)().iter().enumerate() {
-            page.family(words);
-            for snapshot in taken {
-                snapshot.write(family, page)?;
-            }
-        }
-        Ok(())
     }
 }
 
@@ -131,5 +120,5 @@ fn read<O: Stateful>(texts: &[&str], allowed: &Allowed) -> Result<Box<dyn Snapsh
     for text in texts {
         shelf.put(serde_json::from_str(text)?);
     }
-    Ok(Box::new(watched::Taken::of(&shelf, None, allowed)))
+    Ok(Box::new(watched::Taken::of(shelf.to_vec(), None, allowed)))
 }

@@ -1,6 +1,15 @@
 //! The page: all families, each with what it means and its rows, handed on in pieces while it is written.
+//!
+//! A page is a row of parts, and each part is written without the others. So several threads write it, each the
+//! next part that nobody has, into a buffer of its own; one of them hands on what they have written, in order.
+//! They run ahead of whoever reads by a few pieces, so that a page is never there as a whole.
 
-use super::{FamilyWords, Kind};
+mod desk;
+
+use std::{ops::Range, sync::Arc, thread};
+
+use self::desk::{Desk, EndOnDrop, Turn};
+use super::{FamilyWords, Kind, Snapshot};
 
 /// How a page is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -16,55 +25,126 @@ pub enum Format {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gone;
 
-/// Pieces are handed on when they are so long; large enough that handing on costs nothing.
-const PIECE_BYTES: usize = 128 << 10;
+/// Takes pieces of a page, each of whole lines; what is left in the buffer is thrown away.
+pub type Take<'a> = dyn FnMut(&mut String) -> Result<(), Gone> + 'a;
 
-/// A page that is written piece by piece.
-pub struct Page<'a> {
-    text: String,
-    format: Format,
-    take: &'a mut dyn FnMut(&mut String) -> Result<(), Gone>,
+/// Objects whose rows of one family are written at a time: a piece of at most some hundred KiB, which stays in
+/// the memory beside the processor until it is handed on.
+const STRETCH: usize = 256;
+/// Objects for which it is worth the while to start one more thread.
+const HELPED: usize = 1024;
+/// The words of a family that has no rows here take about as long as this many objects.
+const WORDS: usize = 16;
+/// Threads that help with a large page; whoever reads it needs a processor, too.
+const HELPERS_MAX: usize = 3;
+
+/// A part of a page: the words of a family, or rows of it.
+pub(super) enum Part {
+    /// Names the family; its rows follow, if it has any.
+    Words(FamilyWords),
+    /// The rows of these objects of those that were taken.
+    Rows { taken: Arc<Vec<Box<dyn Snapshot>>>, of: usize, family: usize, objects: Range<usize> },
+    /// Ends the page.
+    End,
 }
 
-impl<'a> Page<'a> {
-    /// An empty page. `take` is given pieces of whole lines, which it may leave or take away.
-    pub fn new(format: Format, take: &'a mut dyn FnMut(&mut String) -> Result<(), Gone>) -> Self {
-        Self { text: String::new(), format, take }
+impl Part {
+    fn write(&self, format: Format, text: &mut String) {
+        match self {
+            Self::Words(words) => words.write(format, text),
+            Self::Rows { taken, of, family, objects } => taken[*of].write(*family, objects.clone(), text),
+            Self::End if format == Format::OpenMetrics => text.push_str("# EOF\n"),
+            Self::End => {}
+        }
     }
 
-    /// Names a family; its rows follow, if it has any.
-    pub(super) fn family(&mut self, words: &FamilyWords) {
-        let FamilyWords { name, help, kind } = words;
-        let (name, kind) = match (kind, self.format) {
+    fn weight(&self) -> usize {
+        match self {
+            Self::Words(_) | Self::End => WORDS,
+            Self::Rows { objects, .. } => objects.len(),
+        }
+    }
+}
+
+impl FamilyWords {
+    fn write(&self, format: Format, text: &mut String) {
+        let Self { name, help, kind } = self;
+        let (name, kind) = match (kind, format) {
             (Kind::Counter, Format::OpenMetrics) => (name.strip_suffix("_total").unwrap_or(name), "counter"),
             (Kind::Counter, Format::Text) => (*name, "counter"),
             (Kind::Gauge | Kind::Info | Kind::StateSet, _) => (*name, "gauge"),
         };
         for part in ["# HELP ", name, " ", help, "\n# TYPE ", name, " ", kind, "\n"] {
-            self.text.push_str(part);
+            text.push_str(part);
         }
-    }
-
-    /// Where rows are written.
-    pub(super) fn text(&mut self) -> &mut String {
-        &mut self.text
-    }
-
-    pub(super) fn flush_if_full(&mut self) -> Result<(), Gone> {
-        if self.text.len() < PIECE_BYTES { Ok(()) } else { self.flush() }
-    }
-
-    /// Ends the page.
-    pub(super) fn finish(mut self) -> Result<(), Gone> {
-        if self.format == Format::OpenMetrics {
-            self.text.push_str("# EOF\n");
-        }
-        if self.text.is_empty() { Ok(()) } else { self.flush() }
-    }
-
-    fn flush(&mut self) -> Result<(), Gone> {
-        (self.take)(&mut self.text)?;
-        self.text.clear();
-        Ok(())
     }
 }
+
+/// The parts of a kind: each family with the rows of all objects that were taken.
+pub(super) fn parts(
+    families: Vec<FamilyWords>,
+    taken: Vec<Box<dyn Snapshot>>,
+) -> impl Iterator<Item = Part> + Send {
+    let taken = Arc::new(taken);
+    families.into_iter().enumerate().flat_map(move |(family, words)| {
+        let all = taken.clone();
+        let rows = (0..all.len()).flat_map(move |of| {
+            let (taken, count) = (all.clone(), all[of].objects());
+            (0..count).step_by(STRETCH).map(move |begin| Part::Rows {
+                taken: taken.clone(),
+                of,
+                family,
+                objects: begin..count.min(begin + STRETCH),
+            })
+        });
+        std::iter::once(Part::Words(words)).chain(rows)
+    })
+}
+
+/// How many threads help to write rows of so many objects.
+pub(super) fn helpers(objects: usize) -> usize {
+    let processors = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    (objects / HELPED).min(processors - 1).min(HELPERS_MAX)
+}
+
+/// Writes the page that these parts make, with so many threads beside this one. `take` is given its pieces.
+///
+/// # Errors
+/// `take` wants no more.
+pub(super) fn write(
+    parts: impl Iterator<Item = Part> + Send,
+    format: Format,
+    helpers: usize,
+    take: &mut Take<'_>,
+) -> Result<(), Gone> {
+    let desk = &Desk::new(parts.chain([Part::End]), helpers + 1);
+    thread::scope(|scope| {
+        let _end = EndOnDrop(desk);
+        for _ in 0..helpers {
+            let help = move || {
+                let _end = EndOnDrop(desk);
+                while let Some(job) = desk.help() {
+                    desk.write(job, format);
+                }
+            };
+            // Without it the others do its part.
+            let _ = thread::Builder::new().name("state page".to_owned()).spawn_scoped(scope, help);
+        }
+        loop {
+            match desk.turn() {
+                Turn::HandOn(mut text) => {
+                    // Objects may have no rows of a family.
+                    if !text.is_empty() {
+                        take(&mut text)?;
+                    }
+                    desk.give_back(text);
+                }
+                Turn::Write(job) => desk.write(job, format),
+                Turn::End => return Ok(()),
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests;

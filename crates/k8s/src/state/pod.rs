@@ -6,11 +6,11 @@ use std::net::IpAddr;
 
 use self::containers as c;
 use super::{
-    CONDITION_STATES, Family, Head,
+    Family, Head,
     Kind::{self, Counter, Gauge, Info, StateSet},
     Rows, Stateful, annotations,
     common::owners,
-    created, deleted, labels, resources, time,
+    created, deleted, labels, resources, states_of, time,
 };
 use crate::objects::{Object as _, Pod};
 
@@ -277,9 +277,7 @@ fn volumes(pod: &Pod, rows: &mut Rows<'_>, value: fn(bool) -> f64) {
 
 fn condition(pod: &Pod, kind: &str, rows: &mut Rows<'_>) {
     if let Some(condition) = pod.condition(kind) {
-        for (told, status) in CONDITION_STATES {
-            rows.row(&[("condition", told)], f64::from(&*condition.status == status));
-        }
+        rows.either(&[], "condition", states_of(condition));
     }
 }
 

@@ -44,22 +44,41 @@ pub struct Rows<'a> {
 impl Rows<'_> {
     /// Writes a row with further labels.
     pub fn row(&mut self, labels: &[(&str, &str)], value: f64) {
-        self.begin();
-        let mut is_first = self.head.is_empty();
-        for (name, value) in labels {
-            if !is_first {
-                self.page.push(',');
-            }
-            is_first = false;
-            push_label(self.page, name, value);
-        }
+        self.begin(labels);
         self.end(value);
     }
 
     /// Writes a row for each of these states, 1 for the one that holds: `name` is the label that tells the state.
     pub fn states(&mut self, name: &str, states: &[&str], holds: impl Fn(&str) -> bool) {
-        for state in states {
-            self.row(&[(name, state)], f64::from(holds(state)));
+        self.either(&[], name, states.iter().map(|state| (*state, holds(state))));
+    }
+
+    /// Writes rows that differ in nothing but their last label, 1 for those that hold. What they share is put
+    /// together once: a third of all rows of a cluster are such.
+    pub(super) fn either<'s>(
+        &mut self,
+        labels: &[(&str, &str)],
+        name: &str,
+        states: impl Iterator<Item = (&'s str, bool)>,
+    ) {
+        let begin = self.page.len();
+        self.begin(labels);
+        if !self.head.is_empty() || !labels.is_empty() {
+            self.page.push(',');
+        }
+        self.page.push_str(name);
+        self.page.push_str("=\"");
+        let (shared, mut is_first) = (begin..self.page.len(), true);
+        for (state, holds) in states {
+            if !is_first {
+                self.page.extend_from_within(shared.clone());
+            }
+            is_first = false;
+            push_escaped(self.page, state);
+            self.page.push_str(if holds { "\"} 1\n" } else { "\"} 0\n" });
+        }
+        if is_first {
+            self.page.truncate(begin);
         }
     }
 
@@ -83,29 +102,38 @@ impl Rows<'_> {
 
     /// Writes a row with labels whose names an object chose: each is made a name that a label may have.
     pub fn named<'p>(&mut self, prefix: &str, pairs: impl Iterator<Item = (&'p str, &'p str)>) {
-        self.begin();
         let pairs: Vec<(&str, &str)> = pairs.collect();
+        let names = pairs::names(prefix, &pairs);
+        let labels: Vec<(&str, &str)> =
+            names.iter().zip(&pairs).map(|(name, (_, value))| (name.as_str(), *value)).collect();
+        self.row(&labels, 1.0);
+    }
+
+    fn begin(&mut self, labels: &[(&str, &str)]) {
+        self.page.push_str(self.family);
+        self.page.push('{');
+        self.page.push_str(self.head);
         let mut is_first = self.head.is_empty();
-        for (name, (_, value)) in pairs::names(prefix, &pairs).iter().zip(&pairs) {
+        for (name, value) in labels {
             if !is_first {
                 self.page.push(',');
             }
             is_first = false;
             push_label(self.page, name, value);
         }
-        self.end(1.0);
-    }
-
-    fn begin(&mut self) {
-        self.page.push_str(self.family);
-        self.page.push('{');
-        self.page.push_str(self.head);
     }
 
     fn end(&mut self, value: f64) {
-        self.page.push_str("} ");
-        push_value(self.page, value);
-        self.page.push('\n');
+        // Most values are one of these.
+        if value == 0.0 {
+            self.page.push_str("} 0\n");
+        } else if value == 1.0 {
+            self.page.push_str("} 1\n");
+        } else {
+            self.page.push_str("} ");
+            push_value(self.page, value);
+            self.page.push('\n');
+        }
     }
 }
 
@@ -162,6 +190,41 @@ mod tests {
         let back: Vec<f64> = page.split_whitespace().map(|text| text.parse().expect("a number")).collect();
         assert_eq!(&back[..6], [0.0, 1.0, -3.0, 0.1, 1_637_000_000.5, 1e21]);
         assert!(page.starts_with("0 1 -3 0.1 1637000000.5 ") && page.ends_with(" NaN +Inf -Inf "), "{page}");
+    }
+
+    /// The rows of one object that is told by this head.
+    fn rows(head: &str, tell: impl Fn(&mut Rows<'_>)) -> String {
+        let mut page = String::from("# before\n");
+        tell(&mut Rows { page: &mut page, family: "f", head, allowed: &Allowed::default() });
+        page
+    }
+
+    #[test]
+    fn rows_that_share_all_but_the_last_label_are_whole_rows() {
+        let states = [("x\"y", false), ("z", true)];
+        for (head, labels, begin) in [
+            ("", &[][..], "f{"),
+            (r#"a="1""#, &[], r#"f{a="1","#),
+            ("", &[("b", "2")], r#"f{b="2","#),
+            (r#"a="1""#, &[("b", "2")], r#"f{a="1",b="2","#),
+        ] {
+            let page = rows(head, |rows| rows.either(labels, "s", states.into_iter()));
+            let expected = format!("# before\n{begin}s=\"x\\\"y\"}} 0\n{begin}s=\"z\"}} 1\n");
+            assert_eq!(page, expected);
+            assert_eq!(rows(head, |rows| rows.either(labels, "s", [].into_iter())), "# before\n");
+        }
+    }
+
+    #[test]
+    fn rows_end_in_their_value() {
+        for (value, told) in
+            [(0.0, "0"), (-0.0, "0"), (1.0, "1"), (2.0, "2"), (0.5, "0.5"), (f64::NAN, "NaN")]
+        {
+            assert_eq!(
+                rows("", |rows| rows.row(&[("a", "b")], value)),
+                format!("# before\nf{{a=\"b\"}} {told}\n")
+            );
+        }
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! A watch of one kind whose objects are told, whatever kind that is.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
-use super::{Allowed, Gone, Head, Kind, Page, Rows, Stateful};
-use crate::{Api, Health, Hub, SharedWatch, Shelf, What};
+use super::{Allowed, Head, Kind, Rows, Stateful};
+use crate::{Api, Health, Hub, SharedWatch, What};
 
 /// What stands above the rows of a family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,8 +30,11 @@ pub trait Watched: Send + Sync {
 
 /// Objects of one kind as they were at one moment.
 pub trait Snapshot: Send + Sync {
-    /// Writes the rows of a family, given by its place among those of the kind.
-    fn write(&self, family: usize, page: &mut Page<'_>) -> Result<(), Gone>;
+    /// How many there are.
+    fn objects(&self) -> usize;
+
+    /// Appends the rows of a family, given by its place among those of the kind, of some of the objects.
+    fn write(&self, family: usize, objects: Range<usize>, page: &mut String);
 }
 
 pub(super) fn families<O: Stateful>() -> Vec<FamilyWords> {
@@ -55,7 +58,9 @@ impl<O: Stateful> Watched for SharedWatch<O> {
     }
 
     fn snapshot(&self, cluster: Option<&str>, allowed: &Allowed) -> Box<dyn Snapshot> {
-        Box::new(Taken::of(&self.objects(), cluster, allowed))
+        // Whoever holds the objects holds the watch up, so heads are made without them.
+        let objects = self.objects().to_vec();
+        Box::new(Taken::of(objects, cluster, allowed))
     }
 }
 
@@ -70,8 +75,7 @@ pub(super) struct Taken<O> {
 }
 
 impl<O: Stateful> Taken<O> {
-    pub(super) fn of(shelf: &Shelf<O>, cluster: Option<&str>, allowed: &Allowed) -> Self {
-        let objects: Vec<Arc<O>> = shelf.iter().map(|(_, object, _)| object.clone()).collect();
+    pub(super) fn of(objects: Vec<Arc<O>>, cluster: Option<&str>, allowed: &Allowed) -> Self {
         let mut head = Head::default();
         let ends = objects.iter().map(|object| {
             if let Some(cluster) = cluster {
@@ -86,18 +90,17 @@ impl<O: Stateful> Taken<O> {
 }
 
 impl<O: Stateful> Snapshot for Taken<O> {
-    fn write(&self, family: usize, page: &mut Page<'_>) -> Result<(), Gone> {
+    fn objects(&self) -> usize {
+        self.objects.len()
+    }
+
+    fn write(&self, family: usize, objects: Range<usize>, page: &mut String) {
         let family = &O::FAMILIES[family];
-        let mut begin = 0;
-        for (object, end) in self.objects.iter().zip(&self.ends) {
+        let mut begin = objects.start.checked_sub(1).map_or(0, |before| self.ends[before]);
+        for (object, end) in self.objects[objects.clone()].iter().zip(&self.ends[objects]) {
             let head = &self.heads[begin..*end];
             begin = *end;
-            (family.rows)(
-                object,
-                &mut Rows { page: page.text(), family: family.name, head, allowed: &self.allowed },
-            );
-            page.flush_if_full()?;
+            (family.rows)(object, &mut Rows { page, family: family.name, head, allowed: &self.allowed });
         }
-        Ok(())
     }
 }
