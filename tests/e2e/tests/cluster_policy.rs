@@ -103,7 +103,8 @@ fn a_workload_that_is_not_allowed_is_found_with_who_made_it_until_it_is_gone() -
     ensure!(found[0]["finding"]["labels"]["image"] == "evil.io/miner", "{}", found[0]);
     wait_for("the notification", SOON, || Ok((told(folder.path()) > 0).then_some(())))?;
     let row = format!("\nvedette_cluster_policy_findings{{cluster=\"main\",rule=\"{ACCESS}\"}} 1\n");
-    let is_shown = |vedette: &Vedette| Ok(http::get(vedette.address, "/metrics")?.text().contains(&row).then_some(()));
+    let is_shown =
+        |vedette: &Vedette| Ok(http::get(vedette.address, "/metrics")?.text().contains(&row).then_some(()));
     wait_for("the metric", SOON, || is_shown(&vedette))?;
     let before = told(folder.path());
     // A restart finds them again and does not tell of them again; then they end with the last pod.
