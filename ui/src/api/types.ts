@@ -177,6 +177,7 @@ export interface PodIdentity {
   containers: PodContainer[];
   since_unix_ms: number;
   gone_unix_ms: number | null;
+  gone_unseen: boolean;
 }
 
 export interface Workload {
