@@ -140,7 +140,8 @@ fn pods_are_found_by_what_names_them_also_when_they_are_gone() -> Result<()> {
     // It is asked for as soon as it is taken, and written just after that.
     wait_for("what is known on disk", SOON, || {
         let folder = folder.path().join("data/workloads/main.pods");
-        let all = fs::read_dir(folder)?.map(|file| Ok(fs::read(file?.path())?)).collect::<Result<Vec<_>>>()?;
+        let all =
+            fs::read_dir(folder)?.map(|file| Ok(fs::read(file?.path())?)).collect::<Result<Vec<_>>>()?;
         Ok(all.concat().windows(10).any(|bytes| bytes == b"web-5d9c-4").then_some(()))
     })?;
     vedette.kill()?;

@@ -94,7 +94,8 @@ pub(super) struct History {
 /// What was read: the last record of each pod, and until when pods were there.
 #[derive(Default)]
 struct Found {
-    pods: HashMap<Uid, Box<[u8]>>,
+    /// By uid: in which segment it stands, and its bytes.
+    pods: HashMap<Uid, (u64, Box<[u8]>)>,
     known_ms: Option<i64>,
     unreadable_bytes: u64,
 }
@@ -114,7 +115,9 @@ impl History {
         };
         let mut found = Found::default();
         let (log, recovery) =
-            RecordLog::open(place.fs.clone(), &place.folder, config, &mut |_, record| found.take(record))?;
+            RecordLog::open(place.fs.clone(), &place.folder, config, &mut |segment, record| {
+                found.take(segment, record);
+            })?;
         if let Some(damage) = &recovery.damage {
             tracing::warn!(folder = %place.folder.display(), damage, "the history of pods was repaired");
         }
@@ -257,7 +260,10 @@ impl History {
             self.left_out += chunk.iter().filter(|slot| index.is_kept(**slot, 0)).count() as u64;
         }
         self.append(&[HistoryRecord::Known(self.known_ms)])?;
-        // What was there before is removed only when the new one is safe.
+        // What was there before counts until the new one is safe, and not again where a loss of power takes some of
+        // the removals back.
+        self.log.sync()?;
+        self.append(&[HistoryRecord::Compacted(segment)])?;
         self.log.sync()?;
         self.dead_below = Some(segment);
         self.log.remove_before(segment)?;
@@ -277,15 +283,16 @@ impl History {
 }
 
 impl Found {
-    fn take(&mut self, bytes: &[u8]) {
+    fn take(&mut self, segment: u64, bytes: &[u8]) {
         match HistoryRecord::decode(bytes) {
             Some(HistoryRecord::Pod(pod)) => {
-                self.pods.insert(text::uid(&pod.uid), bytes.into());
+                self.pods.insert(text::uid(&pod.uid), (segment, bytes.into()));
             }
             Some(HistoryRecord::Forgotten(uid)) => {
                 self.pods.remove(&text::uid(&uid));
             }
             Some(HistoryRecord::Known(at_ms)) => self.known_ms = Some(at_ms),
+            Some(HistoryRecord::Compacted(first)) => self.pods.retain(|_, (segment, _)| *segment >= first),
             None => self.unreadable_bytes += bytes.len() as u64,
         }
     }
@@ -299,11 +306,9 @@ impl Found {
             }
         }
         let gone_ms = |bytes| decoded(bytes)?.gone.map(|gone| gone.at_ms);
-        let mut order: Vec<(i64, &Uid, &[u8])> = self
-            .pods
-            .iter()
-            .map(|(uid, bytes)| (gone_ms(bytes).unwrap_or(i64::MAX), uid, &**bytes))
-            .collect();
+        let pods = self.pods.iter().map(|(uid, (_, bytes))| (uid, &**bytes));
+        let mut order: Vec<(i64, &Uid, &[u8])> =
+            pods.map(|(uid, bytes)| (gone_ms(bytes).unwrap_or(i64::MAX), uid, bytes)).collect();
         order.sort_unstable();
         for (_, _, bytes) in order {
             let Some(pod) = decoded(bytes) else { continue };

@@ -10,6 +10,7 @@ use crate::identity::{owner::Named, text};
 const POD: u8 = 1;
 const KNOWN: u8 = 2;
 const FORGOTTEN: u8 = 3;
+const COMPACTED: u8 = 4;
 
 /// An id whose bytes its digits tell, and one that is any other text.
 const DIGITS: u8 = 0;
@@ -24,6 +25,8 @@ pub(in crate::identity) enum HistoryRecord<'a> {
     Known(i64),
     /// The pod of that uid is forgotten.
     Forgotten(Cow<'a, str>),
+    /// All that counts stands in segments from this one on.
+    Compacted(u64),
 }
 
 /// A pod.
@@ -72,6 +75,10 @@ impl HistoryRecord<'_> {
                 out.push(FORGOTTEN);
                 push_uid(&mut out, uid)?;
             }
+            Self::Compacted(segment) => {
+                out.push(COMPACTED);
+                out.extend_from_slice(&segment.to_le_bytes());
+            }
         }
         Some(out)
     }
@@ -85,6 +92,7 @@ impl<'a> HistoryRecord<'a> {
             POD => Self::Pod(PodRecord::decode(&mut input)?),
             KNOWN => Self::Known(input.time()?),
             FORGOTTEN => Self::Forgotten(input.uid()?),
+            COMPACTED => Self::Compacted(u64::from_le_bytes(*input.array()?)),
             _ => return None,
         };
         input.0.is_empty().then_some(record)
