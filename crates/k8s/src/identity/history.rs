@@ -122,7 +122,7 @@ impl History {
             tracing::warn!(folder = %place.folder.display(), damage, "the history of pods was repaired");
         }
         let known_ms = found.known_ms.unwrap_or(i64::MIN);
-        index.was_known_until(known_ms);
+        index.set_known_until(known_ms);
         found.hand_over(index, (now_ms, now));
         index.forget(now);
         Ok(Self {
@@ -197,7 +197,7 @@ impl History {
             let records: Vec<_> =
                 chunk.iter().map(|uid| HistoryRecord::Forgotten(uid.as_str().into())).collect();
             self.append(&records)?;
-            index.write().are_forgotten(chunk.len());
+            index.write().drop_forgotten(chunk.len());
         }
         for chunk in changed.chunks(CHUNK) {
             self.append_pods(index, chunk)?;
@@ -212,26 +212,29 @@ impl History {
 
     /// Writes these pods as they are; how much that is.
     fn append_pods(&mut self, index: &RwLock<Index>, slots: &[Slot]) -> Result<u64, LogError> {
-        let records: Vec<(Slot, Option<Vec<u8>>)> = {
+        let fits = |record: &Vec<u8>| record.len() <= self.limits.record_bytes_max;
+        let records: Vec<(Slot, bool, Vec<u8>)> = {
             let index = index.read();
-            let encoded = |slot: &Slot| HistoryRecord::Pod(index.record_of(*slot)?).encode();
-            let fits = |record: &Vec<u8>| record.len() <= self.limits.record_bytes_max;
-            slots.iter().map(|slot| (*slot, encoded(slot).filter(fits))).collect()
+            let encoded = |slot: &Slot| {
+                let pod = index.record_of(*slot)?;
+                let uid = pod.uid.clone();
+                let whole = HistoryRecord::Pod(pod).encode().filter(fits);
+                let is_whole = whole.is_some();
+                // What was kept of it before would be another state than it has.
+                let record = whole.or_else(|| HistoryRecord::Forgotten(uid).encode().filter(fits));
+                Some((*slot, is_whole, record.unwrap_or_default()))
+            };
+            slots.iter().filter_map(encoded).collect()
         };
-        self.log.append_all(records.iter().filter_map(|(_, record)| record.as_deref()))?;
+        let written = records.iter().map(|(.., record)| &**record).filter(|record| !record.is_empty());
+        self.log.append_all(written)?;
         let mut bytes = 0;
         let mut index = index.write();
-        for (slot, record) in records {
-            match record {
-                Some(record) => {
-                    bytes += u64::from(frame_bytes(&record));
-                    index.is_kept(slot, frame_bytes(&record));
-                }
-                None => {
-                    self.left_out += 1;
-                    index.is_not_kept(slot);
-                }
-            }
+        for (slot, is_whole, record) in records {
+            let record_bytes = if is_whole { frame_bytes(&record) } else { 0 };
+            bytes += u64::from(record_bytes);
+            self.left_out += u64::from(!is_whole);
+            index.mark_kept(slot, record_bytes);
         }
         Ok(bytes)
     }
@@ -257,7 +260,7 @@ impl History {
                 continue;
             }
             let mut index = index.write();
-            self.left_out += chunk.iter().filter(|slot| index.is_kept(**slot, 0)).count() as u64;
+            self.left_out += chunk.iter().filter(|slot| index.mark_kept(**slot, 0)).count() as u64;
         }
         self.append(&[HistoryRecord::Known(self.known_ms)])?;
         // What was there before counts until the new one is safe, and not again where a loss of power takes some of

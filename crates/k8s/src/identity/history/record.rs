@@ -17,6 +17,7 @@ const DIGITS: u8 = 0;
 const TEXT: u8 = 1;
 
 /// A record.
+#[expect(clippy::large_enum_variant, reason = "nearly all are pods, and few are held at a time")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::identity) enum HistoryRecord<'a> {
     /// A pod as it is from here on.

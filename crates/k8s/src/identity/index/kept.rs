@@ -31,7 +31,7 @@ impl Index {
 
     /// The history has a pod as it is, by a record of so many bytes, or, where there are none, does not keep it.
     /// Whether it had it before.
-    pub(in crate::identity) fn is_kept(&mut self, slot: Slot, bytes: u32) -> bool {
+    pub(in crate::identity) fn mark_kept(&mut self, slot: Slot, bytes: u32) -> bool {
         let Self { pods, kept_bytes, .. } = self;
         let Some(record) = pods.get_mut(slot as usize).and_then(Option::as_mut) else { return false };
         record.is_changed = false;
@@ -40,15 +40,8 @@ impl Index {
         before > 0
     }
 
-    /// The history cannot have a pod as it is, and keeps what it has.
-    pub(in crate::identity) fn is_not_kept(&mut self, slot: Slot) {
-        if let Some(record) = self.pods.get_mut(slot as usize).and_then(Option::as_mut) {
-            record.is_changed = false;
-        }
-    }
-
     /// The history knows of the first so many that are forgotten.
-    pub(in crate::identity) fn are_forgotten(&mut self, count: usize) {
+    pub(in crate::identity) fn drop_forgotten(&mut self, count: usize) {
         self.forgotten_uids.drain(..count);
     }
 
@@ -84,7 +77,7 @@ impl Index {
     }
 
     /// Until when those that are taken over as being there are known to have been there.
-    pub(in crate::identity) fn was_known_until(&mut self, known_ms: i64) {
+    pub(in crate::identity) fn set_known_until(&mut self, known_ms: i64) {
         self.known_ms = known_ms;
     }
 
