@@ -39,6 +39,9 @@ pub struct PodIdentity {
     pub since_ms: i64,
     /// When it was seen to be gone, if it is.
     pub gone_ms: Option<i64>,
+    /// Nobody saw it go, as when it went while this program did not run: `gone_ms` is when it was last known to be
+    /// there.
+    pub gone_unseen: bool,
 }
 
 /// A container of a pod.

@@ -9,7 +9,7 @@ use vedette_config::discovery::Kubernetes;
 use vedette_http_client::Options;
 use vedette_k8s::{
     Api, Connection, Discoverer, Error, Hub, SERVICE_ACCOUNT_FOLDER, Surroundings, Timing,
-    identity::{Identities, Limits},
+    identity::{Identities, Limits, Place},
 };
 use vedette_model::{
     Directory,
@@ -75,12 +75,18 @@ impl Clusters {
     }
 }
 
-/// Begins to keep which workload is which.
-pub fn identify(connected: &Connected, limits: Limits, directory: &Directory, status: StatusBoard) {
+/// Begins to keep which workload is which, over restarts in that place.
+pub fn identify(
+    connected: &Connected,
+    limits: Limits,
+    history: Place,
+    directory: &Directory,
+    status: StatusBoard,
+) {
     let Connected { name, hub, api } = connected.clone();
     let identities = Arc::new(Identities::new(name.clone(), limits));
     directory.add(identities.clone());
-    tokio::spawn(identities.follow(hub, api, status, format!("workloads {name}")));
+    tokio::spawn(identities.follow(hub, api, status, format!("workloads {name}"), Some(history)));
 }
 
 fn connection(settings: &ClusterSettings) -> Result<Connection, Error> {

@@ -134,6 +134,28 @@ fn pods_are_found_by_what_names_them_also_when_they_are_gone() -> Result<()> {
     server.behave(|b| b.fails_with = None);
     wait_workload(&vedette, "ip=10.0.0.8", Some(("web-5d9c-3", "web")))?;
     wait_workload(&vedette, "ip=10.0.0.7", None)?;
+    // What was known before a kill is known after it, and a pod that went meanwhile is gone, though nobody saw it.
+    server.put(PODS, pod(4, "10.0.0.9"));
+    wait_workload(&vedette, "ip=10.0.0.9", Some(("web-5d9c-4", "web")))?;
+    // It is asked for as soon as it is taken, and written just after that.
+    wait_for("what is known on disk", SOON, || {
+        let folder = folder.path().join("data/workloads/main.pods");
+        let all =
+            fs::read_dir(folder)?.map(|file| Ok(fs::read(file?.path())?)).collect::<Result<Vec<_>>>()?;
+        Ok(all.concat().windows(10).any(|bytes| bytes == b"web-5d9c-4").then_some(()))
+    })?;
+    vedette.kill()?;
+    server.remove(PODS, "shop", "web-5d9c-3");
+    let mut vedette = Vedette::start(folder.path(), Some(&config))?;
+    vedette.wait_ready(START)?;
+    wait_workload(&vedette, "ip=10.0.0.8", None)?;
+    wait_workload(&vedette, "ip=10.0.0.9", Some(("web-5d9c-4", "web")))?;
+    wait_workload(&vedette, &format!("ip=10.0.0.7&time={before}"), one)?;
+    let again = wait_workload(&vedette, &format!("container={}", id(1)), one)?;
+    ensure!(again["pods"] == gone["pods"], "{again} is not {gone}");
+    let unseen = wait_workload(&vedette, &format!("uid={}", uid(3)), Some(("web-5d9c-3", "web")))?;
+    ensure!(unseen["pods"][0]["gone_unseen"] == true, "{unseen}");
+    ensure!(gone["pods"][0]["gone_unseen"] == false, "{gone}");
     for (question, reason) in [("", "exactly one"), ("ip=x", "address"), ("ip=10.0.0.7&uid=1", "exactly one")]
     {
         let refused = vedette.get(&format!("/api/vedette/v1/workloads?{question}"));

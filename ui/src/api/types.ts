@@ -179,6 +179,7 @@ export interface PodIdentity {
   containers: PodContainer[];
   since_unix_ms: number;
   gone_unix_ms: number | null;
+  gone_unseen: boolean;
 }
 
 export interface Workload {

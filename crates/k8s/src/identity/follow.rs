@@ -16,7 +16,10 @@ use vedette_model::{
 };
 use vedette_sys::MonotonicTime;
 
-use super::{Index, Limits, Stats};
+use super::{
+    Index, Limits, Place, Stats,
+    history::{self, History, with_causes},
+};
 use crate::{
     Api, Health, Hub, SharedWatch, Shelf, What,
     objects::{Job, Object as _, Owner, Pod, ReplicaSet, key},
@@ -44,6 +47,17 @@ struct Watches {
     jobs: Arc<SharedWatch<Job>>,
 }
 
+/// What one look hands to the next.
+#[derive(Default)]
+struct Following {
+    /// By place in the index: the look in which a pod was seen last.
+    seen: Vec<u32>,
+    look: u32,
+    history: Option<History>,
+    /// Why there is no history, if there was to be one.
+    problem: Option<String>,
+}
+
 impl Identities {
     /// Knows nothing yet.
     pub fn new(cluster: Arc<str>, limits: Limits) -> Self {
@@ -56,8 +70,15 @@ impl Identities {
     }
 
     /// Follows the watches of a cluster for as long as somebody else holds the index, and tells how it is
-    /// under this name.
-    pub async fn follow(self: Arc<Self>, hub: Arc<Hub>, api: Arc<Api>, status: StatusBoard, part: String) {
+    /// under this name. What is known is taken up from `history` and kept there, if there is one.
+    pub async fn follow(
+        self: Arc<Self>,
+        hub: Arc<Hub>,
+        api: Arc<Api>,
+        status: StatusBoard,
+        part: String,
+        history: Option<Place>,
+    ) {
         let watches = Watches {
             pods: hub.watch(&api, What::default()),
             replica_sets: hub.watch(&api, What::default()),
@@ -65,26 +86,28 @@ impl Identities {
         };
         let watches = Arc::new(watches);
         let mut changes = (watches.pods.changes(), watches.replica_sets.changes(), watches.jobs.changes());
-        // By place in the index: the look in which a pod was seen last.
-        let (mut seen, mut look) = (Vec::new(), 0_u32);
+        let begun = (hub.clock().unix_ms(), hub.clock().monotonic());
+        let this = self.clone();
+        // The runtime ends.
+        let Ok(mut following) = tokio::task::spawn_blocking(move || this.begin(history, begun)).await else {
+            return;
+        };
         while Arc::strong_count(&self) > 1 {
             for receiver in [&mut changes.0, &mut changes.1, &mut changes.2] {
                 receiver.mark_unchanged();
             }
             let begin = hub.clock().monotonic();
             let now_ms = hub.clock().unix_ms();
-            look = look.wrapping_add(1);
             let looked = tokio::task::spawn_blocking({
                 let (this, watches) = (self.clone(), watches.clone());
                 move || {
-                    this.look(&watches, &mut seen, look, (now_ms, begin));
-                    seen
+                    this.look(&watches, &mut following, (now_ms, begin));
+                    following
                 }
             });
-            // The runtime ends.
             let Ok(back) = looked.await else { return };
-            seen = back;
-            status.post(&part, self.part(&watches));
+            following = back;
+            status.post(&part, self.part(&watches, &following));
             let rest = hub.clock().monotonic().since(begin).saturating_mul(REST_FACTOR);
             let any = async {
                 tokio::select! {
@@ -98,9 +121,27 @@ impl Identities {
         }
     }
 
+    /// Takes up what was kept. Whoever asks meanwhile is not kept waiting.
+    fn begin(&self, place: Option<Place>, now: (i64, MonotonicTime)) -> Following {
+        let mut following = Following::default();
+        let Some(place) = place else { return following };
+        let mut index = self.index.read().anew();
+        match History::open(place, history::Limits::default(), &mut index, now) {
+            Ok(history) => following.history = Some(history),
+            Err(error) => following.problem = Some(with_causes(&error)),
+        }
+        *self.index.write() = index;
+        self.generation.fetch_add(1, Ordering::Release);
+        following
+    }
+
     /// Takes what is another than before.
-    fn look(&self, watches: &Watches, seen: &mut Vec<u32>, look: u32, (now_ms, now): (i64, MonotonicTime)) {
-        let is_whole = watches.pods.health().state().is_whole;
+    fn look(&self, watches: &Watches, following: &mut Following, (now_ms, now): (i64, MonotonicTime)) {
+        following.look = following.look.wrapping_add(1);
+        let Following { seen, look, history, .. } = following;
+        let look = *look;
+        let state = watches.pods.health().state();
+        let is_whole = state.is_whole;
         let mut changed: Vec<(Arc<Pod>, u64)> = Vec::new();
         {
             let (pods, index) = (watches.pods.objects(), self.index.read());
@@ -144,22 +185,49 @@ impl Identities {
         if is_resolved || !changed.is_empty() || !gone.is_empty() {
             self.generation.fetch_add(1, Ordering::Release);
         }
+        if let Some(history) = history {
+            // While nothing is heard of the cluster, pods may go without being seen.
+            let is_known = is_whole && state.trouble.is_none();
+            history.keep(&self.index, is_known, (now_ms, now));
+        }
     }
 
-    fn part(&self, watches: &Watches) -> Part {
+    fn part(&self, watches: &Watches, following: &Following) -> Part {
         let troubles = [watches.pods.health(), watches.replica_sets.health(), watches.jobs.health()];
-        let troubles: Vec<String> = troubles.into_iter().filter_map(Health::told).collect();
-        let part = if troubles.is_empty() {
+        let mut troubles: Vec<String> = troubles.into_iter().filter_map(Health::told).collect();
+        let mut remedies = Vec::new();
+        if !troubles.is_empty() {
+            remedies.push(
+                "Give the account the rights to list and watch pods, replicasets.apps and jobs.batch, \
+                and see that the API server is reached.",
+            );
+        }
+        let history = following.history.as_ref();
+        if let Some(problem) = following.problem.as_deref() {
+            troubles.push(format!("pods of before are not known, and none are kept: {problem}"));
+            remedies.push("See to the file, then start again.");
+        } else if let Some(problem) = history.and_then(History::problem) {
+            troubles.push(format!("pods are not kept over a restart: {problem}"));
+            remedies.push("See to the disk of the data folder; writing is tried again every minute.");
+        }
+        let mut part = if troubles.is_empty() {
             Part::ok()
         } else {
-            let remedy = "Give the account the rights to list and watch pods, replicasets.apps and jobs.batch, \
-                and see that the API server is reached.";
-            Part::new(status::Health::Degraded, troubles.join("; "), remedy)
+            Part::new(status::Health::Degraded, troubles.join("; "), remedies.join(" "))
         };
         let stats = self.stats();
-        part.fact("pods", stats.live)
+        part = part
+            .fact("pods", stats.live)
             .fact("pods that are gone", stats.gone)
-            .fact("forgotten before their time", stats.forgotten + stats.parts_forgotten)
+            .fact("forgotten before their time", stats.forgotten + stats.parts_forgotten);
+        if let Some(history) = history {
+            let figures = history.figures();
+            part = part
+                .fact("bytes on disk", figures.bytes)
+                .fact("bytes lost on disk", figures.lost_bytes)
+                .fact("pods left out on disk", figures.left_out);
+        }
+        part
     }
 }
 

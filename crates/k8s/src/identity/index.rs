@@ -4,15 +4,16 @@
 //! time is over, or until there are too many of them; then the one that went first is forgotten. An address
 //! is answered by time: each pod has it from when it was seen with it until it was seen without.
 
+mod answers;
+mod kept;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     net::IpAddr,
     sync::Arc,
-    time::Duration,
 };
 
 use hashbrown::HashMap;
-use vedette_model::{PodContainer, PodIdentity, Workload, WorkloadQuestion};
 use vedette_sys::MonotonicTime;
 
 use super::{
@@ -43,7 +44,9 @@ const CONTAINERS_MAX: usize = 32;
 /// Addresses likewise.
 const ADDRESSES_MAX: usize = 8;
 /// The time of what is not over.
-const OPEN: i64 = i64::MAX;
+pub(super) const OPEN: i64 = i64::MAX;
+/// The version of what no watch has told of since it was taken over, or since it went.
+const UNTOLD: u64 = 0;
 
 /// Where a pod stands in the index.
 pub(super) type Slot = u32;
@@ -76,12 +79,19 @@ pub struct Index {
     by_container: HashMap<ContainerId, Slot>,
     /// By address and the time from which it was the pod's: until when, and whose.
     by_address: BTreeMap<(IpAddr, i64), (i64, Slot)>,
-    /// Pods that are gone and when they went, the first to go first. The clock by which they are told may be set.
+    /// Pods that are gone and when their time is over, the first to go first. The clock by which they are told may
+    /// be set.
     gone: VecDeque<(Slot, MonotonicTime)>,
     /// Uids and ids that are no digits; there are none but in tests and strange clusters.
     odd: HashMap<Slot, Odd>,
     forgotten: u64,
     parts_forgotten: u64,
+    /// Until when those that were taken over are known to have been there.
+    known_ms: i64,
+    /// What the newest records of all pods take in the history.
+    kept_bytes: u64,
+    /// Uids of pods that are forgotten here and not yet in the history.
+    forgotten_uids: Vec<String>,
 }
 
 #[derive(Default)]
@@ -102,6 +112,12 @@ struct Record {
     version: u64,
     since_ms: i64,
     gone_ms: i64,
+    /// Nobody saw it go.
+    gone_unseen: bool,
+    /// The history has it otherwise, or not at all.
+    is_changed: bool,
+    /// What its newest record takes in the history; nothing where there is none.
+    kept_bytes: u32,
     addresses: Box<[(IpAddr, i64)]>,
     containers: Box<[Held]>,
 }
@@ -131,7 +147,15 @@ impl Index {
             odd: HashMap::new(),
             forgotten: 0,
             parts_forgotten: 0,
+            known_ms: i64::MIN,
+            kept_bytes: 0,
+            forgotten_uids: Vec::new(),
         }
+    }
+
+    /// One that knows nothing yet, of the same cluster.
+    pub(super) fn anew(&self) -> Self {
+        Self::new(self.cluster.clone(), self.limits)
     }
 
     /// Takes a pod as it is now. `version` tells this state of it from others.
@@ -146,18 +170,25 @@ impl Index {
         self.record_mut(slot).version = version;
     }
 
-    /// A pod is no longer there.
+    /// A pod is no longer there. When one went of which no watch has told since it was taken over, nobody knows: it
+    /// counts as gone since it was last known to be there, so that nothing of after is told with its name.
     pub(super) fn end(&mut self, slot: Slot, now_ms: i64, now: MonotonicTime) {
+        let known_ms = self.known_ms;
         let Some(record) = self.pods.get_mut(slot as usize).and_then(Option::as_mut) else { return };
         if record.gone_ms != OPEN {
             return;
         }
-        record.gone_ms = now_ms;
+        record.gone_unseen = record.version == UNTOLD;
+        let gone_ms = if record.gone_unseen { known_ms.max(record.since_ms).min(now_ms) } else { now_ms };
+        record.gone_ms = gone_ms;
+        record.is_changed = true;
         // If it comes again, it is told as if it were new.
-        record.version = 0;
+        record.version = UNTOLD;
         self.live -= 1;
-        self.gone.push_back((slot, now));
-        self.close_addresses(slot, now_ms, &[]);
+        let due = self.due(gone_ms, now_ms, now);
+        let place = self.gone.partition_point(|(_, other)| *other <= due);
+        self.gone.insert(place, (slot, due));
+        self.close_addresses(slot, gone_ms, &[]);
     }
 
     /// A pod of that uid is no longer there.
@@ -169,9 +200,8 @@ impl Index {
 
     /// Forgets what went too long ago, or is too much.
     pub fn forget(&mut self, now: MonotonicTime) {
-        let kept = Duration::from_millis(u64::try_from(self.limits.gone_kept_ms).unwrap_or(0));
-        while let Some((first, went)) = self.gone.front().copied() {
-            let is_over = now.since(went) > kept;
+        while let Some((first, due)) = self.gone.front().copied() {
+            let is_over = now > due;
             if !is_over && self.gone.len() <= self.limits.gone_max {
                 return;
             }
@@ -181,11 +211,28 @@ impl Index {
         }
     }
 
+    /// When the time of a pod that went is over, which is in the past for one that went too long ago.
+    fn due(&self, gone_ms: i64, now_ms: i64, now: MonotonicTime) -> MonotonicTime {
+        // The clock may have been set back since.
+        let age_ms = now_ms.saturating_sub(gone_ms).max(0);
+        let left_ms = self.limits.gone_kept_ms.max(0).saturating_sub(age_ms);
+        let left_ns = left_ms.unsigned_abs().saturating_mul(1_000_000);
+        let due = if left_ms < 0 { now.0.saturating_sub(left_ns) } else { now.0.saturating_add(left_ns) };
+        MonotonicTime(due)
+    }
+
     /// Asks who made the ReplicaSets and Jobs of which that is not known yet, by kind, namespace and name: `None`
     /// where that cannot be told yet, `Some(None)` where no other object did.
     /// Says whether that is now known of any.
     pub fn resolve(&mut self, who: impl Fn(&str, &str, &str) -> Option<Option<Owner>>) -> bool {
-        self.owners.resolve(&mut self.texts, who)
+        let resolved = self.owners.resolve(&mut self.texts, who);
+        if resolved.is_empty() {
+            return false;
+        }
+        for record in self.pods.iter_mut().flatten() {
+            record.is_changed |= record.owner.is_some_and(|owner| resolved.binary_search(&owner).is_ok());
+        }
+        true
     }
 
     /// Which state of a pod is known, and where it stands.
@@ -208,23 +255,6 @@ impl Index {
         self.pods.iter().enumerate().filter_map(is_live)
     }
 
-    /// The pods that are meant, those that are there first, then the last that went.
-    pub fn identify(&self, question: &WorkloadQuestion<'_>, limit: usize) -> Vec<PodIdentity> {
-        let one = match question {
-            WorkloadQuestion::Container(id) => self.by_container.get(&text::container_id(id)).copied(),
-            WorkloadQuestion::PodUid(uid) => self.by_uid.get(&text::uid(uid)).copied(),
-            WorkloadQuestion::Cgroup(path) => cgroup::names(path).find_map(|name| match name {
-                cgroup::Name::Pod(uid) => self.by_uid.get(&text::uid(uid)).copied(),
-                cgroup::Name::Container(id) => self.by_container.get(&text::container_id(id)).copied(),
-            }),
-            WorkloadQuestion::Address(address, at_ms) => self.had(*address, *at_ms),
-            WorkloadQuestion::ServiceAccount(namespace, name) => {
-                return self.acting_as(namespace, name, limit);
-            }
-        };
-        one.into_iter().take(limit).map(|slot| self.told(slot)).collect()
-    }
-
     /// What is known, and what had to be forgotten.
     pub fn stats(&self) -> Stats {
         Stats {
@@ -236,60 +266,22 @@ impl Index {
         }
     }
 
-    /// Who had an address; of several the one that got it last.
-    fn had(&self, address: IpAddr, at_ms: i64) -> Option<Slot> {
-        let before = self.by_address.range((address, i64::MIN)..=(address, at_ms)).rev();
-        before.into_iter().find(|(_, (until_ms, _))| at_ms < *until_ms).map(|(_, (_, slot))| *slot)
+    fn uid_text(&self, slot: Slot, uid: &Uid) -> String {
+        let odd = self.odd.get(&slot).and_then(|odd| odd.uid.as_deref());
+        odd.map_or_else(|| text::uid_text(uid), str::to_owned)
     }
 
-    fn acting_as(&self, namespace: &str, name: &str, limit: usize) -> Vec<PodIdentity> {
-        let (Some(namespace), Some(name)) = (self.texts.find(namespace), self.texts.find(name)) else {
-            return Vec::new();
-        };
-        let acts = |slot: &Slot| {
-            let record = self.record(*slot);
-            (record.namespace, record.service_account) == (namespace, name)
-        };
-        let live = self.live().filter(acts);
-        let gone = self.gone.iter().rev().map(|(slot, _)| *slot).filter(acts);
-        live.chain(gone).take(limit).map(|slot| self.told(slot)).collect()
-    }
-
-    fn told(&self, slot: Slot) -> PodIdentity {
-        let record = self.record(slot);
-        let odd = self.odd.get(&slot);
-        let text = |number| self.texts.get(number).to_owned();
-        let container = |held: &Held| {
-            let odd = odd.and_then(|odd| odd.containers.iter().find(|(id, _)| *id == held.id));
-            let id = odd.map_or_else(|| text::container_text(&held.id), |(_, text)| text.to_string());
-            PodContainer { id, name: text(held.name), image: text(held.image) }
-        };
-        let workload = match record.owner {
-            Some(owner) => self.owners.workload(owner, &self.texts),
-            None => Workload { kind: "Pod".into(), name: record.name.to_string() },
-        };
-        PodIdentity {
-            cluster: self.cluster.clone(),
-            namespace: text(record.namespace),
-            name: record.name.to_string(),
-            uid: odd
-                .and_then(|odd| odd.uid.as_deref())
-                .map_or_else(|| text::uid_text(&record.uid), str::to_owned),
-            node: text(record.node),
-            service_account: text(record.service_account),
-            workload,
-            addresses: record.addresses.iter().map(|(address, _)| *address).collect(),
-            containers: record.containers.iter().map(container).collect(),
-            since_ms: record.since_ms,
-            gone_ms: Some(record.gone_ms).filter(|gone_ms| *gone_ms != OPEN),
-        }
+    fn container_text(&self, slot: Slot, id: &ContainerId) -> String {
+        let mut odd = self.odd.get(&slot).into_iter().flat_map(|odd| &odd.containers);
+        odd.find(|(other, _)| other == id)
+            .map_or_else(|| text::container_text(id), |(_, text)| text.to_string())
     }
 
     fn add(&mut self, pod: &Pod, uid: Uid, now_ms: i64) -> Slot {
         let meta = pod.meta();
         let since_ms = meta.created.map_or(now_ms, |seconds| seconds.saturating_mul(1000).min(now_ms));
         let owner = meta.controller.as_deref();
-        let alias = alias(pod).filter(|alias| self.may_be_called(pod, alias));
+        let alias = alias(pod).filter(|alias| self.may_be_called(&meta.namespace, &meta.name, alias));
         let texts = &mut self.texts;
         let record = Record {
             uid,
@@ -299,12 +291,21 @@ impl Index {
             node: texts.hold(pod.node_name()),
             service_account: texts.hold(pod.service_account()),
             owner: owner.map(|owner| self.owners.hold(texts, &meta.namespace, owner)),
-            version: 0,
+            version: UNTOLD,
             since_ms,
             gone_ms: OPEN,
+            gone_unseen: false,
+            is_changed: true,
+            kept_bytes: 0,
             addresses: Box::default(),
             containers: Box::default(),
         };
+        self.live += 1;
+        self.place(record, &meta.uid)
+    }
+
+    /// Gives a pod its place, where it is found by its uid.
+    fn place(&mut self, record: Record, uid_text: &str) -> Slot {
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None => {
@@ -312,25 +313,25 @@ impl Index {
                 (self.pods.len() - 1) as Slot
             }
         };
+        self.by_uid.insert(record.uid, slot);
+        if let Some(alias) = &record.alias {
+            self.by_uid.insert(**alias, slot);
+        }
+        if !text::is_plain_uid(uid_text) {
+            self.odd.entry(slot).or_default().uid = Some(uid_text.into());
+        }
+        self.kept_bytes += u64::from(record.kept_bytes);
         self.pods[slot as usize] = Some(record);
-        self.live += 1;
-        self.by_uid.insert(uid, slot);
-        if let Some(alias) = alias {
-            self.by_uid.insert(alias, slot);
-        }
-        if !text::is_plain_uid(&meta.uid) {
-            self.odd.entry(slot).or_default().uid = Some(meta.uid.clone());
-        }
         slot
     }
 
     /// Whether cgroups of that name may be taken for those of a pod: whoever may make pods chooses their annotations,
     /// and shall not be taken for another.
-    fn may_be_called(&self, pod: &Pod, alias: &Uid) -> bool {
+    fn may_be_called(&self, namespace: &str, name: &str, alias: &Uid) -> bool {
         let Some(slot) = self.by_uid.get(alias) else { return true };
-        let (known, meta) = (self.record(*slot), pod.meta());
+        let known = self.record(*slot);
         // A static pod that is told anew has the same.
-        let is_same = *known.name == *meta.name && self.texts.get(known.namespace) == &*meta.namespace;
+        let is_same = *known.name == *name && self.texts.get(known.namespace) == namespace;
         known.uid != *alias && (is_same || known.gone_ms != OPEN)
     }
 
@@ -340,6 +341,8 @@ impl Index {
         let record = self.record_mut(slot);
         let node_before = std::mem::replace(&mut record.node, node);
         let was_gone = std::mem::replace(&mut record.gone_ms, OPEN) != OPEN;
+        record.gone_unseen = false;
+        record.is_changed |= was_gone || node_before != node;
         self.texts.release(node_before);
         if was_gone {
             self.gone.retain(|(gone, _)| *gone != slot);
@@ -375,6 +378,7 @@ impl Index {
             return;
         }
         let record = self.record_mut(slot);
+        record.is_changed = true;
         let mut all = std::mem::take(&mut record.containers).into_vec();
         all.append(&mut new);
         let too_many = all.len().saturating_sub(CONTAINERS_MAX);
@@ -402,6 +406,7 @@ impl Index {
             }
             self.by_address.insert((address, from_ms), (OPEN, slot));
             let record = self.record_mut(slot);
+            record.is_changed = true;
             let mut all = std::mem::take(&mut record.addresses).into_vec();
             all.push((address, from_ms));
             let forgotten = (all.len() > ADDRESSES_MAX).then(|| all.remove(0));
@@ -421,13 +426,14 @@ impl Index {
     /// Ends what a pod has, but for those that it keeps.
     fn close_addresses(&mut self, slot: Slot, now_ms: i64, kept: &[IpAddr]) {
         let Self { pods, by_address, .. } = self;
-        let Some(record) = &pods[slot as usize] else { return };
+        let Some(record) = &mut pods[slot as usize] else { return };
         for key in record.addresses.iter().filter(|(address, _)| !kept.contains(address)) {
             if let Some((until_ms, _)) = by_address.get_mut(key)
                 && *until_ms == OPEN
             {
                 // The clock may have been set back since.
                 *until_ms = now_ms.max(key.1);
+                record.is_changed = true;
             }
         }
     }
@@ -445,6 +451,10 @@ impl Index {
 
     fn erase(&mut self, slot: Slot) {
         let Some(record) = self.pods[slot as usize].take() else { return };
+        if record.kept_bytes > 0 {
+            self.kept_bytes -= u64::from(record.kept_bytes);
+            self.forgotten_uids.push(self.uid_text(slot, &record.uid));
+        }
         for held in &record.containers {
             self.release_container(slot, held);
         }

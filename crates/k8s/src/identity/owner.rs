@@ -9,6 +9,9 @@ use crate::objects::Owner;
 /// One who made pods.
 pub(super) type OwnerId = u32;
 
+/// Kind and name.
+pub(super) type Named<'a> = (&'a str, &'a str);
+
 /// All who made pods that are remembered.
 #[derive(Default)]
 pub(super) struct Owners {
@@ -71,15 +74,15 @@ impl Owners {
         self.free.push(number);
     }
 
-    /// Asks by kind, namespace and name for those of which it is not known; whether it now is of any. `None`
-    /// is asked again, `Some(None)` only when there is another pod.
+    /// Asks by kind, namespace and name for those of which it is not known; of which it now is, in their order.
+    /// `None` is asked again, `Some(None)` only when there is another pod.
     pub(super) fn resolve(
         &mut self,
         texts: &mut Texts,
         who: impl Fn(&str, &str, &str) -> Option<Option<Owner>>,
-    ) -> bool {
-        let mut is_any = false;
-        for slot in &mut self.slots {
+    ) -> Vec<OwnerId> {
+        let mut resolved = Vec::new();
+        for (number, slot) in self.slots.iter_mut().enumerate() {
             if slot.uses == 0 || !slot.is_open {
                 continue;
             }
@@ -88,10 +91,24 @@ impl Owners {
             slot.is_open = false;
             if let Some(above) = above {
                 slot.above = Some((texts.hold(&above.kind), texts.hold(&above.name)));
-                is_any = true;
+                resolved.push(number as OwnerId);
             }
         }
-        is_any
+        resolved
+    }
+
+    /// Takes over who made one, where that is not known.
+    pub(super) fn take_over(&mut self, texts: &mut Texts, number: OwnerId, (kind, name): (&str, &str)) {
+        let slot = &mut self.slots[number as usize];
+        slot.is_open = false;
+        slot.above.get_or_insert_with(|| (texts.hold(kind), texts.hold(name)));
+    }
+
+    /// Kind and name of one, and of who made it, once that is known.
+    pub(super) fn told<'a>(&self, number: OwnerId, texts: &'a Texts) -> (Named<'a>, Option<Named<'a>>) {
+        let slot = &self.slots[number as usize];
+        let named = |(kind, name)| (texts.get(kind), texts.get(name));
+        (named((slot.key.1, slot.key.2)), slot.above.map(named))
     }
 
     /// What a person made.

@@ -9,34 +9,34 @@ use vedette_sys::{MonotonicTime, Random};
 use super::*;
 use crate::objects::{Owner, Pod};
 
-fn pod(value: Value) -> Pod {
+pub(super) fn pod(value: Value) -> Pod {
     serde_json::from_value(value).expect("a sound pod")
 }
 
 /// A time by the clock that nobody sets, in milliseconds.
-fn at(ms: i64) -> MonotonicTime {
+pub(super) fn at(ms: i64) -> MonotonicTime {
     MonotonicTime(ms.unsigned_abs() * 1_000_000)
 }
 
-fn uid(number: u64) -> String {
+pub(super) fn uid(number: u64) -> String {
     format!("{number:08x}-1111-2222-3333-444444444444")
 }
 
-fn id(number: u64) -> String {
+pub(super) fn id(number: u64) -> String {
     format!("{number:064x}")
 }
 
-fn one(index: &Index, question: &WorkloadQuestion<'_>) -> Option<PodIdentity> {
+pub(super) fn one(index: &Index, question: &WorkloadQuestion<'_>) -> Option<PodIdentity> {
     let mut all = index.identify(question, 10);
     assert!(all.len() < 2, "{question:?}: {all:?}");
     all.pop()
 }
 
-fn name_of(found: Option<PodIdentity>) -> Option<String> {
+pub(super) fn name_of(found: Option<PodIdentity>) -> Option<String> {
     found.map(|found| found.name)
 }
 
-fn web(number: u64) -> Value {
+pub(super) fn web(number: u64) -> Value {
     json!({"metadata": {"namespace": "shop", "name": format!("web-5d9c-{number}"), "uid": uid(number),
             "creationTimestamp": "1970-01-01T00:00:01Z", "ownerReferences":
                 [{"kind": "ReplicaSet", "name": "web-5d9c", "controller": true}]},
@@ -75,6 +75,7 @@ fn a_pod_is_found_by_all_that_names_it_and_stands_for_its_workload() {
         }],
         since_ms: 1_000,
         gone_ms: None,
+        gone_unseen: false,
     };
     for question in &questions {
         assert_eq!(one(&index, question), Some(expected("ReplicaSet", "web-5d9c")), "{question:?}");
@@ -362,7 +363,7 @@ fn pick(random: &mut Random, from: &[u64]) -> Option<u64> {
     if from.is_empty() { None } else { Some(from[random.below(from.len() as u64) as usize]) }
 }
 
-fn put(index: &mut Index, number: u64, address: Option<u64>, phase: &str, version: i64, now: i64) {
+pub(super) fn put(index: &mut Index, number: u64, address: Option<u64>, phase: &str, version: i64, now: i64) {
     let ip = address.map_or(String::new(), |address| format!("10.0.0.{address}"));
     let value = json!({"metadata": {"namespace": format!("n{}", number % 3), "name": format!("p{number}"),
             "uid": uid(number), "ownerReferences": [{"kind": "Job", "name": format!("j{}", number / 4),

@@ -106,7 +106,8 @@ pub struct KubernetesCluster {
     /// `on` or `off`: whether containers of this machine that belong to no pod of the cluster are found, if it is one of
     /// its nodes. Default `on`.
     pub stray_containers: Option<String>,
-    /// How long pods that are gone are known, so that what is kept of them is told with their names. Default `15d`.
+    /// How long pods that are gone are known, over restarts too, so that what is kept of them is told with their names.
+    /// Default `15d`.
     pub gone_pods_kept: Option<String>,
     /// How many pods that are gone are known; of more, those that went first are forgotten, which is counted on the
     /// status page. Default 100000.

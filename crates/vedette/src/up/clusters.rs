@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use vedette_api::Server;
 use vedette_collector::state::StateKeeper;
+use vedette_k8s::identity::Place;
 use vedette_model::{Sink, TargetReader};
 
 use crate::{
@@ -30,6 +31,7 @@ pub(super) fn watch(
     let options = prometheus::client_options(&house.clock);
     let clusters = Arc::new(Clusters::new(tokio::runtime::Handle::current(), options.clone()));
     let data = settings.data_dir.join("capacity");
+    let workloads = settings.data_dir.join("workloads");
     let policies = PolicyBoard::default();
     for cluster in &settings.kubernetes {
         let (states, own) = (house.states.clone(), cluster.clone());
@@ -55,12 +57,15 @@ pub(super) fn watch(
             let file = live::outages_file(&data, &cluster.name);
             live::Watcher::new(settings, house.status.clone(), house.fs.clone(), file, &house.capacity)
         });
+        // Names of clusters have no slash, and may be two dots.
+        let folder = workloads.join(format!("{}.pods", cluster.name));
+        let history = Place { fs: house.fs.clone(), folder };
         let (parts, asked_by) = (house.clusters.add(cluster.name.clone()), options.clone());
         clusters.watch(cluster, &house.status, move |connected| {
             let (config, board) = (own.parts.clone(), status.clone());
             tokio::spawn(cluster_parts::run(parts, connected.clone(), config, asked_by, board));
             states.watch(&own, &connected, status.clone());
-            clusters::identify(&connected, own.gone_pods, &directory, status);
+            clusters::identify(&connected, own.gone_pods, history, &directory, status);
             if let Some(looking) = looking {
                 tokio::spawn(stray_containers::look(connected.clone(), looking));
             }

@@ -60,6 +60,8 @@ pub struct PodIdentity<'a> {
     /// When it was seen to be gone; `null` while it is there.
     #[cfg_attr(test, ts(type = "number | null"))]
     pub gone_unix_ms: Option<i64>,
+    /// Nobody saw it go: `gone_unix_ms` is when it was last known to be there.
+    pub gone_unseen: bool,
 }
 
 /// A container of a pod.
@@ -111,6 +113,7 @@ impl<'a> From<&'a model::PodIdentity> for PodIdentity<'a> {
             containers: pod.containers.iter().map(PodContainer::from).collect(),
             since_unix_ms: pod.since_ms,
             gone_unix_ms: pod.gone_ms,
+            gone_unseen: pod.gone_unseen,
         }
     }
 }
