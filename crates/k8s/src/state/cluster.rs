@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use parking_lot::RwLock;
 
-use super::{Allowed, Format, Gone, KINDS, Page, StateKind, Watched};
+use super::{
+    Allowed, Format, Gone, KINDS, Page, StateKind, Watched,
+    custom::{self, CustomResource, CustomStates},
+};
 use crate::{Api, Hub};
 
 /// The watches of a cluster whose objects are told.
@@ -13,6 +16,7 @@ pub struct ClusterState {
     /// As [`KINDS`] has them; none where a kind is not wanted.
     watches: Vec<Option<Arc<dyn Watched>>>,
     allowed: Vec<Allowed>,
+    custom: Option<CustomStates>,
 }
 
 /// Which objects of a cluster are told, and with what.
@@ -22,9 +26,16 @@ pub struct Wanted {
     pub kinds: Option<Vec<String>>,
     /// Labels and annotations, by kind.
     pub allowed: BTreeMap<String, Allowed>,
+    /// Custom resources.
+    pub custom: Arc<[CustomResource]>,
 }
 
 impl Wanted {
+    /// Whether there is nothing to tell.
+    pub fn is_nothing(&self) -> bool {
+        self.kinds.as_ref().is_some_and(Vec::is_empty) && self.custom.is_empty()
+    }
+
     fn has(&self, kind: &StateKind) -> bool {
         match &self.kinds {
             Some(kinds) => kinds.iter().any(|name| name == kind.resource.plural),
@@ -42,6 +53,7 @@ impl ClusterState {
             name,
             watches: KINDS.iter().map(watch).collect(),
             allowed: KINDS.iter().map(|kind| of(kind.resource.plural)).collect(),
+            custom: (!wanted.custom.is_empty()).then(|| CustomStates::watch(hub, api, wanted.custom.clone())),
         }
     }
 
@@ -51,8 +63,14 @@ impl ClusterState {
     }
 
     /// Its watches, one a kind.
-    pub fn watches(&self) -> impl Iterator<Item = &Arc<dyn Watched>> {
-        self.watches.iter().flatten()
+    pub fn watches(&self) -> impl Iterator<Item = Arc<dyn Watched>> {
+        let custom = self.custom.iter().flat_map(CustomStates::watches);
+        self.watches.iter().flatten().cloned().chain(custom.map(|watch| watch as Arc<dyn Watched>))
+    }
+
+    /// Its custom resources, if any are wanted.
+    pub fn custom(&self) -> Option<&CustomStates> {
+        self.custom.as_ref()
     }
 }
 
@@ -111,5 +129,14 @@ pub fn write_page(
         }
         kind.write(&taken, &mut page)?;
     }
+    let custom = |cluster: &Arc<ClusterState>| cluster.custom.as_ref().map(CustomStates::watches);
+    let custom: Vec<_> = clusters
+        .iter()
+        .flat_map(|cluster| {
+            let name = names_cluster.then_some(&*cluster.name);
+            custom(cluster).into_iter().flatten().map(move |watch| (watch, name))
+        })
+        .collect();
+    custom::write(&custom, &mut page)?;
     page.finish()
 }

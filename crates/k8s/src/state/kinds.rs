@@ -67,7 +67,7 @@ pub struct StateKind {
     /// Whether it is watched without being asked for.
     pub is_default: bool,
     /// Its families, in the order of the page.
-    pub families: fn() -> Vec<FamilyWords>,
+    pub families: fn() -> Vec<FamilyWords<'static>>,
     /// Begins to watch the objects of a cluster, or joins who does.
     pub watch: fn(&Hub, &Arc<Api>) -> Arc<dyn Watched>,
     read: Read,

@@ -33,14 +33,18 @@ impl<'a> Page<'a> {
     }
 
     /// Names a family; its rows follow, if it has any.
-    pub(super) fn family(&mut self, words: &FamilyWords) {
+    pub(super) fn family(&mut self, words: &FamilyWords<'_>) {
         let FamilyWords { name, help, kind } = words;
         let (name, kind) = match (kind, self.format) {
             (Kind::Counter, Format::OpenMetrics) => (name.strip_suffix("_total").unwrap_or(name), "counter"),
             (Kind::Counter, Format::Text) => (*name, "counter"),
             (Kind::Gauge | Kind::Info | Kind::StateSet, _) => (*name, "gauge"),
         };
-        for part in ["# HELP ", name, " ", help, "\n# TYPE ", name, " ", kind, "\n"] {
+        for part in ["# HELP ", name, " "] {
+            self.text.push_str(part);
+        }
+        push_help(&mut self.text, help, self.format);
+        for part in ["\n# TYPE ", name, " ", kind, "\n"] {
             self.text.push_str(part);
         }
     }
@@ -66,5 +70,17 @@ impl<'a> Page<'a> {
         (self.take)(&mut self.text)?;
         self.text.clear();
         Ok(())
+    }
+}
+
+/// Only in OpenMetrics quotation marks are escaped here.
+fn push_help(page: &mut String, help: &str, format: Format) {
+    for c in help.chars() {
+        match c {
+            '\\' => page.push_str("\\\\"),
+            '\n' => page.push_str("\\n"),
+            '"' if format == Format::OpenMetrics => page.push_str("\\\""),
+            other => page.push(other),
+        }
     }
 }

@@ -7,11 +7,11 @@ use crate::{Api, Health, Hub, SharedWatch, Shelf, What};
 
 /// What stands above the rows of a family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FamilyWords {
+pub struct FamilyWords<'a> {
     /// Its name.
-    pub name: &'static str,
+    pub name: &'a str,
     /// What it means.
-    pub help: &'static str,
+    pub help: &'a str,
     /// What it counts as.
     pub kind: Kind,
 }
@@ -34,7 +34,7 @@ pub trait Snapshot: Send + Sync {
     fn write(&self, family: usize, page: &mut Page<'_>) -> Result<(), Gone>;
 }
 
-pub(super) fn families<O: Stateful>() -> Vec<FamilyWords> {
+pub(super) fn families<O: Stateful>() -> Vec<FamilyWords<'static>> {
     O::FAMILIES
         .iter()
         .map(|family| FamilyWords { name: family.name, help: family.help, kind: family.kind })
