@@ -206,8 +206,8 @@ fn each_of(place: &Place, written: Each) -> Result<(Kind, Metric), ConfigError> 
             let labels = LabelPaths::of(label_paths(&place, info.labels_from_path)?);
             (Kind::Info, Metric { path: path(place.key("path"), &info.path)?, labels, shape })
         }
-        other => {
-            let reason = format!("{other:?} is none of Gauge, StateSet and Info");
+        _ => {
+            let reason = format!("{:?} is none of Gauge, StateSet and Info", written.r#type);
             return Err(place.key("type").refuse(reason));
         }
     };

@@ -45,7 +45,7 @@ fn seconds(text: &str) -> Option<f64> {
         None => (1.0, text.strip_prefix('+').unwrap_or(text)),
     };
     let mut sum = 0.0;
-    while !rest.is_empty() {
+    loop {
         let digits = rest.find(|c: char| !(c.is_ascii_digit() || c == '.'))?;
         let number: f64 = rest[..digits].parse().ok()?;
         rest = &rest[digits..];
@@ -61,8 +61,10 @@ fn seconds(text: &str) -> Option<f64> {
                 _ => return None,
             };
         rest = &rest[letters..];
+        if rest.is_empty() {
+            return Some(sign * sum);
+        }
     }
-    (!text.is_empty()).then_some(sign * sum)
 }
 
 #[cfg(test)]
