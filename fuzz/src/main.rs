@@ -4,6 +4,7 @@
 
 #![no_main]
 
+mod kubernetes;
 mod receive;
 mod scrape;
 mod store;

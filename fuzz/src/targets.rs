@@ -8,7 +8,7 @@ use std::{path::Path, sync::Arc};
 use vedette_gotemplate::{Limits, NoFunctions, Template, Value};
 use vedette_sys::{Flush, Fs as _, LogConfig, RecordLog, SimFs};
 
-use crate::{receive, scrape, store};
+use crate::{kubernetes, receive, scrape, store};
 
 /// One target.
 pub struct Target {
@@ -95,6 +95,18 @@ pub const TARGETS: &[Target] = &[
     Target { name: "otlp-json", seeds: &[], made: receive::otlp_json_seeds, run: receive::otlp_json },
     Target { name: "influx-lines", seeds: &[], made: receive::influx_seeds, run: receive::influx_lines },
     Target { name: "graphite", seeds: &[], made: receive::graphite_seeds, run: receive::graphite_line },
+    Target {
+        name: "custom-resource",
+        seeds: &[],
+        made: kubernetes::custom_resource_seeds,
+        run: kubernetes::custom_resource,
+    },
+    Target {
+        name: "custom-resource-config",
+        seeds: &[],
+        made: kubernetes::custom_config_seeds,
+        run: kubernetes::custom_config,
+    },
 ];
 
 /// What parses is written for people in a form that parses to the same text again.
