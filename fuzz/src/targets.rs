@@ -96,6 +96,12 @@ pub const TARGETS: &[Target] = &[
     Target { name: "influx-lines", seeds: &[], made: receive::influx_seeds, run: receive::influx_lines },
     Target { name: "graphite", seeds: &[], made: receive::graphite_seeds, run: receive::graphite_line },
     Target {
+        name: "certificate",
+        seeds: &[],
+        made: vedette_http_client::fuzzing::certificates,
+        run: vedette_http_client::fuzzing::certificate,
+    },
+    Target {
         name: "custom-resource",
         seeds: &[],
         made: kubernetes::custom_resource_seeds,

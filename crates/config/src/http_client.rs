@@ -161,8 +161,8 @@ const TLS_VERSIONS: [(&str, TlsVersion); 4] = [
     ("TLS13", TlsVersion::Tls13),
 ];
 
-/// A proxy.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// A proxy. Printing it shows no password.
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct Proxy {
     /// Its address.
     pub url: Option<Url>,
@@ -172,6 +172,28 @@ pub struct Proxy {
     pub from_environment: bool,
     /// Headers of the request to open a tunnel.
     pub connect_headers: Vec<(String, Vec<Secret>)>,
+}
+
+impl std::fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { url, no_proxy, from_environment, connect_headers } = self;
+        f.debug_struct("Proxy")
+            .field("url", &url.as_ref().map(without_password))
+            .field("no_proxy", no_proxy)
+            .field("from_environment", from_environment)
+            .field("connect_headers", connect_headers)
+            .finish()
+    }
+}
+
+/// A URL as it may be shown: whoever it names shows no password.
+pub fn without_password(url: &Url) -> String {
+    let mut url = url.clone();
+    if url.password().is_some() {
+        // Only URLs without a host cannot have one.
+        let _ = url.set_password(Some("***"));
+    }
+    url.into()
 }
 
 /// A header that every request has, once for each value.
@@ -465,4 +487,22 @@ pub(crate) fn url(fields: &mut Fields<'_>, key: &str) -> Result<Url> {
     }
     fields.show(key, Shown::Text(shown));
     Ok(parsed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_is_shown_without_its_password() {
+        let proxy = Proxy {
+            url: Url::parse("http://me:SECRET@proxy.example:3128").ok(),
+            connect_headers: vec![("Proxy-Authorization".into(), vec![Secret::new("SECRET")])],
+            ..Proxy::default()
+        };
+        let shown = format!("{proxy:?}");
+        assert!(shown.contains("http://me:***@proxy.example:3128/") && !shown.contains("SECRET"), "{shown}");
+        let plain = Url::parse("https://h:1/x?y").expect("a URL");
+        assert_eq!(without_password(&plain), "https://h:1/x?y");
+    }
 }

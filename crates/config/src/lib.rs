@@ -22,7 +22,7 @@ mod yaml;
 
 pub use error::Error;
 pub use http_client::{
-    Assertion, Auth, ClientTls, Header, HttpClient, OAuth2, Pem, Proxy, SigV4, TlsVersion,
+    Assertion, Auth, ClientTls, Header, HttpClient, OAuth2, Pem, Proxy, SigV4, TlsVersion, without_password,
 };
 pub use secret::{Secret, SecretSource};
 

@@ -26,7 +26,7 @@ use tower_service::Service;
 
 use crate::{
     Error, ErrorKind,
-    error::{io_text, tls_text},
+    error::io_text,
     proxy::{Proxies, ProxyScheme},
     stream::{Conn, Stream, Uses},
     tunnel,
@@ -126,8 +126,10 @@ impl Ways {
             Ok(Ok(tls)) => Ok(Stream::Tls(Box::new(tls))),
             Ok(Err(error)) => {
                 let inner = error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
-                let text = inner.map_or_else(|| io_text(&error), |e| tls_text(e, name));
-                Err(Error::new(ErrorKind::Tls, text))
+                Err(inner.map_or_else(
+                    || Error::new(ErrorKind::Tls, io_text(&error)),
+                    |inner| Error::tls(inner, name),
+                ))
             }
             Err(_) => Err(Error::new(ErrorKind::Tls, "net/http: TLS handshake timeout")),
         }

@@ -8,6 +8,18 @@ use std::{fmt::Write as _, io};
 pub struct Error {
     kind: ErrorKind,
     text: String,
+    certificate: Option<CertificateTrouble>,
+}
+
+/// Which certificate keeps two from speaking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CertificateTrouble {
+    /// One that the server showed has ended, or does not hold yet.
+    ServerOutdated,
+    /// One that the server showed is not trusted, or is for other names.
+    ServerDistrusted,
+    /// The server refuses ours, or wants one and got none.
+    ClientRefused,
 }
 
 /// What failed, for whoever counts failures or tries again.
@@ -33,7 +45,17 @@ pub enum ErrorKind {
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, text: impl Into<String>) -> Self {
-        Self { kind, text: text.into() }
+        Self { kind, text: text.into(), certificate: None }
+    }
+
+    /// What rustls says of the encryption with the server of this name, which may be empty.
+    pub(crate) fn tls(error: &rustls::Error, name: &str) -> Self {
+        Self { kind: ErrorKind::Tls, text: tls_text(error, name), certificate: trouble(error) }
+    }
+
+    /// Which certificate it failed by, if that is why.
+    pub fn certificate(&self) -> Option<CertificateTrouble> {
+        self.certificate
     }
 
     /// What failed.
@@ -68,8 +90,32 @@ pub(crate) fn io_text(error: &io::Error) -> String {
     known.to_owned()
 }
 
+fn trouble(error: &rustls::Error) -> Option<CertificateTrouble> {
+    use rustls::{AlertDescription as Alert, CertificateError as Certificate, Error as Tls};
+    Some(match error {
+        Tls::InvalidCertificate(
+            Certificate::Expired
+            | Certificate::NotValidYet
+            | Certificate::ExpiredContext { .. }
+            | Certificate::NotValidYetContext { .. },
+        ) => CertificateTrouble::ServerOutdated,
+        Tls::InvalidCertificate(_) => CertificateTrouble::ServerDistrusted,
+        Tls::AlertReceived(
+            Alert::BadCertificate
+            | Alert::CertificateExpired
+            | Alert::CertificateRequired
+            | Alert::CertificateRevoked
+            | Alert::CertificateUnknown
+            | Alert::NoCertificate
+            | Alert::UnknownCA
+            | Alert::UnsupportedCertificate,
+        ) => CertificateTrouble::ClientRefused,
+        _ => return None,
+    })
+}
+
 /// What rustls says, in the words of Go's library where there are any.
-pub(crate) fn tls_text(error: &rustls::Error, name: &str) -> String {
+fn tls_text(error: &rustls::Error, name: &str) -> String {
     use rustls::{AlertDescription, CertificateError as Certificate, Error as Tls};
     const VERIFY: &str = "tls: failed to verify certificate: x509:";
     match error {
@@ -102,6 +148,9 @@ pub(crate) fn tls_text(error: &rustls::Error, name: &str) -> String {
         }
         Tls::AlertReceived(AlertDescription::BadCertificate) => {
             "remote error: tls: bad certificate".to_owned()
+        }
+        Tls::AlertReceived(AlertDescription::CertificateExpired) => {
+            "remote error: tls: expired certificate".to_owned()
         }
         Tls::AlertReceived(AlertDescription::UnknownCA) => {
             "remote error: tls: unknown certificate authority".to_owned()

@@ -6,8 +6,11 @@
 //! Prometheus know, without passwords. What is asked, and what becomes of the answer, is the business
 //! of others; so is compression.
 
+mod certificate;
 mod connect;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod oauth2;
 mod proxy;
 mod redirect;
@@ -53,7 +56,8 @@ use crate::{
 };
 
 pub use bytes::Bytes;
-pub use error::{Error, ErrorKind};
+pub use certificate::{Certificate, CertificateRole};
+pub use error::{CertificateTrouble, Error, ErrorKind};
 pub use hyper::{HeaderMap, Method, Request, StatusCode, Uri, Version, header};
 pub use oauth2::status_text;
 pub use proxy::ProxyEnvironment;
@@ -191,6 +195,22 @@ impl Client {
             Ok(response) => Ok(Response::new(response, deadline, limits.body_bytes_max)),
             Err(error) => Err(error.within(&format!("{} {:?}: ", verb(&method), shown(&uri)))),
         }
+    }
+
+    /// The certificates that are in use between us and the server of this URL: what it showed last, also where
+    /// it was refused, what we show, and whom a list of our own trusts. Nothing is asked of the server; what
+    /// it shows is known from the first connection on, unless an encrypted proxy stands before it.
+    pub fn certificates(&self, uri: &Uri) -> Vec<Certificate> {
+        let inner = &self.0;
+        if uri.scheme_str() != Some("https") {
+            return Vec::new();
+        }
+        let mut all = inner.tls.certificates();
+        // What was shown last may be that of the proxy.
+        if inner.proxies.choose(uri).is_some_and(|proxy| proxy.scheme == ProxyScheme::Https) {
+            all.retain(|one| matches!(one.role, CertificateRole::Client | CertificateRole::Authority));
+        }
+        all
     }
 
     async fn follow(&self, mut request: Request<Bytes>) -> Result<hyper::Response<Incoming>, Error> {
@@ -431,7 +451,7 @@ pub(crate) fn transport_error(error: &(dyn std::error::Error + 'static)) -> Erro
         if let Some(io) = error.downcast_ref::<std::io::Error>() {
             // The cause of an I/O error may be one of encryption.
             if let Some(tls) = io.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
-                return Error::new(ErrorKind::Tls, error::tls_text(tls, ""));
+                return Error::tls(tls, "");
             }
             return Error::new(ErrorKind::Protocol, error::io_text(io));
         }

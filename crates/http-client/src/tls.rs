@@ -17,7 +17,14 @@ use rustls::{
 use vedette_config::{ClientTls, TlsVersion};
 use vedette_sys::Clock;
 
-use crate::{Error, ErrorKind, source::Source};
+use crate::{
+    Error, ErrorKind,
+    certificate::{self, Certificate},
+    source::Source,
+};
+
+/// What servers showed last, also those that were refused.
+type Shown = Arc<Mutex<Vec<Certificate>>>;
 
 /// The way to a current configuration of rustls.
 pub(crate) struct Tls {
@@ -26,12 +33,15 @@ pub(crate) struct Tls {
     config: ClientTls,
     has_http2: bool,
     made: Mutex<Option<Made>>,
+    shown: Shown,
 }
 
 /// A configuration and what it was made of.
 struct Made {
     of: [Option<Arc<[u8]>>; 3],
     config: Arc<ClientConfig>,
+    /// Our own certificate, and those whom one trusts.
+    certificates: Vec<Certificate>,
 }
 
 impl Tls {
@@ -44,6 +54,7 @@ impl Tls {
             config: config.clone(),
             has_http2,
             made: Mutex::new(None),
+            shown: Shown::default(),
         }
     }
 
@@ -76,29 +87,45 @@ impl Tls {
         {
             return Ok(made.config.clone());
         }
-        let config = Arc::new(self.make(&of)?);
-        *made = Some(Made { of, config: config.clone() });
+        let (config, certificates) = self.make(&of)?;
+        let config = Arc::new(config);
+        *made = Some(Made { of, config: config.clone(), certificates });
         Ok(config)
     }
 
-    fn make(&self, [ca, cert, key]: &[Option<Arc<[u8]>>; 3]) -> Result<ClientConfig, Error> {
+    /// What the last server showed, what we show, and whom a list of our own trusts.
+    pub(crate) fn certificates(&self) -> Vec<Certificate> {
+        let mut all = self.shown.lock().clone();
+        if let Some(made) = &*self.made.lock() {
+            all.extend(made.certificates.iter().cloned());
+        }
+        all
+    }
+
+    fn make(
+        &self,
+        [ca, cert, key]: &[Option<Arc<[u8]>>; 3],
+    ) -> Result<(ClientConfig, Vec<Certificate>), Error> {
+        let mut told = Vec::new();
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&self.versions()?)
             .map_err(|e| Error::new(ErrorKind::Tls, format!("tls: {e}")))?;
         let verifier: Arc<dyn ServerCertVerifier> = if self.config.insecure_skip_verify {
-            Arc::new(TrustAll(provider))
+            Arc::new(TrustAll { provider, shown: self.shown.clone() })
         } else {
             let own = match (ca, &self.ca) {
                 (Some(pem), Some(source)) => Some(certificates(pem, source)?),
                 _ => None,
             };
-            Arc::new(Trust::new(own, provider)?)
+            told.extend(certificate::authorities(own.as_deref().unwrap_or_default()));
+            Arc::new(Trust::new(own, provider, self.shown.clone())?)
         };
         let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
         let mut config = match (cert, key, &self.identity) {
             (Some(cert), Some(key), Some((cert_source, key_source))) => {
                 let chain = certificates(cert, cert_source)?;
+                told.extend(certificate::own(&chain));
                 let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| {
                     let text = format!("there is no usable private key in {}: {e}", key_source.name());
                     Error::new(ErrorKind::Config, text)
@@ -115,7 +142,7 @@ impl Tls {
             config.alpn_protocols.push(b"h2".to_vec());
         }
         config.alpn_protocols.push(b"http/1.1".to_vec());
-        Ok(config)
+        Ok((config, told))
     }
 
     /// Versions below 1.2 are not spoken: where they are allowed, later ones are used.
@@ -175,10 +202,15 @@ struct Trust {
     inner: Option<Arc<WebPkiServerVerifier>>,
     own: Vec<CertificateDer<'static>>,
     provider: Arc<CryptoProvider>,
+    shown: Shown,
 }
 
 impl Trust {
-    fn new(own: Option<Vec<CertificateDer<'static>>>, provider: Arc<CryptoProvider>) -> Result<Self, Error> {
+    fn new(
+        own: Option<Vec<CertificateDer<'static>>>,
+        provider: Arc<CryptoProvider>,
+        shown: Shown,
+    ) -> Result<Self, Error> {
         let mut roots = RootCertStore::empty();
         let roots = match &own {
             Some(own) => {
@@ -194,7 +226,7 @@ impl Trust {
             let made = WebPkiServerVerifier::builder_with_provider(Arc::new(roots.clone()), provider.clone());
             Some(made.build().map_err(|e| Error::new(ErrorKind::Config, e.to_string()))?)
         };
-        Ok(Self { inner, own: own.unwrap_or_default(), provider })
+        Ok(Self { inner, own: own.unwrap_or_default(), provider, shown })
     }
 }
 
@@ -207,6 +239,7 @@ impl ServerCertVerifier for Trust {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
+        *self.shown.lock() = certificate::shown(end_entity, intermediates);
         let Some(inner) = &self.inner else { return Err(CertificateError::UnknownIssuer.into()) };
         let verified = inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         match verified {
@@ -250,17 +283,21 @@ impl ServerCertVerifier for Trust {
 /// What `insecure_skip_verify` asks for. That the server has the key of its certificate is still
 /// checked.
 #[derive(Debug)]
-struct TrustAll(Arc<CryptoProvider>);
+struct TrustAll {
+    provider: Arc<CryptoProvider>,
+    shown: Shown,
+}
 
 impl ServerCertVerifier for TrustAll {
     fn verify_server_cert(
         &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
         _: &ServerName<'_>,
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
+        *self.shown.lock() = certificate::shown(end_entity, intermediates);
         Ok(ServerCertVerified::assertion())
     }
 
@@ -270,7 +307,7 @@ impl ServerCertVerifier for TrustAll {
         cert: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, signed, &self.0.signature_verification_algorithms)
+        verify_tls12_signature(message, cert, signed, &self.provider.signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -279,10 +316,10 @@ impl ServerCertVerifier for TrustAll {
         cert: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, signed, &self.0.signature_verification_algorithms)
+        verify_tls13_signature(message, cert, signed, &self.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

@@ -34,20 +34,24 @@ pub(crate) struct Backoff {
     timing: Timing,
     random: Random,
     failures: u32,
+    /// Whether it was begun again without a wait since all was well.
+    has_begun_again: bool,
 }
 
 impl Backoff {
     pub(crate) fn new(timing: Timing, random: Random) -> Self {
-        Self { timing, random, failures: 0 }
+        Self { timing, random, failures: 0, has_begun_again: false }
     }
 
     /// All is well again.
     pub(crate) fn reset(&mut self) {
         self.failures = 0;
+        self.has_begun_again = false;
     }
 
-    pub(crate) fn failures(&self) -> u32 {
-        self.failures
+    /// Whether one may begin again without a wait: once until all is well, however long it was not.
+    pub(crate) fn begins_again(&mut self) -> bool {
+        !std::mem::replace(&mut self.has_begun_again, true)
     }
 
     /// The next wait: by chance between a half and the whole, so that many clients do not come at once;
@@ -61,6 +65,11 @@ impl Backoff {
             Some(wish) => wish + jitter,
             None => whole / 2 + jitter,
         }
+    }
+
+    /// A short wait by chance, for a server that many have waited for.
+    pub(crate) fn spread(&mut self) -> Duration {
+        self.timing.retry_first.mul_f64(self.random.unit())
     }
 
     /// How long the next watch shall be kept open, in seconds.
@@ -86,7 +95,9 @@ mod tests {
         }
         let wished = Duration::from_secs(100);
         assert!((wished..=wished + Duration::from_secs(15)).contains(&backoff.next(Some(wished))));
+        assert!(backoff.begins_again() && !backoff.begins_again());
         backoff.reset();
+        assert!(backoff.begins_again() && backoff.spread() < Duration::from_secs(1));
         assert!(backoff.next(None) <= Duration::from_secs(1));
         let seconds: std::collections::BTreeSet<u64> = (0..99).map(|_| backoff.watch_seconds()).collect();
         assert!(seconds.len() > 20 && seconds.iter().all(|s| (300..=375).contains(s)), "{seconds:?}");

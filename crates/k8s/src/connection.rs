@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use url::Url;
-use vedette_config::{Auth, ClientTls, HttpClient, SecretSource};
+use vedette_config::{Auth, ClientTls, HttpClient, SecretSource, without_password};
 
 use crate::{Error, exec::Exec, kubeconfig::Kubeconfig};
 
@@ -20,7 +20,7 @@ pub struct Surroundings<'a> {
 }
 
 /// How a cluster is reached, and as whom. Printing it shows no secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Connection {
     /// The API server.
     pub server: Url,
@@ -32,7 +32,24 @@ pub struct Connection {
     pub namespace: Option<String>,
 }
 
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { server: _, client, exec, namespace } = self;
+        f.debug_struct("Connection")
+            .field("server", &self.address())
+            .field("client", client)
+            .field("exec", exec)
+            .field("namespace", namespace)
+            .finish()
+    }
+}
+
 impl Connection {
+    /// The URL of the server as it may be shown.
+    pub fn address(&self) -> String {
+        without_password(&self.server)
+    }
+
     /// A server with a client that is configured elsewhere.
     pub fn to(server: Url, client: HttpClient) -> Self {
         Self { server, client, exec: None, namespace: None }

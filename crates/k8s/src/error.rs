@@ -100,12 +100,31 @@ impl fmt::Display for Right {
     }
 }
 
+impl Right {
+    /// How it is granted: the kind of role, and the rule that it needs as YAML. Whoever watches also lists.
+    pub fn rule(&self) -> String {
+        let (resource, group) = self.resource.split_once('.').unwrap_or((&self.resource, ""));
+        let verbs = if self.verb == "get" { "get" } else { "list, watch" };
+        let role = match &self.namespace {
+            Some(namespace) => format!("a Role in {namespace}"),
+            None => "a ClusterRole".to_owned(),
+        };
+        format!(
+            "{role} with the rule {{apiGroups: [\"{group}\"], resources: [{resource}], verbs: [{verbs}]}}"
+        )
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(right) = &self.missing {
-            write!(f, "the account may not {right}; grant it by a role ({})", self.message)
+            write!(f, "the account may not {right}; grant it by {} ({})", right.rule(), self.message)
         } else if self.code == 401 {
-            write!(f, "the API server does not accept the credentials ({})", self.message)
+            write!(
+                f,
+                "the API server does not accept the credentials ({}); renew the token or certificate that they name",
+                self.message
+            )
         } else {
             write!(f, "the API server answers {} {}: {}", self.code, self.reason, self.message)
         }
@@ -181,4 +200,38 @@ impl Status {
 /// The seconds of a header `Retry-After`; its other form, a date, is not used by API servers.
 pub(crate) fn retry_after(header: &str) -> Option<Duration> {
     header.trim().parse().ok().map(|seconds| Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_right_is_told_with_the_rule_that_grants_it() {
+        let right = |verb, resource: &str, namespace: Option<&str>| Right {
+            verb,
+            resource: resource.to_owned(),
+            namespace: namespace.map(Box::from),
+        };
+        for (right, expected) in [
+            (
+                right("watch", "pods", None),
+                "a ClusterRole with the rule {apiGroups: [\"\"], resources: [pods], verbs: [list, watch]}",
+            ),
+            (
+                right("get", "leases.coordination.k8s.io", Some("kube-system")),
+                "a Role in kube-system with the rule {apiGroups: [\"coordination.k8s.io\"], resources: [leases], verbs: [get]}",
+            ),
+        ] {
+            assert_eq!(right.rule(), expected);
+            let refusal = Refusal {
+                code: 403,
+                message: "no".into(),
+                missing: Some(right.clone()),
+                ..Refusal::default()
+            };
+            let told = refusal.to_string();
+            assert!(told.contains(&format!("may not {right}; grant it by {expected} (no)")), "{told}");
+        }
+    }
 }

@@ -32,8 +32,8 @@ pub(crate) struct Exec {
     cluster: Option<ClusterInfo>,
 }
 
-/// What the program may be told of the cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What the program may be told of the cluster. It may hold passwords and is not shown.
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct ClusterInfo {
     pub(crate) server: String,
     pub(crate) tls_server_name: String,
@@ -41,6 +41,12 @@ pub(crate) struct ClusterInfo {
     pub(crate) certificate_authority_data: String,
     pub(crate) proxy_url: String,
     pub(crate) config: Value,
+}
+
+impl std::fmt::Debug for ClusterInfo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("<cluster>")
+    }
 }
 
 /// The same in a file of `kubectl`.

@@ -2,7 +2,11 @@
 //!
 //! Of several files the first that names something counts. Paths in a file begin in its folder.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -70,7 +74,7 @@ struct ContextEntry {
     context: ContextWire,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 struct ClusterWire {
     server: String,
@@ -83,7 +87,14 @@ struct ClusterWire {
     extensions: Vec<ExtensionWire>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+/// URLs may hold passwords, and extensions anything.
+impl std::fmt::Debug for ClusterWire {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("<cluster>")
+    }
+}
+
+#[derive(Clone, Default, Deserialize)]
 #[serde(default)]
 struct ExtensionWire {
     name: String,
@@ -106,6 +117,8 @@ struct UserWire {
     as_uid: String,
     #[serde(deserialize_with = "null_as_default")]
     as_groups: Vec<String>,
+    #[serde(deserialize_with = "null_as_default")]
+    as_user_extra: BTreeMap<String, Vec<String>>,
     exec: Option<ExecWire>,
     auth_provider: Option<serde::de::IgnoredAny>,
 }
@@ -184,7 +197,7 @@ impl Kubeconfig {
             auth: auth(user).map_err(in_user)?,
             tls,
             proxy,
-            headers: impersonation(&user.it),
+            headers: impersonation(&user.it).map_err(in_user)?,
             ..HttpClient::default()
         };
         let info = ClusterInfo {
@@ -305,24 +318,44 @@ fn auth(user: &Named<UserWire>) -> Result<Auth, String> {
     })
 }
 
-fn impersonation(user: &UserWire) -> Vec<Header> {
-    let header = |name: &str, values: Vec<String>| Header {
-        name: name.to_owned(),
-        values,
-        secrets: Vec::new(),
-        files: Vec::new(),
-    };
+fn impersonation(user: &UserWire) -> Result<Vec<Header>, String> {
+    let header =
+        |name: String, values: Vec<String>| Header { name, values, secrets: Vec::new(), files: Vec::new() };
+    let UserWire { r#as: name, as_uid: uid, as_groups: groups, as_user_extra: extra, .. } = user;
+    if name.is_empty() && !(uid.is_empty() && groups.is_empty() && extra.is_empty()) {
+        return Err(
+            "as-uid, as-groups and as-user-extra say more of whom `as` names; name somebody".to_owned()
+        );
+    }
     let mut headers = Vec::new();
-    if !user.r#as.is_empty() {
-        headers.push(header("Impersonate-User", vec![user.r#as.clone()]));
+    if !name.is_empty() {
+        headers.push(header("Impersonate-User".to_owned(), vec![name.clone()]));
     }
-    if !user.as_uid.is_empty() {
-        headers.push(header("Impersonate-Uid", vec![user.as_uid.clone()]));
+    if !uid.is_empty() {
+        headers.push(header("Impersonate-Uid".to_owned(), vec![uid.clone()]));
     }
-    if !user.as_groups.is_empty() {
-        headers.push(header("Impersonate-Group", user.as_groups.clone()));
+    if !groups.is_empty() {
+        headers.push(header("Impersonate-Group".to_owned(), groups.clone()));
     }
-    headers
+    for (key, values) in extra {
+        headers.push(header(format!("Impersonate-Extra-{}", in_header(key)), values.clone()));
+    }
+    Ok(headers)
+}
+
+/// A key of `as-user-extra` as the end of the name of a header: what may not stand there is escaped as in URLs,
+/// which the API server undoes.
+fn in_header(key: &str) -> String {
+    let mut text = String::new();
+    for byte in key.bytes() {
+        // The letters of names of headers (RFC 9110), but for the one that begins an escape.
+        if byte.is_ascii_alphanumeric() || b"!#$&'*+-.^_`|~".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            let _ = write!(text, "%{byte:02X}");
+        }
+    }
+    text
 }
 
 /// What a program that tells who we are wants to know of the cluster.

@@ -9,12 +9,17 @@
 //! * No clock but our own is believed, as those of a cluster differ.
 //! * What cannot be seen is unknown, and is neither healthy nor failed.
 
+mod ask;
 mod causes;
+mod certificates;
+mod endpoint;
 mod etcd;
 mod judge;
 mod lease;
 mod look;
+mod node;
 mod probe;
+mod returns;
 #[cfg(test)]
 mod simulation;
 mod suspects;
@@ -22,9 +27,11 @@ mod track;
 mod watcher;
 mod workloads;
 
+pub use endpoint::{ENDPOINT_PARTS, Endpoints};
 pub use etcd::MemberFigures;
-pub use judge::{API_SERVER, DNS, ETCD, Judge, KUBELET, NodeSeen, View};
+pub use judge::{API_SERVER, DNS, ETCD, Judge, KUBELET, View};
 pub use lease::Lease;
+pub use node::NodeSeen;
 pub use probe::{Check, Probe, Reply, checks};
 pub use track::Seen;
 pub use watcher::{Config, Parts, watch};

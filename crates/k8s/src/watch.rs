@@ -6,11 +6,12 @@
 //!   state (410), a new list begins; what is known stays until it is whole.
 //! * The first list may come from what the server remembers, where it cannot read its own store. Later
 //!   ones may not, as they could show a state before the one that is known.
-//! * After a failure the server is asked again later and later, but not before it wishes.
+//! * After a failure the server is asked again later and later, but not before it wishes; and soon, if
+//!   somebody saw that it came back.
 
 use std::{marker::PhantomData, sync::Arc, time::Duration};
 
-use tokio::time::sleep;
+use tokio::{select, sync::watch, time::sleep};
 use vedette_http_client::Response;
 use vedette_sys::{Clock, Random};
 
@@ -67,6 +68,11 @@ pub(crate) struct Watch<O, S> {
     may_stream: bool,
     /// Whether the next list may come from what the server remembers.
     from_memory: bool,
+    /// Tells that the server came back.
+    returns: watch::Receiver<u64>,
+    /// Whether a question may then be left for another: once until all is well, so that a list that is slow is told
+    /// however often the server comes and goes.
+    may_leave: bool,
     kind: PhantomData<fn() -> O>,
 }
 
@@ -80,6 +86,7 @@ impl<O: Listed, S: Sink<O>> Watch<O, S> {
         timing: Timing,
     ) -> Self {
         Self {
+            returns: api.returns(),
             api,
             what,
             sink,
@@ -90,6 +97,7 @@ impl<O: Listed, S: Sink<O>> Watch<O, S> {
             position: None,
             may_stream: true,
             from_memory: false,
+            may_leave: true,
             kind: PhantomData,
         }
     }
@@ -102,13 +110,13 @@ impl<O: Listed, S: Sink<O>> Watch<O, S> {
     /// Never ends by itself.
     pub(crate) async fn run(mut self) {
         loop {
+            self.returns.mark_unchanged();
             let Err(error) = self.round().await else { continue };
             let resource = self.resource().name();
             if error.is_expired() {
                 self.position = None;
                 tracing::debug!(resource, "the server no longer has the state; a new list begins");
-                if self.backoff.failures() == 0 {
-                    self.backoff.next(None);
+                if self.backoff.begins_again() {
                     continue;
                 }
             }
@@ -122,7 +130,24 @@ impl<O: Listed, S: Sink<O>> Watch<O, S> {
             }
             self.sink.settle();
             let wish = error.refusal().and_then(|refusal| refusal.retry_after);
-            sleep(self.backoff.next(wish)).await;
+            self.rest(wish).await;
+        }
+    }
+
+    /// Waits until the server may be asked again. That it came back since the last question ends the wait,
+    /// unless it wished for one.
+    async fn rest(&mut self, wish: Option<Duration>) {
+        let wait = sleep(self.backoff.next(wish));
+        if wish.is_some() {
+            return wait.await;
+        }
+        let came_back = select! {
+            () = wait => false,
+            Ok(()) = self.returns.changed() => true,
+        };
+        if came_back {
+            // Others come back, too.
+            sleep(self.backoff.spread()).await;
         }
     }
 
@@ -213,6 +238,7 @@ impl<O: Listed, S: Sink<O>> Watch<O, S> {
         ]);
         let begin = self.clock.monotonic();
         let response = self.get(&path, "watch", Duration::from_secs(seconds) + WATCH_GRACE).await?;
+        self.may_leave = true;
         self.health.heard(self.clock.monotonic(), 0);
         // That all is well again is news.
         self.sink.settle();
@@ -300,10 +326,22 @@ impl<O: Listed, S: Sink<O>> Watch<O, S> {
         self.health.whole(self.clock.monotonic());
         self.sink.settle();
         self.from_memory = false;
+        self.may_leave = true;
     }
 
-    async fn get(&self, path: &str, verb: &'static str, limit: Duration) -> Result<Response, Error> {
-        open(&self.api, self.resource(), &self.what, path, verb, limit, self.timing.silence_max).await
+    async fn get(&mut self, path: &str, verb: &'static str, limit: Duration) -> Result<Response, Error> {
+        let asked =
+            open(&self.api, self.health.resource(), &self.what, path, verb, limit, self.timing.silence_max);
+        let mut returns = self.api.returns();
+        select! {
+            biased;
+            asked = asked => asked,
+            // What was asked of a server that was away may wait for an answer for long.
+            Ok(()) = returns.changed(), if self.may_leave => {
+                self.may_leave = false;
+                Err(Error::Silence("the API server was away when it was asked"))
+            }
+        }
     }
 
     fn path(&self, pairs: &[(&str, &str)]) -> String {

@@ -29,13 +29,17 @@ fn timing() -> Timing {
 }
 
 fn hub() -> Hub {
+    hub_with(timing())
+}
+
+fn hub_with(timing: Timing) -> Hub {
     let options = Options {
         user_agent: "Vedette/test".into(),
         unix_socket: None,
         proxy_environment: ProxyEnvironment::default(),
         clock: Arc::new(SystemClock),
     };
-    Hub::new(Handle::current(), options, timing())
+    Hub::new(Handle::current(), options, timing)
 }
 
 fn connection(server: &ApiServer) -> Connection {
@@ -251,7 +255,7 @@ async fn what_is_forbidden_is_named_and_the_rest_goes_on() {
     let right = trouble.missing.as_ref().expect("a right").to_string();
     assert!(right.ends_with("pods in the namespace x"), "{right}");
     assert!(
-        trouble.text.contains("system:serviceaccount:a:b") && trouble.text.contains("role"),
+        trouble.text.contains("system:serviceaccount:a:b") && trouble.text.contains("Role"),
         "{trouble:?}"
     );
     let owners = hub.watch::<ReplicaSet>(&api, What::default());
@@ -307,6 +311,46 @@ async fn a_server_that_wishes_to_be_left_alone_is() {
     assert_eq!(server.asked().len(), asked, "{:?}", server.asked());
 }
 
+/// A server that was away may keep a question for ever, and one that is slow answers it in its time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_is_left_for_another_once_when_the_server_came_back() {
+    let server = ApiServer::start();
+    server.behave(|b| b.hangs = true);
+    server.put(PODS, pod("x", "a", "1"));
+    let hub = hub_with(Timing { silence_max: 2 * SOON, ..timing() });
+    let api = hub.cluster(connection(&server));
+    let watched = hub.watch::<Pod>(&api, What::default());
+    let mut from = 0;
+    // First a list, then a watch.
+    for phase in ["1", "2"] {
+        let questions = || {
+            let asked = server.asked();
+            asked[from..].iter().filter(|asked| asked.target.starts_with(PODS)).count()
+        };
+        let until = async |count: usize| {
+            let waited = tokio::time::timeout(SOON, async {
+                while questions() < count {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            });
+            assert!(waited.await.is_ok(), "{:?}", server.asked());
+        };
+        until(1).await;
+        api.came_back();
+        until(2).await;
+        for _ in 0..4 {
+            api.came_back();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(questions(), 2, "the second is left to end: {:?}", server.asked());
+        server.put(PODS, pod("x", "a", phase));
+        server.behave(|b| b.hangs = false);
+        wait_for(&watched, &[("x/a", phase)]).await;
+        from = server.asked().len();
+        server.behave(|b| b.hangs = true);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn credentials_are_made_anew_when_they_expire_or_are_refused() {
     let server = ApiServer::start();
@@ -344,4 +388,95 @@ async fn credentials_are_made_anew_when_they_expire_or_are_refused() {
     server.behave(|b| b.token = Some("three".into()));
     wait_trouble(&watched, "does not accept the credentials").await;
     assert_eq!(known(&watched).len(), 1);
+}
+
+/// A connection as a file of `kubectl` in this folder has it, with this user.
+fn connection_of(folder: &tempfile::TempDir, server: &ApiServer, user: &Value) -> Connection {
+    let text = json!({"current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
+        "clusters": [{"name": "k", "cluster": {"server": server.url()}}], "users": [{"name": "u", "user": user}]});
+    let mut file = Kubeconfig::default();
+    file.add(&folder.path().join("config"), &text.to_string()).expect("sound");
+    file.connection(None).expect("a connection")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_ends_while_one_watches_is_named_until_its_file_is_renewed() {
+    let server = ApiServer::start();
+    server.behave(|b| b.token = Some("one".into()));
+    server.put(PODS, pod("x", "a", "1"));
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |token: &str| std::fs::write(folder.path().join("token"), token).expect("written");
+    write("wrong\n");
+    let hub = hub();
+    let api = hub.cluster(connection_of(&folder, &server, &json!({"tokenFile": "token"})));
+    let watched = hub.watch::<Pod>(&api, What::default());
+    // Wrong from the beginning: nothing is known, and it is told why.
+    wait_trouble(&watched, "does not accept the credentials").await;
+    assert!(!watched.health().state().is_whole);
+    write("one\n");
+    wait_for(&watched, &[("x/a", "1")]).await;
+    // It ends while one watches; what was known stays, with its age.
+    server.behave(|b| b.token = Some("two".into()));
+    server.put(PODS, pod("x", "a", "2"));
+    wait_trouble(&watched, "does not accept the credentials").await;
+    let state = watched.health().state();
+    assert!(state.is_whole && state.age(SystemClock.monotonic()).is_some(), "{state:?}");
+    assert_eq!(known(&watched).get("x/a").map(String::as_str), Some("1"));
+    write("two\n");
+    wait_for(&watched, &[("x/a", "2")]).await;
+    wait(&watched, "well", || watched.health().state().trouble.is_none()).await;
+    assert_eq!(watched.health().state().lists, 1, "the watch went on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_right_that_is_missing_is_named_with_the_rule_that_grants_it() {
+    let server = ApiServer::start();
+    let both = |resource: &str| ["list", "watch"].map(|verb| (verb.to_owned(), resource.to_owned()));
+    server.behave(|b| b.forbidden = both("replicasets").to_vec());
+    server.put(PODS, pod("x", "a", "1"));
+    let hub = hub();
+    let api = hub.cluster(connection(&server));
+    let (pods, sets) =
+        (hub.watch::<Pod>(&api, What::default()), hub.watch::<ReplicaSet>(&api, What::default()));
+    wait_for(&pods, &[("x/a", "1")]).await;
+    let mut changes = sets.changes();
+    let told = tokio::time::timeout(SOON, async {
+        loop {
+            if let Some(trouble) = sets.health().state().trouble {
+                return trouble.text;
+            }
+            let _ = changes.changed().await;
+        }
+    });
+    let told = told.await.expect("a trouble");
+    let rule =
+        "a ClusterRole with the rule {apiGroups: [\"apps\"], resources: [replicasets], verbs: [list, watch]}";
+    assert!(told.contains(rule), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_program_is_neither_waited_for_nor_begun_again() {
+    let server = ApiServer::start();
+    server.behave(|b| b.token = Some("one".into()));
+    let folder = tempfile::tempdir().expect("a folder");
+    let told = json!({"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {"token": "one"}});
+    std::fs::write(folder.path().join("told"), told.to_string()).expect("written");
+    // It waits for a file that comes only when all have given up.
+    let script = format!(
+        "cd {} && echo run >> runs && while ! [ -e go ]; do sleep 0.02; done && cat told",
+        folder.path().display()
+    );
+    let user = json!({"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "sh", "args": ["-c", script]}});
+    let hub = hub();
+    let api = hub.cluster(connection_of(&folder, &server, &user));
+    let limit = Duration::from_millis(100);
+    for _ in 0..3 {
+        let error = api.get("/version", "*/*", limit).await.expect_err("nobody knows who we are");
+        assert!(error.told().contains("credential program has not told"), "{}", error.told());
+    }
+    std::fs::write(folder.path().join("go"), "").expect("written");
+    let answer = api.get("/version", "*/*", SOON).await;
+    assert!(answer.is_ok_and(|answer| answer.status().is_success()));
+    let runs = std::fs::read_to_string(folder.path().join("runs")).expect("runs");
+    assert_eq!(runs.lines().count(), 1, "it goes on when those give up who wait");
 }

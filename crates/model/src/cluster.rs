@@ -75,6 +75,50 @@ pub enum ClusterFigureKind {
     DatabaseQuotaBytes,
 }
 
+/// For what a certificate is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ClusterCertificateRole {
+    /// A part shows it as its own.
+    Server,
+    /// A part shows it to lead from its own to an authority.
+    ServerChain,
+    /// Vedette shows it to a part.
+    Client,
+    /// Vedette trusts what it signed.
+    Authority,
+}
+
+impl ClusterCertificateRole {
+    /// The word shown and used as a label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::ServerChain => "server_chain",
+            Self::Client => "client",
+            Self::Authority => "authority",
+        }
+    }
+}
+
+/// A certificate by which Vedette and a part know each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterCertificate {
+    /// Which part, as `apiserver`.
+    pub part: &'static str,
+    /// Which of them: an address.
+    pub instance: Box<str>,
+    /// What it is for.
+    pub role: ClusterCertificateRole,
+    /// Whom it names, in the words of who made it; of one role and instance each name comes once.
+    pub subject: String,
+    /// Who signed it, in the words of who made it.
+    pub issuer: String,
+    /// When it begins, in seconds since the Unix epoch.
+    pub not_before_unix_s: i64,
+    /// When it ends, in seconds since the Unix epoch.
+    pub not_after_unix_s: i64,
+}
+
 /// How a cluster is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClusterStatus {
@@ -88,12 +132,21 @@ pub struct ClusterStatus {
     pub left_out: u64,
     /// What is measured.
     pub figures: Vec<ClusterFigure>,
+    /// Certificates by which Vedette and the parts know each other, in the order of parts and instances.
+    pub certificates: Vec<ClusterCertificate>,
 }
 
 impl ClusterStatus {
     /// Nothing is known of it yet.
     pub fn new(name: Arc<str>) -> Self {
-        Self { name, version: Box::default(), parts: Vec::new(), left_out: 0, figures: Vec::new() }
+        Self {
+            name,
+            version: Box::default(),
+            parts: Vec::new(),
+            left_out: 0,
+            figures: Vec::new(),
+            certificates: Vec::new(),
+        }
     }
 
     /// How its worst part is; unknown where nothing is known yet.

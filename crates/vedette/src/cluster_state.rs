@@ -39,7 +39,7 @@ impl ClusterStates {
         let Connected { name, hub, api } = connected;
         let state = Arc::new(ClusterState::watch(name.clone(), hub, api, &cluster.state));
         self.states.add(state.clone());
-        let server = api.connection().server.clone();
+        let server = api.connection().address();
         tokio::spawn(async move {
             let name = format!("cluster {}", state.name());
             loop {

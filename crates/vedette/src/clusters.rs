@@ -60,7 +60,7 @@ impl Clusters {
             loop {
                 match connection(&settings) {
                     Ok(connection) => {
-                        status.post(&part, Part::ok().fact("API server", &connection.server));
+                        status.post(&part, Part::ok().fact("API server", connection.address()));
                         let api = hub.cluster(connection);
                         return begin(Connected { name: settings.name, hub, api });
                     }

@@ -22,7 +22,7 @@ pub use capacity::{
     CapacityOutage, CapacityOutages, CapacityPods, CapacityPoint, CapacityPool, CapacityPriority,
     CapacityZone,
 };
-pub use cluster::{Cluster, ClusterPart, ClustersAnswer};
+pub use cluster::{Cluster, ClusterCertificate, ClusterPart, ClustersAnswer};
 pub use event::{Ancestor, Event, Finding, ProcessRef};
 pub use page::{
     Container, ContainersAnswer, ErrorAnswer, EventsAnswer, Exited, Fact, FindingsAnswer, HostInfo, Loss,

@@ -35,6 +35,9 @@ pub(crate) fn serve(stream: TcpStream, shared: &Shared) {
         let mut state = shared.state.lock();
         state.asked.push(asked.clone());
         shared.changed.notify_all();
+        if state.behaviour.is_away {
+            return;
+        }
         if answer(&asked, state, shared, &mut stream).is_err() {
             return;
         }

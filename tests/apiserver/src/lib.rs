@@ -68,6 +68,8 @@ pub struct Behaviour {
     pub failing_checks: Vec<String>,
     /// Nothing is answered at all; connections are held.
     pub hangs: bool,
+    /// Nothing is answered; every connection ends when something was asked.
+    pub is_away: bool,
 }
 
 impl Default for ApiServer {

@@ -23,6 +23,8 @@ export type Health = 'ok' | 'off' | 'degraded' | 'failed';
 
 export type PartState = 'healthy' | 'unknown' | 'degraded' | 'failed';
 
+export type CertificateRole = 'server' | 'server_chain' | 'client' | 'authority';
+
 export interface Ancestor {
   pid: number;
   start_ns: string;
@@ -230,12 +232,23 @@ export interface ClusterPart {
   since_unix_ms: number;
 }
 
+export interface ClusterCertificate {
+  part: string;
+  instance: string;
+  role: CertificateRole;
+  subject: string;
+  issuer: string;
+  not_before_unix_ms: number;
+  not_after_unix_ms: number;
+}
+
 export interface Cluster {
   name: string;
   version: string;
   state: PartState;
   parts: ClusterPart[];
   left_out: number;
+  certificates: ClusterCertificate[];
 }
 
 export interface ClustersAnswer {

@@ -70,6 +70,38 @@ fn a_part_of_a_cluster_that_fails_is_told_at_once() {
 }
 
 #[test]
+fn certificates_that_end_soon_are_told_by_days_or_by_their_share() {
+    // Scripts begin at 1700000000. A year is 31536000 s: told 30 and 7 days before its end. Of what lasts for a day a
+    // twelfth is 7200 s, and a 52nd 1661 s. What has just begun for a day, or for ten years, is well.
+    run(
+        "1s",
+        &config(),
+        &[KUBERNETES],
+        r#"
+        series vedette_cluster_certificate_not_after_seconds{subject="year"} 1702592100x300
+        series vedette_cluster_certificate_not_before_seconds{subject="year"} 1671056100x300
+        series vedette_cluster_certificate_not_after_seconds{subject="week"} 1700604900x300
+        series vedette_cluster_certificate_not_before_seconds{subject="week"} 1669068900x300
+        series vedette_cluster_certificate_not_after_seconds{subject="day"} 1700007300x300
+        series vedette_cluster_certificate_not_before_seconds{subject="day"} 1699920900x300
+        series vedette_cluster_certificate_not_after_seconds{subject="fresh"} 1700086400x300
+        series vedette_cluster_certificate_not_before_seconds{subject="fresh"} 1700000000x300
+        series vedette_cluster_certificate_not_after_seconds{subject="over"} 1699999900x300
+        series vedette_cluster_certificate_not_before_seconds{subject="over"} 1668463900x300
+        series vedette_cluster_certificate_not_after_seconds{subject="far"} 2015360000x300
+        series vedette_cluster_certificate_not_before_seconds{subject="far"} 1700000000x300
+        at 99s expect value count(ALERTS{alertname="ClusterCertificateEndsSoon",subject=~"year|day|fresh|far"}) none
+        at 99s expect value count(ALERTS{alertname="ClusterCertificateEndsVerySoon"}) 1
+        at 99s expect firing ClusterCertificateEndsVerySoon
+        at 170s expect value count(ALERTS{alertname="ClusterCertificateEndsSoon",alertstate="firing"}) 4
+        at 170s expect value count(ALERTS{alertname="ClusterCertificateEndsSoon",subject=~"fresh|far"}) none
+        at 170s expect value count(ALERTS{alertname="ClusterCertificateEndsVerySoon",alertstate="firing"}) 2
+        at 170s expect value count(ALERTS{alertname="ClusterCertificateEndsVerySoon",subject=~"over|week"}) 2
+    "#,
+    );
+}
+
+#[test]
 fn container_limits() {
     run(
         "1s",

@@ -94,6 +94,48 @@ async fn a_client_has_a_certificate_too() {
 }
 
 #[tokio::test]
+async fn certificates_in_use_are_told_also_where_they_are_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (servers, clients) = (Authority::new(), Authority::new());
+    let server = serve(&servers.sign_until(&["127.0.0.1"], 2091), Some(&clients), &[]).await;
+    let url = server.url("https", "/");
+    let uri: Uri = url.parse().expect("a URL");
+    let known = clients.sign_until(&["x"], 2081);
+    let (ca, cert, key) = (
+        write(&folder, "ca.pem", &servers.pem()),
+        write(&folder, "c.pem", &known.cert),
+        write(&folder, "k.pem", &known.key),
+    );
+    let keys = format!("tls_config: {{ca_file: {ca}, cert_file: {cert}, key_file: {key}}}");
+    let told = |client: &Client| -> Vec<(CertificateRole, i64)> {
+        client.certificates(&uri).into_iter().map(|one| (one.role, one.not_after_unix_s)).collect()
+    };
+    // `date -u -d 2091-01-01 +%s`, and so on; authorities of the tests end in 4096.
+    let (client_ends, server_ends) = (3_502_915_200, 3_818_448_000);
+    let (ours, trusted) =
+        ((CertificateRole::Client, client_ends), (CertificateRole::Authority, 67_090_118_400));
+    let trusting = client(&keys);
+    assert_eq!(told(&trusting), [trusted, ours], "the server has shown nothing yet");
+    assert_eq!(body(&trusting, &url).await, "HTTP/1.1");
+    assert_eq!(told(&trusting), [(CertificateRole::Server, server_ends), trusted, ours]);
+    assert!(trusting.certificates(&"http://127.0.0.1/".parse().expect("a URL")).is_empty());
+    // Whoever does not look at them has seen them all the same.
+    let careless = client("tls_config: {insecure_skip_verify: true}");
+    let error = refusal(&careless, &url).await;
+    assert_eq!(error.certificate(), Some(CertificateTrouble::ClientRefused), "{error}");
+    assert_eq!(told(&careless), [(CertificateRole::Server, server_ends)]);
+
+    let ended = serve(&servers.sign_until(&["127.0.0.1"], 2001), None, &[]).await;
+    let error = refusal(&trusting, &ended.url("https", "/")).await;
+    assert_eq!(error.certificate(), Some(CertificateTrouble::ServerOutdated), "{error}");
+    assert!(error.to_string().contains("x509: certificate has expired"), "{error}");
+    assert_eq!(told(&trusting)[0], (CertificateRole::Server, 978_307_200));
+    let error = refusal(&client("scheme: https"), &url).await;
+    assert_eq!(error.certificate(), Some(CertificateTrouble::ServerDistrusted), "{error}");
+    assert_eq!(refusal(&trusting, "http://127.0.0.1:1/").await.certificate(), None);
+}
+
+#[tokio::test]
 async fn a_certificate_that_is_itself_the_list_of_trust_is_accepted() {
     let folder = tempfile::tempdir().expect("a folder");
     let own = self_signed("localhost");

@@ -14,7 +14,7 @@ use hyper::{Request, Response, body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    PKCS_ECDSA_P256_SHA256,
+    PKCS_ECDSA_P256_SHA256, date_time_ymd,
 };
 use rustls::{
     RootCertStore, ServerConfig,
@@ -168,11 +168,17 @@ impl Authority {
     }
 
     pub fn sign(&self, names: &[&str]) -> Identity {
+        self.sign_until(names, 4096)
+    }
+
+    /// What is valid from the year 2000 to the first day of this one.
+    pub fn sign_until(&self, names: &[&str], year: i32) -> Identity {
         let key = key();
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let mut params = CertificateParams::new(names).expect("names");
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        (params.not_before, params.not_after) = (date_time_ymd(2000, 1, 1), date_time_ymd(year, 1, 1));
         let cert = params.signed_by(&key, &self.issuer).expect("signed");
         Identity { cert: cert.pem(), key: key.serialize_pem() }
     }

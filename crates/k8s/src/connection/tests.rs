@@ -12,6 +12,8 @@ kind: Config
 current-context: one
 contexts:
 - {name: one, context: {cluster: c, user: token, namespace: mine}}
+- {name: eight, context: {cluster: g, user: extra}}
+- {name: nine, context: {cluster: c, user: nobody}}
 - {name: two, context: {cluster: d, user: certificate}}
 - {name: three, context: {cluster: e, user: both}}
 - {name: four, context: {cluster: c, user: exec}}
@@ -26,10 +28,21 @@ clusters:
     tls-server-name: other.example
     certificate-authority-data: Y2E=
     proxy-url: http://proxy.example:3128
+- name: g
+  cluster:
+    server: https://me:SECRET7@seven.example
+    proxy-url: http://me:SECRET8@proxy.example:3128
+    extensions: [{name: client.authentication.k8s.io/exec, extension: {key: SECRET9}}]
 - {name: e, cluster: {server: 'https://x', insecure-skip-tls-verify: true}}
 - {name: f, cluster: {server: 'https://x', insecure-skip-tls-verify: true, certificate-authority: ca.pem}}
 users:
 - {name: token, user: {token: SECRET1, as: somebody, as-groups: [g, h]}}
+- name: extra
+  user:
+    as: somebody
+    as-user-extra: {example.com/Tenant: [a, b], scopes: [x]}
+    exec: {apiVersion: client.authentication.k8s.io/v1, command: ./who, provideClusterInfo: true}
+- {name: nobody, user: {as-groups: [g]}}
 - {name: certificate, user: {client-certificate-data: Y2VydA==, client-key-data: U0VDUkVUMg==}}
 - {name: both, user: {token: SECRET3, username: u, password: SECRET4}}
 - {name: name, user: {username: u, password: SECRET4}}
@@ -75,15 +88,30 @@ fn a_context_joins_a_cluster_and_a_user() {
     let seven = file.connection(Some("seven")).expect("a token in a file");
     assert_eq!(seven.client.auth, bearer(SecretSource::File("/etc/k/token".into())), "the file goes first");
     assert!(file.connection(Some("four")).expect("a program").exec.is_some());
-    assert_eq!(file.contexts().count(), 7);
+    assert_eq!(file.contexts().count(), 9);
+}
+
+#[test]
+fn whom_one_acts_as_is_told_whole() {
+    let eight = file().connection(Some("eight")).expect("a connection");
+    let headers = eight.client.headers.iter();
+    let headers: Vec<(&str, String)> = headers.map(|h| (&*h.name, h.values.join(","))).collect();
+    let expected = [
+        ("Impersonate-User", "somebody"),
+        // As client-go writes it: the slash may not stand in the name of a header.
+        ("Impersonate-Extra-example.com%2FTenant", "a,b"),
+        ("Impersonate-Extra-scopes", "x"),
+    ];
+    assert_eq!(headers, expected.map(|(name, values)| (name, values.to_owned())));
 }
 
 #[test]
 fn no_secret_is_shown() {
     let file = file();
     let mut shown = format!("{file:?}");
-    for context in ["one", "two", "four", "seven"] {
-        shown += &format!("{:?}", file.connection(Some(context)).expect("sound"));
+    for context in ["one", "two", "four", "seven", "eight"] {
+        let connection = file.connection(Some(context)).expect("sound");
+        shown += &format!("{connection:?} {}", connection.address());
     }
     for broken in [
         "users: [{name: u, user: {token: SECRET1, client-key-data: [SECRET2]}}]",
@@ -102,7 +130,8 @@ fn what_cannot_be_used_is_named() {
         ("three", "a token and a name contradict"),
         ("five", "no cluster \"none\""),
         ("six", "insecure-skip-tls-verify"),
-        ("eight", "no context \"eight\"; there are: one, two"),
+        ("nine", "as-groups"),
+        ("ten", "no context \"ten\"; there are: one, eight"),
     ] {
         let error = file.connection(Some(context)).expect_err(context).to_string();
         assert!(error.contains(words), "{context}: {error}");

@@ -63,6 +63,24 @@ causes! {
         "Let Vedette's account ask for its health: bind it to the ClusterRole system:public-info-viewer, or grant get on the nonResourceURLs /livez, /readyz and /version.";
     CREDENTIALS "credentials" Blind 0
         "Vedette cannot say who it is, or is not believed, so nothing can be told of this cluster. Renew what the evidence names: the token, its file or the certificate of the kubeconfig_file, or run the credential program by hand. Files are read again by themselves.";
+    CLIENT_EXPIRED "client_certificate_expired" Blind 0
+        "The certificate that Vedette shows has ended. Issue a new one (kubeadm certs check-expiration, kubeadm certs renew) and put it where the configuration names it; it is read again by itself.";
+    CLIENT_REFUSED "client_certificate_refused" Blind 0
+        "The certificate that Vedette shows is not accepted, or there is none and one is wanted. Name a certificate and its key that an authority of that server signed.";
+    CERTIFICATE_EXPIRED "certificate_expired" Bad 3
+        "Its certificate, or one that leads to it, does not hold at this time, so whoever checks it is refused. Compare the machines' clocks, then renew it (kubeadm certs check-expiration, kubeadm certs renew all) and start the server again.";
+    CERTIFICATE_UNTRUSTED "certificate_untrusted" Bad 3
+        "It shows a certificate that was not signed by the authority that is trusted, or is for other names. If the authority was changed, renew ca_file or certificate-authority-data; if not, find out who answers at this address.";
+    CERTIFICATE_OUTLIVED "certificate_outlived" Poor 10
+        "It works, but its certificate has ended: whoever connects anew and checks it is refused. Renew it (kubeadm certs check-expiration, kubeadm certs renew all) and start the server again.";
+    ENDPOINT_SILENT "endpoint_silent" Bad 3
+        "Its health endpoint does not answer. Does its process run (crictl ps -a, crictl logs), does it listen on an address that Vedette reaches (--bind-address, --healthz-bind-address), and does a firewall let it through?";
+    ENDPOINT_UNHEALTHY "endpoint_unhealthy" Bad 3
+        "It says itself that it is not well; the evidence names the checks that fail. Read its log: kubectl -n kube-system logs, or crictl logs on its machine.";
+    ENDPOINT_BARRED "endpoint_barred" Blind 0
+        "Its health endpoint answers, but not to Vedette. Let it be asked by all (--authorization-always-allow-paths=/healthz,/readyz,/livez), or set use_cluster_token and grant get on the nonResourceURL.";
+    ENDPOINT_UNTRUSTED "endpoint_untrusted" Blind 0
+        "Its certificate is not signed by an authority that is trusted, as where it made one for itself. Name its ca_file, give it a certificate (--tls-cert-file), or ask for insecure_skip_verify.";
     UNASKED "server_unasked" Blind 0
         "Nothing is wrong with it as far as is known: the API server, which would tell, cannot be asked. Mend that first.";
     WATCH_BARRED "watch_barred" Blind 10

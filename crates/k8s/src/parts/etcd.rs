@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::{
     causes::{ETCD_FILLING, ETCD_NO_LEADER, ETCD_NOSPACE, ETCD_SLOW, ETCD_UNHEALTHY},
-    probe::{Reply, shown},
+    probe::{Reply, distrusted, shown},
     track::Seen,
 };
 use crate::{objects::null_as_default, parts::causes::ETCD_SILENT};
@@ -74,6 +74,7 @@ struct HealthAnswer {
 pub fn seen(health: &Reply, figures: Option<&MemberFigures>, before: Option<&MemberFigures>) -> Seen {
     let (code, body) = match health {
         Reply::Answer(code, body) => (*code, body),
+        Reply::Distrusted(trouble, text) => return distrusted(*trouble, text),
         Reply::Silence(text) | Reply::Unasked(text) => return Seen::wrong(ETCD_SILENT, shown(text)),
     };
     let fullness = figures.and_then(MemberFigures::fullness);

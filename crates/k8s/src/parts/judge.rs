@@ -9,15 +9,15 @@ use std::{
     time::Duration,
 };
 
+use vedette_http_client::Certificate;
 use vedette_model::cluster::PartState;
 use vedette_sys::MonotonicTime;
 
 use super::{
-    causes::{
-        DNS_NO_ENDPOINTS, ETCD_SILENT, LEASE_EXPIRED, NODE_JOINING, NODE_NETWORK, NODE_NOT_READY,
-        NODE_PRESSURE, NODE_SILENT, NODE_UNKNOWN, UNASKED, WATCH_BARRED,
-    },
+    causes::{DNS_NO_ENDPOINTS, LEASE_EXPIRED, UNASKED, WATCH_BARRED},
+    certificates::Certificates,
     lease::{Lease, Renewals},
+    node::{self, NodeKnown, NodeSeen},
     probe::Probe,
     track::{Seen, Track},
     workloads::{self, PodsByPart, Readiness},
@@ -42,9 +42,11 @@ pub const LEADERS: [(&str, &str); 3] = [
 ];
 
 /// With these causes the API server answers what it is asked, as with none.
-const ANSWERS: [&str; 3] = ["slow", "starting", "barred"];
+const ANSWERS: [&str; 4] = ["slow", "starting", "barred", "certificate_outlived"];
 /// With these nobody can ask it anything, though it may be well.
-const DARK: [&str; 1] = ["credentials"];
+const DARK: [&str; 3] = ["credentials", "client_certificate_expired", "client_certificate_refused"];
+/// With these there was no answer until the question was given up.
+const SILENT: [&str; 4] = ["no_answer", "endpoint_silent", "certificate_expired", "certificate_untrusted"];
 /// What could not be relied on for so long is old.
 const BLIND_MAX: Duration = Duration::from_secs(30);
 /// A lease that could not be read for so long, likewise.
@@ -53,32 +55,12 @@ const UNSEEN_MAX: Duration = Duration::from_secs(30);
 const UNTOLD_MAX: Duration = Duration::from_secs(10);
 /// Of a large cluster no more instances are told; the nodes beyond are counted.
 const INSTANCES_MAX: usize = 10_000;
-/// A node that was not there before may take so long to become ready.
-const JOINING: Duration = Duration::from_secs(300);
 /// What has had no pod for so long is taken for removed by intent.
 const FORGOTTEN: Duration = Duration::from_secs(3_600);
 /// Between two looks that are so far apart we slept, and renewals were not seen ...
 const SLEPT: Duration = Duration::from_secs(5);
 /// ... or so many times as far as they should be.
 const SLEPT_INTERVALS: u32 = 3;
-/// Conditions of nodes that are not good if true, and what each is.
-const PRESSURES: [&str; 3] = ["MemoryPressure", "DiskPressure", "PIDPressure"];
-
-/// What a node says of itself, as far as it is judged.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct NodeSeen {
-    /// Its name.
-    pub name: Box<str>,
-    /// What holds of it: the condition, its status and why.
-    pub conditions: Vec<(Box<str>, Box<str>, Box<str>)>,
-}
-
-impl NodeSeen {
-    fn condition(&self, kind: &str) -> Option<(&str, &str)> {
-        let found = self.conditions.iter().find(|(known, ..)| **known == *kind);
-        found.map(|(_, status, reason)| (&**status, &**reason))
-    }
-}
 
 /// What the watches of a cluster show. What is `None` is not known yet; an error is why it cannot be.
 #[derive(Debug, Clone, Default)]
@@ -91,14 +73,6 @@ pub struct View {
     pub dns_addresses: Option<Result<Option<usize>, String>>,
     /// Parts of which pods were seen where they may not be any more, and why.
     pub barred: BTreeMap<&'static str, String>,
-}
-
-/// What is known of one node beside its state.
-#[derive(Debug)]
-struct NodeKnown {
-    renewals: Option<Renewals>,
-    /// Since when it is there, where it came after we did.
-    joined: Option<MonotonicTime>,
 }
 
 /// The judge of one cluster.
@@ -123,6 +97,8 @@ pub struct Judge {
     is_blind: bool,
     /// Since when, where that is so.
     blind_since: MonotonicTime,
+    /// Whether it only begins to answer.
+    is_starting: bool,
     /// When the question was asked that was asked last of those with an answer.
     asked: MonotonicTime,
     /// Between two looks that are so far apart we slept.
@@ -133,6 +109,9 @@ pub struct Judge {
     looked: Option<MonotonicTime>,
     left_out: BTreeSet<(&'static str, Box<str>)>,
     probe_seconds: BTreeMap<(&'static str, Box<str>), f64>,
+    /// Instances that are asked themselves, whatever the API server tells of their part.
+    endpoints: BTreeSet<(&'static str, Box<str>)>,
+    certificates: Certificates,
 }
 
 impl Judge {
@@ -152,11 +131,14 @@ impl Judge {
             store_told: None,
             is_blind: true,
             blind_since: MonotonicTime(0),
+            is_starting: false,
             asked: MonotonicTime(0),
             slept: SLEPT,
             is_changed: false,
             left_out: BTreeSet::new(),
             probe_seconds: BTreeMap::new(),
+            endpoints: BTreeSet::new(),
+            certificates: Certificates::default(),
         }
     }
 
@@ -170,18 +152,22 @@ impl Judge {
     /// Takes what came of asking the API server how it is.
     pub fn probe(&mut self, probe: &Probe, unix_ms: i64) {
         let (began, now) = (probe.began, probe.ended);
-        let seen = probe.server();
+        let address = self.address.clone();
+        if let Some(found) = &probe.certificates {
+            self.certificates.take(API_SERVER, &address, found.clone());
+        }
+        let seen = self.certificates.explain(API_SERVER, &address, probe.server(), unix_ms);
         let store = probe.store();
         // What was asked before another that is answered says how it was.
         if began >= self.asked {
             self.asked = began;
             // A server that answers tells what it knows; one whose store is away may tell what was.
             self.see(seen.cause.is_none_or(|cause| ANSWERS.contains(&cause.word)), began, now);
+            self.is_starting = seen.cause.is_some_and(|cause| cause.word == "starting");
             self.is_store_told = store.is_some();
             self.store_told = if self.is_store_told { Some(now) } else { self.store_told };
         }
         self.probe_seconds.insert((API_SERVER, self.address.clone()), now.since(began).as_secs_f64());
-        let address = self.address.clone();
         self.take(API_SERVER, &address, seen, began, probe.told_until(), unix_ms);
         if let Some(seen) = store {
             self.take(ETCD, &address, seen, began, began, unix_ms);
@@ -199,6 +185,11 @@ impl Judge {
         }
     }
 
+    /// Whether the API server answered when it was asked last, and was not just starting.
+    pub(super) fn answers(&self) -> bool {
+        !self.is_blind && !self.is_starting
+    }
+
     /// Takes what a member of the store said of itself.
     pub fn member(
         &mut self,
@@ -208,9 +199,41 @@ impl Judge {
         now: MonotonicTime,
         unix_ms: i64,
     ) {
-        self.probe_seconds.insert((ETCD, endpoint.into()), now.since(began).as_secs_f64());
-        let is_silent = seen.cause == Some(ETCD_SILENT);
-        self.take(ETCD, endpoint, seen, began, if is_silent { now } else { began }, unix_ms);
+        self.instance(ETCD, endpoint, seen, began, now, unix_ms);
+    }
+
+    /// Takes what the health endpoint of an instance of a part said.
+    pub fn endpoint(
+        &mut self,
+        part: &'static str,
+        instance: &str,
+        seen: Seen,
+        began: MonotonicTime,
+        now: MonotonicTime,
+        unix_ms: i64,
+    ) {
+        self.endpoints.insert((part, instance.into()));
+        self.instance(part, instance, seen, began, now, unix_ms);
+    }
+
+    /// Takes the certificates between us and a part that is asked itself: before what it said.
+    pub fn certificates_of(&mut self, part: &'static str, instance: &str, found: Vec<Certificate>) {
+        self.certificates.take(part, instance, found);
+    }
+
+    fn instance(
+        &mut self,
+        part: &'static str,
+        instance: &str,
+        seen: Seen,
+        began: MonotonicTime,
+        now: MonotonicTime,
+        unix_ms: i64,
+    ) {
+        self.probe_seconds.insert((part, instance.into()), now.since(began).as_secs_f64());
+        let seen = self.certificates.explain(part, instance, seen, unix_ms);
+        let is_silent = seen.cause.is_some_and(|cause| SILENT.contains(&cause.word));
+        self.take(part, instance, seen, began, if is_silent { now } else { began }, unix_ms);
     }
 
     /// Takes the lease of a part of which one instance leads. What is not there is no part of this cluster.
@@ -291,8 +314,9 @@ impl Judge {
                 told => told.to_owned(),
             };
             self.begin_again(now);
-            let others: Vec<_> =
-                self.tracks.keys().filter(|(part, _)| is_told_by_server(part)).cloned().collect();
+            let is_told =
+                |key: &(&'static str, Box<str>)| is_told_by_server(key.0) && !self.endpoints.contains(key);
+            let others: Vec<_> = self.tracks.keys().filter(|key| is_told(key)).cloned().collect();
             for (part, instance) in others {
                 self.take(part, &instance, Seen::wrong(UNASKED, evidence.clone()), now, now, unix_ms);
             }
@@ -344,7 +368,7 @@ impl Judge {
             let joined = self.knows_nodes.then_some(now);
             let known = self.nodes.entry(node.name.clone());
             let known = known.or_insert(NodeKnown { renewals: None, joined });
-            let seen = node_seen(node, known, now);
+            let seen = node::seen(node, known, now);
             self.take(KUBELET, &node.name, seen, now, now, unix_ms);
         }
         self.knows_nodes = true;
@@ -407,7 +431,7 @@ impl Judge {
         let instances: Vec<Box<str>> = self
             .tracks
             .keys()
-            .filter(|(known, _)| *known == part)
+            .filter(|key| key.0 == part && !self.endpoints.contains(*key))
             .map(|(_, instance)| instance.clone())
             .collect();
         let all = if instances.is_empty() { vec![Box::default()] } else { instances };
@@ -467,35 +491,5 @@ fn held(renewals: &Renewals, unseen_max: Duration, now: MonotonicTime) -> Seen {
         Seen::wrong(LEASE_EXPIRED, renewals.told())
     } else {
         Seen::good()
-    }
-}
-
-fn node_seen(node: &NodeSeen, known: &NodeKnown, now: MonotonicTime) -> Seen {
-    let told = |kind: &str, (status, reason): (&str, &str)| {
-        super::probe::shown(&format!("{kind} is {status}: {reason}"))
-    };
-    if let Some(renewals) = &known.renewals
-        && renewals.is_over(now)
-        && renewals.is_confirmed()
-    {
-        return Seen::wrong(NODE_SILENT, renewals.told());
-    }
-    match node.condition("Ready") {
-        Some(("True", _)) => {}
-        _ if known.joined.is_some_and(|joined| now.since(joined) < JOINING) => {
-            return Seen::wrong(NODE_JOINING, "it joined a short time ago and is not ready");
-        }
-        Some(ready @ ("Unknown", _)) => return Seen::wrong(NODE_UNKNOWN, told("Ready", ready)),
-        Some(ready) => return Seen::wrong(NODE_NOT_READY, told("Ready", ready)),
-        None => return Seen::wrong(NODE_NOT_READY, "it does not say whether it is ready"),
-    }
-    for pressure in PRESSURES {
-        if let Some(found @ ("True", _)) = node.condition(pressure) {
-            return Seen::wrong(NODE_PRESSURE, told(pressure, found));
-        }
-    }
-    match node.condition("NetworkUnavailable") {
-        Some(found @ ("True", _)) => Seen::wrong(NODE_NETWORK, told("NetworkUnavailable", found)),
-        _ => Seen::good(),
     }
 }

@@ -11,8 +11,9 @@ use crate::{
 };
 
 use super::{
-    judge::{NodeSeen, View},
+    judge::View,
     lease::Lease,
+    node::NodeSeen,
     workloads::{self, PodSeen, PodsByPart, STUCK},
 };
 

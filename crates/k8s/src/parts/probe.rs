@@ -2,12 +2,14 @@
 
 use std::{fmt::Write as _, time::Duration};
 
+use vedette_http_client::{Certificate, CertificateTrouble};
 use vedette_sys::MonotonicTime;
 
 use super::{
     causes::{
-        CREDENTIALS, Cause, ETCD_CHECK, SERVER_BARRED, SERVER_CHECK, SERVER_ETCD, SERVER_OVERLOADED,
-        SERVER_REFUSES, SERVER_SILENT, SERVER_SLOW, SERVER_STARTING, SERVER_STOPPING,
+        CERTIFICATE_EXPIRED, CERTIFICATE_UNTRUSTED, CLIENT_REFUSED, CREDENTIALS, Cause, ETCD_CHECK,
+        SERVER_BARRED, SERVER_CHECK, SERVER_ETCD, SERVER_OVERLOADED, SERVER_REFUSES, SERVER_SILENT,
+        SERVER_SLOW, SERVER_STARTING, SERVER_STOPPING,
     },
     track::Seen,
 };
@@ -26,8 +28,20 @@ pub enum Reply {
     Answer(u16, String),
     /// None, and why.
     Silence(String),
+    /// None, as one of the two does not take the certificate of the other.
+    Distrusted(CertificateTrouble, String),
     /// We know not how to ask: our own credentials cannot be had.
     Unasked(String),
+}
+
+/// What a certificate keeps from being told.
+pub(super) fn distrusted(trouble: CertificateTrouble, text: &str) -> Seen {
+    let cause = match trouble {
+        CertificateTrouble::ServerOutdated => CERTIFICATE_EXPIRED,
+        CertificateTrouble::ServerDistrusted => CERTIFICATE_UNTRUSTED,
+        CertificateTrouble::ClientRefused => CLIENT_REFUSED,
+    };
+    Seen::wrong(cause, shown(text))
 }
 
 /// Both questions about the health of a server, asked at once.
@@ -41,6 +55,8 @@ pub struct Probe {
     pub livez: Reply,
     /// What came of `/readyz?verbose`.
     pub readyz: Reply,
+    /// The certificates between us and the server; `None` where they are not known just now.
+    pub certificates: Option<Vec<Certificate>>,
 }
 
 /// One check of a verbose answer.
@@ -74,6 +90,7 @@ impl Probe {
         for (path, reply) in [("livez", &self.livez), ("readyz", &self.readyz)] {
             let (code, body) = match reply {
                 Reply::Silence(text) => return Seen::wrong(SERVER_SILENT, shown(text)),
+                Reply::Distrusted(trouble, text) => return distrusted(*trouble, text),
                 Reply::Unasked(text) => return Seen::wrong(CREDENTIALS, shown(text)),
                 Reply::Answer(code, body) => (*code, body),
             };
@@ -119,8 +136,8 @@ impl Probe {
 
     /// Until when it tells how the server was: one that gives no answer was silent all the time.
     pub fn told_until(&self) -> MonotonicTime {
-        let is_silent = matches!(self.livez, Reply::Silence(_)) || matches!(self.readyz, Reply::Silence(_));
-        if is_silent { self.ended } else { self.began }
+        let is_silent = |reply: &Reply| matches!(reply, Reply::Silence(_) | Reply::Distrusted(..));
+        if is_silent(&self.livez) || is_silent(&self.readyz) { self.ended } else { self.began }
     }
 
     /// What it says of the store; nothing where the server told nothing.
@@ -155,7 +172,7 @@ fn kind(name: &str) -> (u8, &'static Cause) {
     }
 }
 
-fn named(failing: &[(&str, Check<'_>)]) -> String {
+pub(super) fn named(failing: &[(&str, Check<'_>)]) -> String {
     let mut text = String::new();
     for (path, check) in failing.iter().take(NAMED_MAX) {
         if !text.is_empty() {
@@ -169,7 +186,7 @@ fn named(failing: &[(&str, Check<'_>)]) -> String {
     text
 }
 
-fn first_line(body: &str) -> String {
+pub(super) fn first_line(body: &str) -> String {
     shown(body.trim().lines().next().unwrap_or_default())
 }
 

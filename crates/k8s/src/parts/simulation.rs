@@ -8,9 +8,11 @@ use vedette_model::cluster::PartState;
 use vedette_sys::{MonotonicTime, Random};
 
 use super::{
-    judge::{API_SERVER, DNS, ETCD, Judge, KUBELET, NodeSeen, View},
+    judge::{API_SERVER, DNS, ETCD, Judge, KUBELET, View},
     lease::Lease,
+    node::NodeSeen,
     probe::{Probe, Reply},
+    track::Seen,
     workloads::{PodSeen, PodsByPart},
 };
 
@@ -149,7 +151,7 @@ impl World {
             _ => {}
         }
         let ended = MonotonicTime(began.0 + took * 1_000_000);
-        Probe { began, ended, livez, readyz }
+        Probe { began, ended, livez, readyz, certificates: None }
     }
 
     /// What the world does by itself in a second of load.
@@ -611,4 +613,51 @@ fn a_missing_right_is_told_and_is_no_failure() {
     );
     assert!(kubelets[0].evidence.contains("may not list nodes"));
     assert_eq!(world.state("coredns", ""), PartState::Healthy);
+}
+
+/// For ten minutes the credentials are refused, or the server is away: one part at most is accused, what is asked
+/// itself is told all the same, and afterwards all is as before.
+#[test]
+fn ten_minutes_without_the_api_server_accuse_nobody_else() {
+    const ENDPOINT: &str = "10.0.0.1:10259";
+    for (broken, state, cause) in [
+        (Broken::Credentials, PartState::Unknown, "credentials"),
+        (Broken::ServerRefuses, PartState::Failed, "no_answer"),
+    ] {
+        let mut world = World::new(5);
+        let step = |world: &mut World| {
+            world.step();
+            let (now, unix_ms) = (world.time(), world.unix_ms());
+            world.judge.endpoint("scheduler", ENDPOINT, Seen::good(), now, now, unix_ms);
+        };
+        for _ in 0..60 {
+            step(&mut world);
+        }
+        world.broken = broken;
+        for second in 0..600 {
+            step(&mut world);
+            assert_eq!(world.state("scheduler", ENDPOINT), PartState::Healthy, "after {second} s");
+            let failed = world.judge.parts().into_iter().filter(|part| part.state == PartState::Failed);
+            let failed: Vec<_> = failed.map(|part| part.part).collect();
+            let accused: &[&str] =
+                if state == PartState::Failed && second >= 10 { &[API_SERVER] } else { &[] };
+            assert!(second < 10 || failed == accused, "{broken:?} after {second} s: {failed:?}");
+        }
+        for part in world.judge.parts() {
+            let told = (part.state, part.cause);
+            match (part.part, &*part.instance) {
+                (API_SERVER, _) => assert_eq!(told, (state, cause), "{part:?}"),
+                ("scheduler", ENDPOINT) => {}
+                _ => assert_eq!(told, (PartState::Unknown, "server_unasked"), "{part:?}"),
+            }
+        }
+        world.broken = Broken::Nothing;
+        world.renew_at = [world.now; NODES + 1];
+        for _ in 0..5 {
+            step(&mut world);
+        }
+        let wrong = world.judge.parts().into_iter().filter(|part| part.state != PartState::Healthy);
+        let wrong: Vec<_> = wrong.collect();
+        assert!(wrong.is_empty(), "{broken:?}, five seconds after it is mended: {wrong:?}");
+    }
 }

@@ -11,25 +11,24 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 use vedette_config::HttpClient;
-use vedette_http_client::{Bytes, Client, Limits, Options, Request};
+use vedette_http_client::{Client, Options};
 use vedette_model::cluster::{ClusterFigure, ClusterFigureKind, ClusterStatus};
 use vedette_sys::{Clock, MonotonicTime};
 
 use super::{
+    ask::{self, Asked, Member},
+    endpoint::{self, Endpoints},
     etcd::{self, MemberFigures},
     judge::{ETCD, Judge, LEADERS},
     lease::Lease,
     look::Watches,
-    probe::{Probe, Reply},
+    probe::Probe,
+    returns::Returns,
     suspects::{self, ALONE_MAX, Leases},
     workloads::SYSTEM_NAMESPACE,
 };
 use crate::{Api, Error, Hub};
 
-/// A verbose answer has some 3 KB, and figures of etcd some 100 KB.
-const BODY_BYTES_MAX: u64 = 4 << 20;
-const JSON: &str = "application/json";
-const TEXT: &str = "text/plain, */*";
 /// The version is asked for so often, in intervals.
 const VERSION_EVERY: u64 = 60;
 /// After a sleep of so many intervals, what is under way says nothing of the server.
@@ -46,6 +45,8 @@ pub struct Config {
     pub etcd_endpoints: Vec<url::Url>,
     /// As whom they are asked.
     pub etcd_client: HttpClient,
+    /// Health endpoints of other parts.
+    pub endpoints: Vec<Endpoints>,
 }
 
 impl Default for Config {
@@ -55,6 +56,7 @@ impl Default for Config {
             timeout: Duration::from_secs(2),
             etcd_endpoints: Vec::new(),
             etcd_client: HttpClient::default(),
+            endpoints: Vec::new(),
         }
     }
 }
@@ -82,14 +84,8 @@ enum Came {
     Node(Box<str>, Result<Option<Lease>, Error>),
     Nodes(Result<Leases, Error>),
     Member(usize, Member),
+    Endpoint(&'static str, Box<str>, Asked),
     Version(Box<str>),
-}
-
-struct Member {
-    began: MonotonicTime,
-    ended: MonotonicTime,
-    health: Reply,
-    figures: Option<MemberFigures>,
 }
 
 struct Watcher {
@@ -99,6 +95,7 @@ struct Watcher {
     judge: Judge,
     watches: Watches,
     members: Vec<(Box<str>, Client)>,
+    endpoints: Vec<Arc<ask::Endpoint>>,
     figures: BTreeMap<usize, MemberFigures>,
     version: Box<str>,
     /// The states of leases of nodes that the judge has.
@@ -106,12 +103,13 @@ struct Watcher {
     /// Whether the leases of many nodes are being listed.
     is_listing: bool,
     parts: Parts,
+    returns: Returns,
     under_way: JoinSet<Came>,
     told: tokio::sync::watch::Sender<()>,
 }
 
 /// Watches the parts of a cluster and never ends by itself; `told` is told of each new state. Fails where the
-/// certificates of the members of etcd cannot be used.
+/// certificates for the members of etcd or for endpoints cannot be used.
 pub async fn watch(
     parts: Parts,
     hub: Arc<Hub>,
@@ -130,6 +128,12 @@ pub async fn watch(
         let name = endpoint.authority().rsplit('@').next().unwrap_or_default().into();
         members.push((name, Client::new(&config.etcd_client, options)?));
     }
+    let mut endpoints = Vec::new();
+    for alike in &config.endpoints {
+        for url in &alike.urls {
+            endpoints.push(Arc::new(ask::Endpoint::new(alike, url, options)?));
+        }
+    }
     let watches = Watches::begin(&hub, &api);
     let watcher = Watcher {
         clock: hub.clock().clone(),
@@ -138,6 +142,8 @@ pub async fn watch(
         watches,
         api,
         members,
+        endpoints,
+        returns: Returns::default(),
         figures: BTreeMap::new(),
         version: Box::default(),
         heartbeats: BTreeMap::new(),
@@ -190,21 +196,29 @@ impl Watcher {
     /// Begins the questions of an interval.
     fn ask(&mut self, count: u64) {
         let (api, clock, timeout) = (self.api.clone(), self.clock.clone(), self.config.timeout);
-        self.under_way.spawn(async move { Came::Probe(probe(&api, &*clock, timeout).await) });
+        self.under_way.spawn(async move { Came::Probe(ask::probe(&api, &*clock, timeout).await) });
         for (lease, part) in LEADERS {
-            let path = format!("/apis/coordination.k8s.io/v1/namespaces/{SYSTEM_NAMESPACE}/leases/{lease}");
             let api = self.api.clone();
-            self.under_way.spawn(async move { Came::Leader(part, one_lease(&api, &path, timeout).await) });
+            self.under_way.spawn(async move {
+                Came::Leader(part, ask::lease(&api, SYSTEM_NAMESPACE, lease, timeout).await)
+            });
         }
         if count.is_multiple_of(VERSION_EVERY) || self.version.is_empty() {
             let api = self.api.clone();
-            self.under_way.spawn(async move { Came::Version(version(&api, timeout).await) });
+            self.under_way.spawn(async move { Came::Version(ask::version(&api, timeout).await) });
         }
         for (at, (_, client)) in self.members.iter().enumerate() {
             let (client, url, clock) =
                 (client.clone(), self.config.etcd_endpoints[at].clone(), self.clock.clone());
             self.under_way
-                .spawn(async move { Came::Member(at, member(&client, &url, &*clock, timeout).await) });
+                .spawn(async move { Came::Member(at, ask::member(&client, &url, &*clock, timeout).await) });
+        }
+        for endpoint in &self.endpoints {
+            let (endpoint, api, clock) = (endpoint.clone(), self.api.clone(), self.clock.clone());
+            self.under_way.spawn(async move {
+                let asked = endpoint.ask(&api, &*clock, timeout).await;
+                Came::Endpoint(endpoint.part, endpoint.instance.clone(), asked)
+            });
         }
         let suspects = self.judge.suspects(self.clock.monotonic());
         if suspects.len() > ALONE_MAX {
@@ -215,10 +229,11 @@ impl Watcher {
             }
         } else {
             for node in suspects {
-                let name: String = url::form_urlencoded::byte_serialize(node.as_bytes()).collect();
-                let path = format!("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{name}");
                 let api = self.api.clone();
-                self.under_way.spawn(async move { Came::Node(node, one_lease(&api, &path, timeout).await) });
+                self.under_way.spawn(async move {
+                    let lease = ask::lease(&api, "kube-node-lease", &node, timeout).await;
+                    Came::Node(node, lease)
+                });
             }
         }
     }
@@ -243,7 +258,13 @@ impl Watcher {
     fn take(&mut self, came: Came) {
         let (now, unix_ms) = (self.clock.monotonic(), self.clock.unix_ms());
         match came {
-            Came::Probe(probe) => self.judge.probe(&probe, unix_ms),
+            Came::Probe(probe) => {
+                self.judge.probe(&probe, unix_ms);
+                // Watches that wait before they ask again need not wait longer.
+                if self.returns.take(self.judge.answers(), now) {
+                    self.api.came_back();
+                }
+            }
             Came::Leader(part, Ok(lease)) => self.judge.leader(part, lease.as_ref(), now),
             Came::Leader(part, Err(error)) => {
                 let barred = error.refusal().filter(|refusal| refusal.code == 403).map(|_| error.told());
@@ -260,13 +281,19 @@ impl Watcher {
             Came::Node(_, Err(_)) => {}
             Came::Member(at, member) => {
                 let before = self.figures.get(&at);
-                let seen = etcd::seen(&member.health, member.figures.as_ref(), before);
-                self.judge.member(&self.members[at].0, seen, member.began, member.ended, unix_ms);
+                let Asked { began, ended, reply, certificates } = member.health;
+                let seen = etcd::seen(&reply, member.figures.as_ref(), before);
+                self.judge.certificates_of(ETCD, &self.members[at].0, certificates);
+                self.judge.member(&self.members[at].0, seen, began, ended, unix_ms);
                 // What a member said before says nothing of one that is silent.
                 match member.figures {
                     Some(figures) => _ = self.figures.insert(at, figures),
                     None => _ = self.figures.remove(&at),
                 }
+            }
+            Came::Endpoint(part, instance, Asked { began, ended, reply, certificates }) => {
+                self.judge.certificates_of(part, &instance, certificates);
+                self.judge.endpoint(part, &instance, endpoint::seen(&reply), began, ended, unix_ms);
             }
             Came::Version(version) if version.is_empty() => {}
             Came::Version(version) => self.version = version,
@@ -291,79 +318,9 @@ impl Watcher {
             parts: self.judge.parts(),
             left_out: self.judge.left_out(),
             figures,
+            certificates: self.judge.certificates(),
         };
         *self.parts.0.write() = Arc::new(status);
         self.told.send_replace(());
-    }
-}
-
-async fn probe(api: &Api, clock: &dyn Clock, timeout: Duration) -> Probe {
-    let began = clock.monotonic();
-    let (livez, readyz) =
-        tokio::join!(reply(api, "/livez?verbose", timeout), reply(api, "/readyz?verbose", timeout));
-    Probe { began, ended: clock.monotonic(), livez, readyz }
-}
-
-async fn reply(api: &Api, path: &str, timeout: Duration) -> Reply {
-    let answer = api.answer(path, TEXT, Limits { timeout, body_bytes_max: BODY_BYTES_MAX }).await;
-    let response = match answer {
-        Ok(response) => response,
-        Err(error @ Error::Credentials(_)) => return Reply::Unasked(error.told()),
-        Err(error) => return Reply::Silence(error.told()),
-    };
-    let code = response.status().as_u16();
-    match response.bytes().await {
-        Ok(body) => Reply::Answer(code, String::from_utf8_lossy(&body).into_owned()),
-        Err(error) => Reply::Silence(error.to_string()),
-    }
-}
-
-async fn one_lease(api: &Api, path: &str, timeout: Duration) -> Result<Option<Lease>, Error> {
-    match api.get(path, JSON, timeout).await {
-        Ok(response) => {
-            let body = response.bytes().await.map_err(Error::Transport)?;
-            serde_json::from_slice(&body).map(Some).map_err(|error| Error::Answer(error.to_string()))
-        }
-        Err(error) if error.refusal().is_some_and(|refusal| refusal.code == 404) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// As `v1.36.0`; empty where it cannot be had.
-async fn version(api: &Api, timeout: Duration) -> Box<str> {
-    #[derive(serde::Deserialize)]
-    struct Version {
-        #[serde(rename = "gitVersion")]
-        git: Box<str>,
-    }
-    let Ok(response) = api.get("/version", JSON, timeout).await else { return Box::default() };
-    let Ok(body) = response.bytes().await else { return Box::default() };
-    serde_json::from_slice::<Version>(&body).map_or_else(|_| Box::default(), |version| version.git)
-}
-
-async fn member(client: &Client, endpoint: &url::Url, clock: &dyn Clock, timeout: Duration) -> Member {
-    let began = clock.monotonic();
-    let (health, figures) =
-        tokio::join!(fetch(client, endpoint, "health", timeout), fetch(client, endpoint, "metrics", timeout));
-    let figures = match figures {
-        Reply::Answer(200, body) => Some(MemberFigures::read(&body)),
-        _ => None,
-    };
-    Member { began, ended: clock.monotonic(), health, figures }
-}
-
-async fn fetch(client: &Client, endpoint: &url::Url, path: &str, timeout: Duration) -> Reply {
-    let url = format!("{}/{path}", endpoint.as_str().trim_end_matches('/'));
-    let Ok(request) = Request::get(url).body(Bytes::new()) else {
-        return Reply::Unasked("the URL of the endpoint cannot be used".to_owned());
-    };
-    let response = match client.send(request, Limits { timeout, body_bytes_max: BODY_BYTES_MAX }).await {
-        Ok(response) => response,
-        Err(error) => return Reply::Silence(error.to_string()),
-    };
-    let code = response.status().as_u16();
-    match response.bytes().await {
-        Ok(body) => Reply::Answer(code, String::from_utf8_lossy(&body).into_owned()),
-        Err(error) => Reply::Silence(error.to_string()),
     }
 }

@@ -179,7 +179,7 @@ impl Digests {
             return;
         }
         // By tag and by what its machines have in common: others may run another image by the same list.
-        let mut by_tag: BTreeMap<(String, (&str, &str, &str)), Vec<Running<'_>>> = BTreeMap::new();
+        let mut by_tag = BTreeMap::<(String, (&str, &str, &str)), Vec<Running<'_>>>::new();
         let is_contested =
             |tagged: &str| self.tags.get(&hash(tagged)).is_some_and(|digests| digests.len() > 1);
         for pod in &self.scanned {

@@ -67,7 +67,7 @@ enum Standing {
     /// No pod is named by it.
     Alone,
     /// It is named after a pod, which may say that it runs.
-    Named { pod: PodIdentity, runs: bool },
+    Named { pod: Box<PodIdentity>, runs: bool },
     /// Its pod went a moment ago, or is not told of by all watches yet.
     Passing,
 }
@@ -108,7 +108,7 @@ pub(super) fn strays(
         holder.is_some_and(|holder| holder == key || (holder.0 == key.0 && key.1.starts_with(KATA_OVERHEAD)))
     };
     let listed = |(key, container, standing): &(&Key, &Container, Standing)| {
-        let is_listed = matches!(standing, Standing::Named { runs: true, .. }) && has_place(*key);
+        let is_listed = matches!(standing, Standing::Named { runs: true, .. }) && has_place(key);
         is_listed.then(|| container.cgroup.clone())
     };
     let listed: BTreeSet<String> = standings.iter().filter_map(listed).collect();
@@ -191,11 +191,11 @@ fn standing(view: &StrayView<'_>, pods: Pods<'_>, container: &Container) -> Stan
             return Standing::Passing;
         };
         if says_it_runs(there, &container.id) {
-            return Standing::Named { pod, runs: true };
+            return Standing::Named { pod: Box::new(pod), runs: true };
         }
         named.get_or_insert(pod);
     }
-    named.map_or(Standing::Alone, |pod| Standing::Named { pod, runs: false })
+    named.map_or(Standing::Alone, |pod| Standing::Named { pod: Box::new(pod), runs: false })
 }
 
 /// Whether a status of the pod has the container and does not say that it has ended: an id of before may be taken.

@@ -317,7 +317,10 @@ fn static_pods_are_waited_for() {
     let all = [of_static(1, "etcd"), of_static(2, "POD")];
     assert_eq!(world.told_in(&all, 0..110), "");
     let mut mirror = pod(1, NODE, &[(1, "running")]);
-    mirror["metadata"]["annotations"] = json!({"kubernetes.io/config.hash": hash});
+    mirror["metadata"]["annotations"] =
+        json!({"kubernetes.io/config.hash": hash, "kubernetes.io/config.mirror": hash});
+    mirror["metadata"]["ownerReferences"] =
+        json!([{"apiVersion": "v1", "kind": "Node", "name": NODE, "uid": uid(9), "controller": true}]);
     world.known.put(mirror, 110);
     assert_eq!(world.told_in(&all, 110..400), "");
     // It is gone, and its kubelet does not make it anew.

@@ -69,7 +69,7 @@ async fn kind<K: Kind>(api: &Api, snapshot: &mut Snapshot) -> Result<()> {
         Err(error) if !K::IS_NEEDED && is_missing(&error) => {
             eprintln!("warning: {resource} are not read, and what they say is not judged: {}", error.told());
         }
-        Err(error) => bail!("cannot read {resource} of {}: {}", api.connection().server, error.told()),
+        Err(error) => bail!("cannot read {resource} of {}: {}", api.connection().address(), error.told()),
     }
     Ok(())
 }

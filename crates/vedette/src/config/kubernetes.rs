@@ -16,7 +16,7 @@ use vedette_k8s::{
 };
 
 use super::{
-    ClusterCapacity, ClusterPolicy, Error, EtcdMembers, KubernetesCluster, StateMetrics, Switch,
+    ClusterCapacity, ClusterPolicy, Error, EtcdMembers, KubernetesCluster, PartProbe, StateMetrics, Switch,
     custom_resources, units::duration,
 };
 
@@ -104,13 +104,16 @@ pub(super) fn settings(
         };
         let state_place = format!("{place}[{at}].state_metrics");
         Ok(ClusterSettings {
-            parts: how_asked(
-                &format!("{place}[{at}]"),
-                folder,
-                cluster.probe_interval.as_deref(),
-                cluster.probe_timeout.as_deref(),
-                cluster.etcd,
-            )?,
+            parts: parts::Config {
+                endpoints: endpoints(&format!("{place}[{at}].probes"), folder, cluster.probes)?,
+                ..how_asked(
+                    &format!("{place}[{at}]"),
+                    folder,
+                    cluster.probe_interval.as_deref(),
+                    cluster.probe_timeout.as_deref(),
+                    cluster.etcd,
+                )?
+            },
             events: on("events", cluster.events.as_deref())?,
             node: cluster.node.as_deref().map(Arc::from),
             stray_containers: on("stray_containers", cluster.stray_containers.as_deref())?,
@@ -336,5 +339,68 @@ fn how_asked(
         timeout,
         etcd_endpoints: endpoints.iter().map(url).collect::<Result<_, _>>()?,
         etcd_client: HttpClient { tls, ..HttpClient::default() },
+        endpoints: Vec::new(),
     })
 }
+
+/// Health endpoints of a cluster; each is asked at every interval.
+const PROBES_MAX: usize = 100;
+
+fn endpoints(place: &str, folder: &Path, written: Vec<PartProbe>) -> Result<Vec<parts::Endpoints>, Error> {
+    let mut known = HashSet::new();
+    let one = |(at, probe): (usize, PartProbe)| {
+        let refuse = |key: &str, reason: &str| Error::Value {
+            place: format!("{place}[{at}].{key}"),
+            reason: reason.into(),
+        };
+        let PartProbe { part, endpoints, ca_file, server_name, insecure_skip_verify, use_cluster_token } =
+            probe;
+        let part = parts::ENDPOINT_PARTS.into_iter().find(|known| *known == part);
+        let part =
+            part.ok_or_else(|| refuse("part", &format!("name one of {}", parts::ENDPOINT_PARTS.join(", "))))?;
+        if endpoints.is_empty() {
+            return Err(refuse("endpoints", "name at least one"));
+        }
+        if insecure_skip_verify && ca_file.is_some() {
+            return Err(refuse("insecure_skip_verify", "contradicts ca_file; remove one"));
+        }
+        if insecure_skip_verify && use_cluster_token {
+            let reason = "the cluster's token is shown to nobody whose certificate is not checked; name a ca_file, or \
+                          leave one of the two out";
+            return Err(refuse("use_cluster_token", reason));
+        }
+        let mut urls = Vec::new();
+        for text in &endpoints {
+            let url: Option<url::Url> = text.parse().ok();
+            let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+            let url = url.ok_or_else(|| {
+                refuse("endpoints", "write addresses of servers, as https://10.0.0.1:10259")
+            })?;
+            if use_cluster_token && url.scheme() != "https" {
+                return Err(refuse("endpoints", "a token is shown only where it is encrypted; write https"));
+            }
+            if !known.insert((part, url.host_str().map(str::to_owned), url.port_or_known_default())) {
+                return Err(refuse(
+                    "endpoints",
+                    &format!("{} is named twice", vedette_config::without_password(&url)),
+                ));
+            }
+            urls.push(url);
+        }
+        if known.len() > PROBES_MAX {
+            return Err(refuse("endpoints", &format!("name at most {PROBES_MAX} in all")));
+        }
+        let tls = ClientTls {
+            ca: ca_file.map(|file| SecretSource::File(folder.join(file))),
+            server_name: server_name.unwrap_or_default(),
+            insecure_skip_verify,
+            ..ClientTls::default()
+        };
+        let client = HttpClient { tls, follow_redirects: false, ..HttpClient::default() };
+        Ok(parts::Endpoints { part, urls, client, use_cluster_token })
+    };
+    written.into_iter().enumerate().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -125,6 +125,9 @@ pub struct KubernetesCluster {
     pub probe_timeout: Option<String>,
     /// The members of etcd, where they are to be asked themselves. Default: what the API server says of them.
     pub etcd: EtcdMembers,
+    /// Health endpoints of parts that are to be asked themselves, beside what their leases and pods tell: at most 100
+    /// in all. Default: none.
+    pub probes: Vec<PartProbe>,
 }
 
 /// The members of etcd that are asked themselves.
@@ -141,6 +144,25 @@ pub struct EtcdMembers {
     pub key_file: Option<PathBuf>,
     /// The name that the certificates of the members have, where it is not that of their URLs.
     pub server_name: Option<String>,
+}
+
+/// Health endpoints of a part of a cluster.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PartProbe {
+    /// Which part: `scheduler`, `controller-manager`, `cloud-controller-manager`, `kube-proxy` or `coredns`.
+    pub part: String,
+    /// Their URLs, as `https://10.0.0.1:10259`. Where there is no path, `/healthz` is asked for.
+    pub endpoints: Vec<String>,
+    /// A file with the certificates that are trusted, relative to this file. Default: those of the machine.
+    pub ca_file: Option<PathBuf>,
+    /// The name that the certificates of the endpoints have, where it is not that of their URLs.
+    pub server_name: Option<String>,
+    /// Whether any certificate will do, as of parts that make one for themselves. Not with `use_cluster_token`. Default
+    /// false.
+    pub insecure_skip_verify: bool,
+    /// Whether the endpoints are shown the token that the API server is shown; they must be encrypted. Default false.
+    pub use_cluster_token: bool,
 }
 
 /// The state of the objects of a cluster as metrics, by the names of kube-state-metrics.

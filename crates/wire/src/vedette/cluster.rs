@@ -1,7 +1,7 @@
 //! How clusters are.
 
 use serde::Serialize;
-use vedette_model::cluster::{ClusterPart as Told, ClusterStatus};
+use vedette_model::cluster::{ClusterCertificate as Held, ClusterPart as Told, ClusterStatus};
 
 /// Answer of `/api/vedette/v1/clusters`.
 #[derive(Debug, Clone, Serialize)]
@@ -27,6 +27,31 @@ pub struct Cluster<'a> {
     /// Instances of parts that are not told, as there are too many.
     #[cfg_attr(test, ts(type = "number"))]
     pub left_out: u64,
+    /// Certificates by which Vedette and the parts know each other, the first that ends first.
+    pub certificates: Vec<ClusterCertificate<'a>>,
+}
+
+/// A certificate by which Vedette and a part of a cluster know each other.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+pub struct ClusterCertificate<'a> {
+    /// Which part, as `apiserver`.
+    pub part: &'a str,
+    /// Which of them: an address.
+    pub instance: &'a str,
+    /// What it is for: `server` and `server_chain` the part shows, `client` Vedette shows, `authority` is trusted.
+    #[cfg_attr(test, ts(type = "CertificateRole"))]
+    pub role: &'static str,
+    /// Whom it names.
+    pub subject: &'a str,
+    /// Who signed it.
+    pub issuer: &'a str,
+    /// When it begins.
+    #[cfg_attr(test, ts(type = "number"))]
+    pub not_before_unix_ms: i64,
+    /// When it ends.
+    #[cfg_attr(test, ts(type = "number"))]
+    pub not_after_unix_ms: i64,
 }
 
 /// A part of a cluster, or one of several of the same kind.
@@ -56,12 +81,29 @@ impl<'a> From<&'a ClusterStatus> for Cluster<'a> {
         let mut parts: Vec<&Told> = status.parts.iter().collect();
         // Within a state they keep the order of their names.
         parts.sort_by_key(|part| std::cmp::Reverse(part.state));
+        let mut certificates: Vec<&Held> = status.certificates.iter().collect();
+        certificates.sort_by_key(|held| held.not_after_unix_s);
         Self {
             name: &status.name,
             version: &status.version,
             state: status.state().as_str(),
             parts: parts.into_iter().map(ClusterPart::from).collect(),
             left_out: status.left_out,
+            certificates: certificates.into_iter().map(ClusterCertificate::from).collect(),
+        }
+    }
+}
+
+impl<'a> From<&'a Held> for ClusterCertificate<'a> {
+    fn from(held: &'a Held) -> Self {
+        Self {
+            part: held.part,
+            instance: &held.instance,
+            role: held.role.as_str(),
+            subject: &held.subject,
+            issuer: &held.issuer,
+            not_before_unix_ms: held.not_before_unix_s.saturating_mul(1000),
+            not_after_unix_ms: held.not_after_unix_s.saturating_mul(1000),
         }
     }
 }

@@ -6,10 +6,10 @@ use vedette_model::EventKind;
 use super::{
     ActiveQuery, Ancestor, AskedQuery, CacheFigures, CapacityAdvice, CapacityAnswer, CapacityCluster,
     CapacityFailure, CapacityJudgement, CapacityMove, CapacityOutage, CapacityOutages, CapacityPods,
-    CapacityPoint, CapacityPool, CapacityPriority, CapacityZone, Cluster, ClusterPart, ClustersAnswer,
-    Container, ContainersAnswer, ErrorAnswer, Event, EventsAnswer, Exited, ExplainAnswer, ExplainNode, Fact,
-    Finding, FindingsAnswer, FinishedQuery, HostInfo, Loss, Part, PodContainer, PodIdentity, ProcessRef,
-    QueriesAnswer, StatusAnswer, TreeAnswer, TreeNode, Workload, WorkloadsAnswer,
+    CapacityPoint, CapacityPool, CapacityPriority, CapacityZone, Cluster, ClusterCertificate, ClusterPart,
+    ClustersAnswer, Container, ContainersAnswer, ErrorAnswer, Event, EventsAnswer, Exited, ExplainAnswer,
+    ExplainNode, Fact, Finding, FindingsAnswer, FinishedQuery, HostInfo, Loss, Part, PodContainer,
+    PodIdentity, ProcessRef, QueriesAnswer, StatusAnswer, TreeAnswer, TreeNode, Workload, WorkloadsAnswer,
 };
 
 /// The whole file.
@@ -27,6 +27,7 @@ pub fn file() -> String {
         ("FindingState", "'firing' | 'resolved'"),
         ("Health", "'ok' | 'off' | 'degraded' | 'failed'"),
         ("PartState", "'healthy' | 'unknown' | 'degraded' | 'failed'"),
+        ("CertificateRole", "'server' | 'server_chain' | 'client' | 'authority'"),
     ] {
         out.push_str(&format!("export type {name} = {words};\n\n"));
     }
@@ -52,6 +53,7 @@ pub fn file() -> String {
         HostInfo::decl(&config),
         StatusAnswer::decl(&config),
         ClusterPart::decl(&config),
+        ClusterCertificate::decl(&config),
         Cluster::decl(&config),
         ClustersAnswer::decl(&config),
         AskedQuery::decl(&config),

@@ -1,6 +1,6 @@
 //! What a judge tells.
 
-use vedette_model::cluster::{ClusterFigure, ClusterFigureKind, ClusterPart};
+use vedette_model::cluster::{ClusterCertificate, ClusterFigure, ClusterFigureKind, ClusterPart};
 use vedette_sys::MonotonicTime;
 
 use super::{INSTANCES_MAX, Judge, KUBELET};
@@ -22,6 +22,11 @@ impl Judge {
             }
         };
         self.tracks.iter().map(told).collect()
+    }
+
+    /// All certificates between us and the parts.
+    pub fn certificates(&self) -> Vec<ClusterCertificate> {
+        self.certificates.told()
     }
 
     /// Whether something is told that was not when this was asked last.

@@ -5,7 +5,7 @@ use super::*;
 const AT: MonotonicTime = MonotonicTime(1_000_000_000);
 
 fn probe(livez: Reply, readyz: Reply) -> Probe {
-    Probe { began: AT, ended: AT, livez, readyz }
+    Probe { began: AT, ended: AT, livez, readyz, certificates: None }
 }
 
 fn answer(code: u16, body: &str) -> Reply {
@@ -67,6 +67,12 @@ fn what_is_no_answer_of_checks_is_told_apart() {
     for (reply, expected) in [
         (Reply::Silence("dial tcp: connection refused".into()), "no_answer"),
         (Reply::Unasked("the program for credentials failed".into()), "credentials"),
+        (
+            Reply::Distrusted(CertificateTrouble::ServerOutdated, "x509: expired".into()),
+            "certificate_expired",
+        ),
+        (Reply::Distrusted(CertificateTrouble::ServerDistrusted, "x509".into()), "certificate_untrusted"),
+        (Reply::Distrusted(CertificateTrouble::ClientRefused, "x".into()), "client_certificate_refused"),
         (answer(403, "forbidden: User \"x\" cannot get path"), "barred"),
         (answer(401, "Unauthorized"), "credentials"),
         (answer(429, "Too many requests"), "overloaded"),
