@@ -5,6 +5,7 @@
 #![no_main]
 
 mod cluster;
+mod kubernetes;
 mod receive;
 mod scrape;
 mod store;

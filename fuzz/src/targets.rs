@@ -8,7 +8,7 @@ use std::{path::Path, sync::Arc};
 use vedette_gotemplate::{Limits, NoFunctions, Template, Value};
 use vedette_sys::{Flush, Fs as _, LogConfig, RecordLog, SimFs};
 
-use crate::{cluster, receive, scrape, store};
+use crate::{cluster, kubernetes, receive, scrape, store};
 
 /// One target.
 pub struct Target {
@@ -119,6 +119,18 @@ pub const TARGETS: &[Target] = &[
         seeds: &[],
         made: vedette_capacity::fuzzing::snapshots,
         run: vedette_capacity::fuzzing::snapshot,
+    },
+    Target {
+        name: "custom-resource",
+        seeds: &[],
+        made: kubernetes::custom_resource_seeds,
+        run: kubernetes::custom_resource,
+    },
+    Target {
+        name: "custom-resource-config",
+        seeds: &[],
+        made: kubernetes::custom_config_seeds,
+        run: kubernetes::custom_config,
     },
 ];
 

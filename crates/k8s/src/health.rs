@@ -5,12 +5,15 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use vedette_sys::MonotonicTime;
 
-use crate::{Error, Right, objects::Resource};
+use crate::{
+    Error, Right,
+    objects::{AnyResource, Resource},
+};
 
 /// The state of one watch, told while it runs.
 #[derive(Debug)]
 pub struct Health {
-    resource: Resource,
+    resource: AnyResource,
     state: Mutex<WatchState>,
 }
 
@@ -47,12 +50,12 @@ pub struct Trouble {
 
 impl Health {
     /// Nothing is known yet.
-    pub fn new(resource: Resource) -> Self {
+    pub fn new(resource: AnyResource) -> Self {
         Self { resource, state: Mutex::default() }
     }
 
     /// What is watched.
-    pub fn resource(&self) -> &Resource {
+    pub fn resource(&self) -> &AnyResource {
         &self.resource
     }
 
@@ -113,7 +116,7 @@ impl WatchState {
 
 impl Trouble {
     /// One line for people: what, of which resource, since when.
-    pub fn told(&self, resource: &Resource, is_whole: bool) -> String {
+    pub fn told<T: AsRef<str>>(&self, resource: &Resource<T>, is_whole: bool) -> String {
         let since = jiff::Timestamp::from_millisecond(self.since_unix_ms).unwrap_or_default();
         let since = since.strftime("%Y-%m-%dT%H:%M:%SZ");
         let kept = if is_whole { "; what was known before is kept" } else { "" };

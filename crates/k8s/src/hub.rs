@@ -17,7 +17,7 @@ use vedette_sys::Clock;
 use crate::{
     Api, Connection, Health, Shelf, Sink, Timing, What,
     api::SharedApi,
-    objects::{Meta, Object, Resource},
+    objects::{AnyResource, Listed, Meta, Object, Resource},
     watch::Watch,
 };
 
@@ -44,6 +44,30 @@ pub struct SharedWatch<O> {
     task: JoinHandle<()>,
     /// The cluster must stay where it is as long as the watch is found by its place.
     _api: SharedApi,
+}
+
+/// Starts watches, each for one alone.
+#[derive(Clone)]
+pub(crate) struct Starter {
+    pub(crate) runtime: Handle,
+    clock: Arc<dyn Clock>,
+    pub(crate) timing: Timing,
+}
+
+impl Starter {
+    /// Begins to watch; the task never ends by itself.
+    pub(crate) fn start<O: Listed, S: Sink<O> + 'static>(
+        &self,
+        api: &SharedApi,
+        resource: AnyResource,
+        what: What,
+        sink: Arc<S>,
+    ) -> (Arc<Health>, JoinHandle<()>) {
+        let health = Arc::new(Health::new(resource));
+        let clock = self.clock.clone();
+        let watch = Watch::new(api.clone(), what, sink, health.clone(), clock, self.timing);
+        (health, self.runtime.spawn(watch.run()))
+    }
 }
 
 struct Kept<O> {
@@ -87,10 +111,7 @@ impl Hub {
             return known;
         }
         let shelf = Arc::new(Kept { shelf: RwLock::default(), changes: watch::channel(0).0 });
-        let health = Arc::new(Health::new(O::RESOURCE));
-        let clock = self.options.clock.clone();
-        let watch = Watch::new(api.clone(), what, shelf.clone(), health.clone(), clock, self.timing);
-        let task = self.runtime.spawn(watch.run());
+        let (health, task) = self.starter().start::<O, _>(api, O::RESOURCE.any(), what, shelf.clone());
         let shared = Arc::new(SharedWatch { shelf, health, task, _api: api.clone() });
         let weak: Weak<SharedWatch<O>> = Arc::downgrade(&shared);
         inner.watches.insert(key, weak);
@@ -111,10 +132,13 @@ impl Hub {
         what: What,
         sink: Arc<S>,
     ) -> (Arc<Health>, JoinHandle<()>) {
-        let health = Arc::new(Health::new(O::RESOURCE));
-        let clock = self.options.clock.clone();
-        let watch = Watch::new(api.clone(), what, sink, health.clone(), clock, self.timing);
-        (health, self.runtime.spawn(watch.run()))
+        self.starter().start::<O, S>(api, O::RESOURCE.any(), what, sink)
+    }
+
+    /// For whoever learns only later what there is to watch.
+    pub(crate) fn starter(&self) -> Starter {
+        let (runtime, clock) = (self.runtime.clone(), self.options.clock.clone());
+        Starter { runtime, clock, timing: self.timing }
     }
 
     /// How many watches run.

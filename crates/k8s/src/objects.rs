@@ -23,7 +23,7 @@ mod powers;
 mod storage;
 mod workloads;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use serde::{Deserialize, Deserializer, de, de::DeserializeOwned};
 
@@ -59,27 +59,43 @@ pub use workloads::{DaemonSet, Deployment, ReplicaSetState, ReplicationControlle
 
 /// A kind of objects that the API server lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Resource {
+pub struct Resource<T = &'static str> {
     /// The group, empty for the oldest.
-    pub group: &'static str,
+    pub group: T,
     /// Its version.
-    pub version: &'static str,
+    pub version: T,
     /// The word in paths.
-    pub plural: &'static str,
+    pub plural: T,
     /// Whether the objects live in namespaces.
     pub is_namespaced: bool,
     /// Whether nothing but metadata is used, so that no more is asked for.
     pub is_metadata_only: bool,
 }
 
+/// One whose words are known only while the program runs.
+pub type AnyResource = Resource<Arc<str>>;
+
 impl Resource {
     const fn core(plural: &'static str) -> Self {
         Self { group: "", version: "v1", plural, is_namespaced: true, is_metadata_only: false }
     }
 
+    /// The same as one of those whose words are known only while the program runs.
+    pub fn any(self) -> AnyResource {
+        Resource {
+            group: self.group.into(),
+            version: self.version.into(),
+            plural: self.plural.into(),
+            is_namespaced: self.is_namespaced,
+            is_metadata_only: self.is_metadata_only,
+        }
+    }
+}
+
+impl<T: AsRef<str>> Resource<T> {
     /// The path of all objects, or of those in one namespace.
     pub fn path(&self, namespace: Option<&str>) -> String {
-        let Self { group, version, plural, .. } = self;
+        let (group, version, plural) = (self.group.as_ref(), self.version.as_ref(), self.plural.as_ref());
         let mut path =
             if group.is_empty() { format!("/api/{version}/") } else { format!("/apis/{group}/{version}/") };
         if let Some(namespace) = namespace.filter(|_| self.is_namespaced) {
@@ -93,7 +109,8 @@ impl Resource {
 
     /// As rules of roles name it: `replicasets.apps`.
     pub fn name(&self) -> String {
-        if self.group.is_empty() { self.plural.to_owned() } else { format!("{}.{}", self.plural, self.group) }
+        let (group, plural) = (self.group.as_ref(), self.plural.as_ref());
+        if group.is_empty() { plural.to_owned() } else { format!("{plural}.{group}") }
     }
 }
 
@@ -104,6 +121,18 @@ pub trait Object: DeserializeOwned + Send + Sync + 'static {
 
     /// Who it is.
     fn meta(&self) -> &Meta;
+}
+
+/// What a watch is told of: objects, or what stands for such.
+pub(crate) trait Listed: DeserializeOwned + Send + Sync + 'static {
+    /// Who it is.
+    fn meta(&self) -> &Meta;
+}
+
+impl<O: Object> Listed for O {
+    fn meta(&self) -> &Meta {
+        Object::meta(self)
+    }
 }
 
 /// Who an object is.

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 use url::form_urlencoded::Serializer;
 use vedette_http_client::{Bytes, Response};
@@ -57,9 +58,11 @@ impl Api {
             if !next_page.is_empty() {
                 pairs.push(("continue", &next_page));
             }
-            let path = path::<O>(what, &pairs);
-            let mut response = open::<O>(self, what, &path, "list", LIST_TIMEOUT, SILENCE_MAX).await?;
-            let end = take_page(&mut response, SILENCE_MAX, |object| take(Some(object)), || {}).await?;
+            let path = path(&O::RESOURCE, what, &pairs);
+            let mut response =
+                open(self, &O::RESOURCE, what, &path, "list", LIST_TIMEOUT, SILENCE_MAX).await?;
+            let put = |object: O| take(Some(object));
+            let end = take_page(&mut response, &O::RESOURCE, SILENCE_MAX, put, || {}).await?;
             next_page = end.next_page;
             if next_page.is_empty() {
                 return Ok(());
@@ -69,7 +72,7 @@ impl Api {
 }
 
 /// Where objects are listed and watched.
-pub(crate) fn path<O: Object>(what: &What, pairs: &[(&str, &str)]) -> String {
+pub(crate) fn path<T: AsRef<str>>(resource: &Resource<T>, what: &What, pairs: &[(&str, &str)]) -> String {
     let mut query = Serializer::new(String::new());
     query.extend_pairs(pairs);
     for (name, selector) in [("labelSelector", &what.labels), ("fieldSelector", &what.fields)] {
@@ -77,38 +80,45 @@ pub(crate) fn path<O: Object>(what: &What, pairs: &[(&str, &str)]) -> String {
             query.append_pair(name, selector);
         }
     }
-    format!("{}?{}", O::RESOURCE.path(what.namespace.as_deref()), query.finish())
+    format!("{}?{}", resource.path(what.namespace.as_deref()), query.finish())
 }
 
 /// Asks, and waits for the head of the answer, which must come soon.
-pub(crate) async fn open<O: Object>(
+pub(crate) async fn open<T: AsRef<str>>(
     api: &Api,
+    resource: &Resource<T>,
     what: &What,
     path: &str,
     verb: &'static str,
     limit: Duration,
     silence_max: Duration,
 ) -> Result<Response, Error> {
-    let asked = timeout(silence_max, api.get(path, accept(&O::RESOURCE, verb), limit)).await;
+    let asked = timeout(silence_max, api.get(path, accept(resource, verb), limit)).await;
     let asked = asked.unwrap_or(Err(Error::Silence("the API server does not answer")));
     asked.map_err(|error| match error {
-        Error::Refused(refusal) => refused::<O>(what, *refusal, verb),
+        Error::Refused(refusal) => refused(resource, what, *refusal, verb),
         other => other,
     })
 }
 
 /// A refusal that names the right that is missing.
-pub(crate) fn refused<O: Object>(what: &What, mut refusal: Refusal, verb: &'static str) -> Error {
+pub(crate) fn refused<T: AsRef<str>>(
+    resource: &Resource<T>,
+    what: &What,
+    mut refusal: Refusal,
+    verb: &'static str,
+) -> Error {
     if refusal.code == 403 {
-        let namespace = what.namespace.clone().filter(|_| O::RESOURCE.is_namespaced);
-        refusal.missing = Some(Right { verb, resource: O::RESOURCE.name(), namespace });
+        let namespace = what.namespace.clone().filter(|_| resource.is_namespaced);
+        refusal.missing = Some(Right { verb, resource: resource.name(), namespace });
     }
     Error::Refused(Box::new(refusal))
 }
 
 /// Takes a page of a list; `heard` is told of each piece of it.
-pub(crate) async fn take_page<O: Object>(
+pub(crate) async fn take_page<O: DeserializeOwned, T: AsRef<str>>(
     response: &mut Response,
+    resource: &Resource<T>,
     silence_max: Duration,
     mut take: impl FnMut(O),
     heard: impl Fn(),
@@ -117,7 +127,7 @@ pub(crate) async fn take_page<O: Object>(
     while let Some(piece) = piece(response, silence_max).await? {
         reader.take(&piece, |item| {
             let object = serde_json::from_slice(item).map_err(|error| {
-                Error::Answer(format!("an object in a list of {}: {error}", O::RESOURCE.name()))
+                Error::Answer(format!("an object in a list of {}: {error}", resource.name()))
             })?;
             take(object);
             Ok(())
@@ -136,7 +146,7 @@ pub(crate) async fn piece(response: &mut Response, silence_max: Duration) -> Res
 }
 
 /// No more is asked for than is used.
-fn accept(resource: &Resource, verb: &str) -> &'static str {
+fn accept<T>(resource: &Resource<T>, verb: &str) -> &'static str {
     match (resource.is_metadata_only, verb) {
         (false, _) => "application/json",
         (true, "list") => "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json",

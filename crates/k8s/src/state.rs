@@ -12,6 +12,7 @@ mod cluster;
 mod common;
 mod config;
 mod cron;
+pub mod custom;
 mod jobs;
 mod kinds;
 mod leases;

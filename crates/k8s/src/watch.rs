@@ -19,7 +19,7 @@ use crate::{
     Error, Event, EventReader, Health, Timing,
     api::SharedApi,
     backoff::Backoff,
-    objects::{Meta, Object},
+    objects::{AnyResource, Listed, Meta},
     read::{LIST_TIMEOUT, PAGE_OBJECTS, TELLS_NOTHING, open, path, piece, refused, take_page},
 };
 
@@ -76,7 +76,7 @@ pub(crate) struct Watch<O, S> {
     kind: PhantomData<fn() -> O>,
 }
 
-impl<O: Object, S: Sink<O>> Watch<O, S> {
+impl<O: Listed, S: Sink<O>> Watch<O, S> {
     pub(crate) fn new(
         api: SharedApi,
         what: What,
@@ -102,12 +102,17 @@ impl<O: Object, S: Sink<O>> Watch<O, S> {
         }
     }
 
+    /// What is watched.
+    fn resource(&self) -> &AnyResource {
+        self.health.resource()
+    }
+
     /// Never ends by itself.
     pub(crate) async fn run(mut self) {
         loop {
             self.returns.mark_unchanged();
             let Err(error) = self.round().await else { continue };
-            let resource = O::RESOURCE.name();
+            let resource = self.resource().name();
             if error.is_expired() {
                 self.position = None;
                 tracing::debug!(resource, "the server no longer has the state; a new list begins");
@@ -176,7 +181,7 @@ impl<O: Object, S: Sink<O>> Watch<O, S> {
         let Err(error) = told else { return Ok(()) };
         if self.position.is_none() && refuses_streaming(&error) {
             self.may_stream = false;
-            tracing::debug!(resource = O::RESOURCE.name(), error = error.told(), "lists come in pages");
+            tracing::debug!(resource = self.resource().name(), error = error.told(), "lists come in pages");
             return Ok(());
         }
         Err(error)
@@ -205,8 +210,9 @@ impl<O: Object, S: Sink<O>> Watch<O, S> {
                 other => other?,
             };
             let heard = || self.health.heard_part(self.clock.monotonic());
-            let put = |object| self.sink.put(object);
-            let end = take_page(&mut response, self.timing.silence_max, put, heard).await?;
+            let put = |object: O| self.sink.put(object);
+            let silence_max = self.timing.silence_max;
+            let end = take_page(&mut response, self.resource(), silence_max, put, heard).await?;
             if !end.next_page.is_empty() {
                 next_page = end.next_page;
                 continue;
@@ -306,7 +312,7 @@ impl<O: Object, S: Sink<O>> Watch<O, S> {
                 }
                 resource_version
             }
-            Event::Refused(refusal) => return Err(refused::<O>(&self.what, refusal, "watch")),
+            Event::Refused(refusal) => return Err(refused(self.resource(), &self.what, refusal, "watch")),
         };
         // The objects of a list come in any order; only its end says which state it shows.
         if !*is_list && !told.is_empty() {
@@ -324,7 +330,8 @@ impl<O: Object, S: Sink<O>> Watch<O, S> {
     }
 
     async fn get(&mut self, path: &str, verb: &'static str, limit: Duration) -> Result<Response, Error> {
-        let asked = open::<O>(&self.api, &self.what, path, verb, limit, self.timing.silence_max);
+        let asked =
+            open(&self.api, self.health.resource(), &self.what, path, verb, limit, self.timing.silence_max);
         let mut returns = self.api.returns();
         select! {
             biased;
@@ -338,7 +345,7 @@ impl<O: Object, S: Sink<O>> Watch<O, S> {
     }
 
     fn path(&self, pairs: &[(&str, &str)]) -> String {
-        path::<O>(&self.what, pairs)
+        path(self.resource(), &self.what, pairs)
     }
 }
 

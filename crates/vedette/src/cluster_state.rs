@@ -1,6 +1,6 @@
 //! The state of the objects of clusters as metrics, and how their watches are.
 
-use std::{slice, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, slice, sync::Arc, time::Duration};
 
 use vedette_api::KubeState;
 use vedette_collector::{
@@ -61,8 +61,7 @@ pub fn store(
 ) -> Result<StateKeeper, Error> {
     let elsewhere: Arc<dyn Fn() -> Elsewhere + Send + Sync> =
         Arc::new(move || targets.as_ref().map_or(Elsewhere::No, |targets| own.is_scraped(&**targets)));
-    let tells =
-        |cluster: &&ClusterSettings| cluster.state.kinds.as_ref().is_none_or(|kinds| !kinds.is_empty());
+    let tells = |cluster: &&ClusterSettings| !cluster.state.is_nothing();
     let source = |cluster: &ClusterSettings| {
         let page = Arc::new(OneCluster { states: states.clone(), name: cluster.name.clone() });
         let (names_cluster, cluster, interval) =
@@ -110,15 +109,27 @@ fn part(cluster: &ClusterState) -> Part {
         has_failed &= state.trouble.is_some();
         troubles.extend(state.trouble.map(|trouble| trouble.told(watch.health().resource(), state.is_whole)));
     }
+    if let Some(custom) = cluster.custom() {
+        unknown_kinds.extend(custom.missing());
+        troubles.extend(custom.troubles());
+        if custom.left_out() > 0 {
+            troubles
+                .push(format!("{} kinds of custom resources are too many to be watched", custom.left_out()));
+        }
+    }
     let part = if troubles.is_empty() {
         Part::ok()
     } else {
         let health = if has_failed { Health::Failed } else { Health::Degraded };
-        let remedy = "Grant the account what is missing, or leave kinds out by state_metrics.kinds; \
-            what can be watched is told, and the rest is tried again.";
+        let remedy = "Grant the account what is missing, or leave kinds out of state_metrics.kinds and \
+            .custom_resources; what can be watched is told, and the rest is tried again.";
         Part::new(health, troubles.join("; "), remedy)
     };
     let part = part.fact("objects", objects).fact("watches", format!("{whole} of {watches} whole"));
+    let lost = cluster.custom().map_or(0, |custom| {
+        custom.watches().iter().flat_map(|watch| watch.lost()).map(|(_, count)| count).sum()
+    });
+    let part = if lost == 0 { part } else { part.fact("left out of custom resources since the start", lost) };
     if unknown_kinds.is_empty() {
         return part;
     }
@@ -169,27 +180,70 @@ const AGE: Family = Family {
     help: "How long ago the API server told of the objects last, where something goes wrong; 0 where all is well.",
 };
 
+const LOST: Family = Family {
+    name: "vedette_k8s_custom_resource_lost_total",
+    kind: MetricKind::Counter,
+    help: "What was left out of the rows of custom resources, by reason.",
+};
+const ROW_BYTES: Family = Family {
+    name: "vedette_k8s_custom_resource_bytes",
+    kind: MetricKind::Gauge,
+    help: "Memory that the rows of the custom resources of a cluster take.",
+};
+
+/// A figure of each resource of each cluster; several versions of a resource make one.
+type Figures = BTreeMap<(Arc<str>, String), f64>;
+
+fn visit_all(family: &Family, figures: &Figures, visitor: &mut dyn MetricVisitor) {
+    for ((cluster, resource), value) in figures {
+        visitor.value(family, &[("cluster", cluster), ("resource", resource)], *value);
+    }
+}
+
+fn visit_custom(clusters: &[Arc<ClusterState>], visitor: &mut dyn MetricVisitor) {
+    let mut lost: BTreeMap<(Arc<str>, String, &str), u64> = BTreeMap::new();
+    for cluster in clusters {
+        let Some(custom) = cluster.custom() else { continue };
+        visitor.value(&ROW_BYTES, &[("cluster", cluster.name())], custom.bytes() as f64);
+        for watch in custom.watches() {
+            for (reason, count) in watch.lost() {
+                let key = (cluster.name().clone(), watch.health().resource().name(), reason);
+                *lost.entry(key).or_default() += count;
+            }
+        }
+    }
+    for ((cluster, resource, reason), count) in lost {
+        let labels = [("cluster", &*cluster), ("resource", &resource), ("reason", reason)];
+        visitor.value(&LOST, &labels, count as f64);
+    }
+}
+
 impl MetricSource for ClusterStates {
     fn visit(&self, visitor: &mut dyn MetricVisitor) {
         let now = self.clock.monotonic();
         let clusters = self.states.clusters();
-        for family in [&OBJECTS, &LISTS, &EVENTS, &FAILURES, &AGE] {
-            for (cluster, watch) in
-                clusters.iter().flat_map(|all| all.watches().map(move |watch| (all, watch)))
-            {
+        let [mut objects, mut lists, mut events, mut failures, mut ages]: [Figures; 5] = Default::default();
+        for cluster in &clusters {
+            for watch in cluster.watches() {
                 let state = watch.health().state();
-                let value = match family.name {
-                    name if name == OBJECTS.name => watch.objects() as f64,
-                    name if name == LISTS.name => state.lists as f64,
-                    name if name == EVENTS.name => state.events as f64,
-                    name if name == FAILURES.name => state.failures as f64,
-                    // Of what was never told there is no age.
-                    _ if state.last_contact.is_none() => continue,
-                    _ => state.age(now).map_or(0.0, |age| age.as_secs_f64()),
-                };
-                let resource = watch.health().resource().name();
-                visitor.value(family, &[("cluster", cluster.name()), ("resource", &resource)], value);
+                let key = (cluster.name().clone(), watch.health().resource().name());
+                *objects.entry(key.clone()).or_default() += watch.objects() as f64;
+                *lists.entry(key.clone()).or_default() += state.lists as f64;
+                *events.entry(key.clone()).or_default() += state.events as f64;
+                *failures.entry(key.clone()).or_default() += state.failures as f64;
+                // Of what was never told there is no age.
+                if state.last_contact.is_some() {
+                    let age = state.age(now).map_or(0.0, |age| age.as_secs_f64());
+                    let oldest = ages.entry(key).or_default();
+                    *oldest = oldest.max(age);
+                }
             }
         }
+        visit_all(&OBJECTS, &objects, visitor);
+        visit_all(&LISTS, &lists, visitor);
+        visit_all(&EVENTS, &events, visitor);
+        visit_all(&FAILURES, &failures, visitor);
+        visit_all(&AGE, &ages, visitor);
+        visit_custom(&clusters, visitor);
     }
 }

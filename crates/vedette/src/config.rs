@@ -12,6 +12,7 @@ use std::{
 use crate::memory;
 
 mod collectors;
+mod custom_resources;
 mod export;
 mod kubernetes;
 mod query;
@@ -21,6 +22,7 @@ mod web;
 mod written;
 
 pub use collectors::Collectors;
+pub use custom_resources::CustomResources;
 pub use export::Export;
 pub use kubernetes::{CapacitySettings, ClusterSettings};
 pub use query::QuerySettings;

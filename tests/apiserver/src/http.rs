@@ -110,6 +110,7 @@ pub(crate) fn answer_at_once(asked: &Asked, state: &mut State) -> (u16, String, 
             return (code, "text/plain; charset=utf-8".to_owned(), body);
         }
         (None, None) if asked.target == "/version" => (200, json!({"major": "1", "gitVersion": "v1.36.0"})),
+        (None, None) if let Some(answer) = state.answers.get(&asked.target) => (200, answer.clone()),
         (None, None) => return (404, "text/plain".to_owned(), "404 page not found\n".to_owned()),
         (None, Some(query)) => match &query.name {
             Some(name) => one(query, name, state),

@@ -10,6 +10,7 @@ mod query;
 mod store;
 
 use std::{
+    collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     sync::Arc,
     time::Duration,
@@ -37,6 +38,8 @@ struct Shared {
 struct State {
     store: Store,
     behaviour: Behaviour,
+    /// Answers by their paths.
+    answers: BTreeMap<String, Value>,
     /// All that was asked, in its order.
     asked: Vec<Asked>,
     /// Grows when all connections shall be closed.
@@ -85,8 +88,13 @@ impl ApiServer {
     pub fn start() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let address = listener.local_addr().expect("an address");
-        let state =
-            State { store: Store::default(), behaviour: Behaviour::default(), asked: Vec::new(), epoch: 0 };
+        let state = State {
+            store: Store::default(),
+            behaviour: Behaviour::default(),
+            answers: BTreeMap::new(),
+            asked: Vec::new(),
+            epoch: 0,
+        };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
         let served = shared.clone();
         std::thread::spawn(move || {
@@ -109,6 +117,15 @@ impl ApiServer {
         change(&mut state.behaviour);
         state.epoch += 1;
         self.shared.changed.notify_all();
+    }
+
+    /// Answers a path that has no objects, as that of a group; none takes it away.
+    pub fn serve(&self, path: &str, answer: Option<Value>) {
+        let answers = &mut self.shared.state.lock().answers;
+        match answer {
+            Some(answer) => answers.insert(path.to_owned(), answer),
+            None => answers.remove(path),
+        };
     }
 
     /// Puts an object into a collection, such as `/api/v1/pods`. Its metadata gets what it has not.

@@ -4,7 +4,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use parking_lot::RwLock;
 
-use super::{Allowed, Format, Gone, KINDS, StateKind, Take, Watched, page};
+use super::{
+    Allowed, Format, Gone, KINDS, StateKind, Take, Watched,
+    custom::{self, CustomResource, CustomStates},
+    page,
+};
 use crate::{Api, Hub};
 
 /// The watches of a cluster whose objects are told.
@@ -13,6 +17,7 @@ pub struct ClusterState {
     /// As [`KINDS`] has them; none where a kind is not wanted.
     watches: Vec<Option<Arc<dyn Watched>>>,
     allowed: Vec<Allowed>,
+    custom: Option<CustomStates>,
 }
 
 /// Which objects of a cluster are told, and with what.
@@ -22,9 +27,16 @@ pub struct Wanted {
     pub kinds: Option<Vec<String>>,
     /// Labels and annotations, by kind.
     pub allowed: BTreeMap<String, Allowed>,
+    /// Custom resources.
+    pub custom: Arc<[CustomResource]>,
 }
 
 impl Wanted {
+    /// Whether there is nothing to tell.
+    pub fn is_nothing(&self) -> bool {
+        self.kinds.as_ref().is_some_and(Vec::is_empty) && self.custom.is_empty()
+    }
+
     fn has(&self, kind: &StateKind) -> bool {
         match &self.kinds {
             Some(kinds) => kinds.iter().any(|name| name == kind.resource.plural),
@@ -42,6 +54,7 @@ impl ClusterState {
             name,
             watches: KINDS.iter().map(watch).collect(),
             allowed: KINDS.iter().map(|kind| of(kind.resource.plural)).collect(),
+            custom: (!wanted.custom.is_empty()).then(|| CustomStates::watch(hub, api, wanted.custom.clone())),
         }
     }
 
@@ -51,8 +64,14 @@ impl ClusterState {
     }
 
     /// Its watches, one a kind.
-    pub fn watches(&self) -> impl Iterator<Item = &Arc<dyn Watched>> {
-        self.watches.iter().flatten()
+    pub fn watches(&self) -> impl Iterator<Item = Arc<dyn Watched>> {
+        let custom = self.custom.iter().flat_map(CustomStates::watches);
+        self.watches.iter().flatten().cloned().chain(custom.map(|watch| watch as Arc<dyn Watched>))
+    }
+
+    /// Its custom resources, if any are wanted.
+    pub fn custom(&self) -> Option<&CustomStates> {
+        self.custom.as_ref()
     }
 }
 
@@ -104,5 +123,14 @@ pub fn write_page(
         let families = if taken.is_empty() { Vec::new() } else { (kind.families)() };
         page::parts(families, taken)
     });
+    let custom: Vec<_> = clusters
+        .iter()
+        .flat_map(|cluster| {
+            let name = names_cluster.then_some(&*cluster.name);
+            let watches = cluster.custom.as_ref().map(CustomStates::watches);
+            watches.into_iter().flatten().map(move |watch| (watch, name))
+        })
+        .collect();
+    let parts = parts.chain(std::iter::once_with(|| custom::parts(&custom)).flatten());
     page::write(parts, format, page::helpers(objects), take)
 }

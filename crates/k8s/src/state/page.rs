@@ -71,11 +71,27 @@ impl FamilyWords {
         let Self { name, help, kind } = self;
         let (name, kind) = match (kind, format) {
             (Kind::Counter, Format::OpenMetrics) => (name.strip_suffix("_total").unwrap_or(name), "counter"),
-            (Kind::Counter, Format::Text) => (*name, "counter"),
-            (Kind::Gauge | Kind::Info | Kind::StateSet, _) => (*name, "gauge"),
+            (Kind::Counter, Format::Text) => (&**name, "counter"),
+            (Kind::Gauge | Kind::Info | Kind::StateSet, _) => (&**name, "gauge"),
         };
-        for part in ["# HELP ", name, " ", help, "\n# TYPE ", name, " ", kind, "\n"] {
+        for part in ["# HELP ", name, " "] {
             text.push_str(part);
+        }
+        push_help(text, help, format);
+        for part in ["\n# TYPE ", name, " ", kind, "\n"] {
+            text.push_str(part);
+        }
+    }
+}
+
+/// Only in OpenMetrics quotation marks are escaped here.
+fn push_help(page: &mut String, help: &str, format: Format) {
+    for c in help.chars() {
+        match c {
+            '\\' => page.push_str("\\\\"),
+            '\n' => page.push_str("\\n"),
+            '"' if format == Format::OpenMetrics => page.push_str("\\\""),
+            other => page.push(other),
         }
     }
 }
@@ -87,17 +103,24 @@ pub(super) fn parts(
 ) -> impl Iterator<Item = Part> + Send {
     let taken = Arc::new(taken);
     families.into_iter().enumerate().flat_map(move |(family, words)| {
-        let all = taken.clone();
-        let rows = (0..all.len()).flat_map(move |of| {
-            let (taken, count) = (all.clone(), all[of].objects());
-            (0..count).step_by(STRETCH).map(move |begin| Part::Rows {
-                taken: taken.clone(),
-                of,
-                family,
-                objects: begin..count.min(begin + STRETCH),
-            })
-        });
+        let taken = taken.clone();
+        let rows = (0..taken.len()).flat_map(move |of| rows(taken.clone(), of, family));
         std::iter::once(Part::Words(words)).chain(rows)
+    })
+}
+
+/// The rows of a family of one of those that were taken.
+pub(super) fn rows(
+    taken: Arc<Vec<Box<dyn Snapshot>>>,
+    of: usize,
+    family: usize,
+) -> impl Iterator<Item = Part> + Send {
+    let count = taken[of].objects();
+    (0..count).step_by(STRETCH).map(move |begin| Part::Rows {
+        taken: taken.clone(),
+        of,
+        family,
+        objects: begin..count.min(begin + STRETCH),
     })
 }
 

@@ -140,7 +140,7 @@ impl Rows<'_> {
 /// Beyond it not every whole number is one of `f64`.
 const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
 
-fn push_value(page: &mut String, value: f64) {
+pub(super) fn push_value(page: &mut String, value: f64) {
     if value.fract() == 0.0 && value.abs() <= WHOLE_MAX {
         #[expect(clippy::cast_possible_truncation, reason = "it is whole and small enough")]
         let whole = value as i64;

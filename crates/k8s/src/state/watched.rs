@@ -1,17 +1,17 @@
 //! A watch of one kind whose objects are told, whatever kind that is.
 
-use std::{ops::Range, sync::Arc};
+use std::{borrow::Cow, ops::Range, sync::Arc};
 
 use super::{Allowed, Head, Kind, Rows, Stateful};
 use crate::{Api, Health, Hub, SharedWatch, What};
 
 /// What stands above the rows of a family.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FamilyWords {
     /// Its name.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// What it means.
-    pub help: &'static str,
+    pub help: Cow<'static, str>,
     /// What it counts as.
     pub kind: Kind,
 }
@@ -40,7 +40,7 @@ pub trait Snapshot: Send + Sync {
 pub(super) fn families<O: Stateful>() -> Vec<FamilyWords> {
     O::FAMILIES
         .iter()
-        .map(|family| FamilyWords { name: family.name, help: family.help, kind: family.kind })
+        .map(|family| FamilyWords { name: family.name.into(), help: family.help.into(), kind: family.kind })
         .collect()
 }
 

@@ -17,7 +17,7 @@ use vedette_k8s::{
 
 use super::{
     ClusterCapacity, ClusterPolicy, Error, EtcdMembers, KubernetesCluster, PartProbe, StateMetrics, Switch,
-    units::duration,
+    custom_resources, units::duration,
 };
 
 /// A cluster that is watched.
@@ -122,7 +122,7 @@ pub(super) fn settings(
             kubeconfig_file: cluster.kubeconfig_file.map(|file| folder.join(file)),
             context: cluster.context,
             state_interval: state_interval(&state_place, cluster.state_metrics.interval.as_deref())?,
-            state: state(&state_place, cluster.state_metrics)?,
+            state: state(&state_place, folder, cluster.state_metrics)?,
             capacity: match cluster.capacity {
                 Switch::Off => None,
                 Switch::On(written) => Some(capacity(&format!("{place}[{at}].capacity"), written)?),
@@ -139,7 +139,7 @@ pub(super) fn settings(
     written.into_iter().enumerate().map(one).collect()
 }
 
-fn state(place: &str, written: StateMetrics) -> Result<Wanted, Error> {
+fn state(place: &str, folder: &Path, written: StateMetrics) -> Result<Wanted, Error> {
     let known = |key: &str, kind: &str| {
         if KINDS.iter().any(|known| known.resource.plural == kind) {
             return Ok(());
@@ -162,6 +162,8 @@ fn state(place: &str, written: StateMetrics) -> Result<Wanted, Error> {
         known("annotations", &kind)?;
         wanted.allowed.entry(kind).or_default().annotations = boxed(names);
     }
+    wanted.custom =
+        custom_resources::all(&format!("{place}.custom_resources"), folder, written.custom_resources)?;
     Ok(wanted)
 }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, marker::PhantomData, path::PathBuf};
 
 use serde::{Deserialize, Deserializer, de};
 
-use super::{Collectors, Export};
+use super::{Collectors, CustomResources, Export};
 
 /// The configuration file. Durations are written like `15s`, `5m`, `2h`, `7d`; sizes like
 /// `512MiB`, `2GiB`.
@@ -177,6 +177,9 @@ pub struct StateMetrics {
     pub labels: BTreeMap<String, Vec<String>>,
     /// The same of annotations. Default: none.
     pub annotations: BTreeMap<String, Vec<String>>,
+    /// Which custom resources are told, and with what: files of kind `CustomResourceStateMetrics` as kube-state-metrics
+    /// takes them, relative to this file, or the same written here. They are read once, at the start. Default: none.
+    pub custom_resources: Vec<CustomResources>,
     /// Between two readings for the store, 1s to 2m, or `off` where nothing is stored, as where a kube-state-metrics
     /// of the cluster is scraped. A job that scrapes the page of this program goes first. Default `30s`.
     pub interval: Option<String>,
