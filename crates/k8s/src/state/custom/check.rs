@@ -1,6 +1,7 @@
 //! From what is written to what is done; an error names the place and the remedy.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, OnceLock},
 };
@@ -309,7 +310,7 @@ fn family_name(place: &Place, prefix: &str, name: &str) -> Result<String, Config
         );
         return Err(place.key("name").refuse(reason));
     }
-    static OWN: OnceLock<HashSet<&'static str>> = OnceLock::new();
+    static OWN: OnceLock<HashSet<Cow<'static, str>>> = OnceLock::new();
     let own =
         OWN.get_or_init(|| KINDS.iter().flat_map(|kind| (kind.families)()).map(|words| words.name).collect());
     if own.contains(&*full) {

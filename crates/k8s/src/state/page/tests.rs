@@ -32,7 +32,7 @@ impl Snapshot for Numbers {
 }
 
 fn all(counts: &[usize], panics_at: usize) -> impl Iterator<Item = Part> + Send {
-    let words = FamilyWords { name: "f", help: "h", kind: Kind::Gauge };
+    let words = FamilyWords { name: "f".into(), help: "h".into(), kind: Kind::Gauge };
     let taken: Vec<Box<dyn Snapshot>> = counts
         .iter()
         .map(|count| Box::new(Numbers { count: *count, panics_at }) as Box<dyn Snapshot>)
