@@ -101,7 +101,10 @@ handlers! {
     /// Version 2.1: usage of containers in percentiles.
     summary => |house, call| {
         let chosen = house.chosen(call)?;
-        let all = chosen.iter().map(|(id, rows)| (id.clone(), summary::summary(rows, house.now_ms)));
+        let all = chosen.iter().map(|(id, rows)| {
+            let minutes = house.shared.app.latest.minutes(id);
+            (id.clone(), summary::summary(rows, &minutes, house.now_ms))
+        });
         Ok(all.collect::<Map<_, _>>().into())
     };
     /// Version 2.1: the processes of a container, or of the machine.
