@@ -164,6 +164,7 @@ async fn version_2_tells_the_same_by_its_names() {
     let of = &stats[&cgroup()];
     assert_eq!(of["spec"]["namespace"], "containerd");
     assert_eq!(of["stats"][1]["cpu_inst"]["usage"]["total"], 500_000_000, "half a processor");
+    assert_eq!(of["stats"][0]["cpu_inst"]["usage"]["total"], 500_000_000, "the first has its rate, too");
     assert_eq!(of["stats"][1]["filesystem"]["totalUsageBytes"], 512);
     assert_eq!(of["stats"][1]["load_stats"]["nr_running"], 3);
     let (_, all) = ask(&running, "/api/v2.1/spec?recursive=true").await;
@@ -207,6 +208,8 @@ async fn what_is_asked_wrongly_is_refused_with_a_remedy() {
         ("/api/v1.3/containers/nothing", 404),
         ("/api/v1.3/subcontainers/kube", 404),
         ("/api/v1.3/docker/nothing", 404),
+        // Eleven digits of its id are too few to name it.
+        ("/api/v1.3/docker/00000000000", 404),
         ("/api/v2.1/ps/nothing", 404),
         ("/api/v2.1/stats/?count=0", 400),
         ("/api/v2.1/stats/?count=many", 400),
