@@ -101,7 +101,10 @@ handlers! {
     /// Version 2.1: usage of containers in percentiles.
     summary => |house, call| {
         let chosen = house.chosen(call)?;
-        let all = chosen.iter().map(|(id, rows)| (id.clone(), summary::summary(rows, house.now_ms)));
+        let all = chosen.iter().map(|(id, rows)| {
+            let minutes = house.shared.app.latest.minutes(id);
+            (id.clone(), summary::summary(rows, &minutes, house.now_ms))
+        });
         Ok(all.collect::<Map<_, _>>().into())
     };
     /// Version 2.1: the processes of a container, or of the machine.
@@ -353,4 +356,33 @@ fn missing(path: &str) -> Problem {
         format!("there is no container {path:?}"),
         "/api/vedette/v1/containers lists those that there are; they are named by their cgroups here.",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_lies_within_its_folders_and_no_others() {
+        for (path, asked, within) in [
+            ("/pods/c1", "/", true),
+            ("/pods/c1", "/pods", true),
+            ("/pods/c1", "/pods/", true),
+            ("/pods/c1", "/pods/c1", true),
+            ("/pods/c10", "/pods/c1", false),
+            ("/pods", "/pods/c1", false),
+            ("/other/pods/c1", "/pods", false),
+        ] {
+            assert_eq!(is_within(path, asked), within, "{path} in {asked}");
+        }
+    }
+
+    #[test]
+    fn an_answer_has_no_more_statistics_than_it_may() {
+        for (containers, count, fits) in
+            [(0, COUNT_MAX, true), (200, 100, true), (201, 100, false), (usize::MAX, COUNT_MAX, false)]
+        {
+            assert_eq!(bounded(containers, count).is_ok(), fits, "{count} of {containers}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! The newest values of what is collected, for those who scrape Vedette like an exporter.
 
-use vedette_model::{Labels, MachineFacts, MetricMetadata, ProcessFigures};
+use vedette_model::{Labels, MachineFacts, MetricMetadata, MinuteUsage, ProcessFigures};
 
 /// Which exporter Vedette stands in for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -45,6 +45,13 @@ pub trait LatestSamples: Send + Sync {
     /// The last two minutes of the series of containers that are wanted.
     fn courses(&self, wanted: &dyn Fn(&Labels) -> bool) -> Vec<SeriesCourse> {
         let _ = wanted;
+        Vec::new()
+    }
+
+    /// What a container used in the minutes of the last day, the oldest first; minutes of which nothing is
+    /// known are left out.
+    fn minutes(&self, cgroup: &str) -> Vec<MinuteUsage> {
+        let _ = cgroup;
         Vec::new()
     }
 

@@ -39,9 +39,9 @@ use vedette_ingest::{Ingest, WriteError};
 use vedette_model::{
     Ancestor, ChangeMark, Changes, ChunkSummary, Container, Directory, DroppedTarget, Event, Exemplar, Fact,
     Finding, FindingState, Host, LabelQuery, Labels, METRIC_NAME, MachineFacts, Matcher, MetricKind,
-    MetricMetadata, MetricReader, NameScheme, PoolState, Process, ProcessFigures, ProcessKey, ReadError,
-    RelabelAction, RelabelConfig, RelabelRule, SampleBuffer, Select, SeriesSet, Severity, TargetHealth,
-    TargetReader, TargetState, TimeRange,
+    MetricMetadata, MetricReader, MinuteUsage, NameScheme, PoolState, Process, ProcessFigures, ProcessKey,
+    ReadError, RelabelAction, RelabelConfig, RelabelRule, SampleBuffer, Select, SeriesSet, Severity, Spread,
+    TargetHealth, TargetReader, TargetState, TimeRange,
     status::{Health, Part, StatusBoard},
     telemetry::Telemetry,
 };
@@ -558,6 +558,10 @@ impl LatestSamples for FixedLatest {
 
     fn courses(&self, wanted: &dyn Fn(&Labels) -> bool) -> Vec<SeriesCourse> {
         cadvisor::courses().into_iter().filter(|course| wanted(&course.labels)).collect()
+    }
+
+    fn minutes(&self, cgroup: &str) -> Vec<MinuteUsage> {
+        cadvisor::minutes(cgroup)
     }
 
     fn machine(&self) -> MachineFacts {

@@ -68,6 +68,15 @@ pub struct Course {
     pub samples: Vec<(i64, f64)>,
 }
 
+/// Series that somebody wants.
+#[derive(Debug)]
+pub struct Found<'a> {
+    /// By number, the place of the series among them.
+    places: Vec<Option<usize>>,
+    /// Their labels.
+    pub labels: Vec<&'a Labels>,
+}
+
 impl Dictionary {
     /// A dictionary whose series all get the labels of `stamp`, such as `job` and `instance`.
     pub fn new(stamp: &[(&str, &str)]) -> Self {
@@ -193,18 +202,34 @@ impl Dictionary {
         order.write_texts(series, stamp);
     }
 
-    /// The courses of the series that are wanted and not retired; empty where none are kept.
-    pub fn courses(&self, wanted: &dyn Fn(&Labels) -> bool) -> Vec<Course> {
-        let Some(history) = &self.history else { return Vec::new() };
-        let mut places = vec![None; self.series.len()];
-        let mut courses: Vec<Course> = Vec::new();
-        for (place, labels) in self.series.iter().enumerate() {
+    /// The series that are wanted and not retired.
+    pub fn find(&self, wanted: &dyn Fn(&Labels) -> bool) -> Found<'_> {
+        let mut found = Found { places: vec![None; self.series.len()], labels: Vec::new() };
+        for (place, labels) in found.places.iter_mut().zip(&self.series) {
             if let Some(labels) = labels.as_ref().filter(|labels| wanted(labels)) {
-                places[place] = Some(courses.len());
-                courses.push(Course { labels: labels.clone(), samples: Vec::new() });
+                *place = Some(found.labels.len());
+                found.labels.push(labels);
             }
         }
-        history.tell(&places, |course, time_ms, value| courses[course].samples.push((time_ms, value)));
+        found
+    }
+
+    /// Tells the samples that are kept of these series: the place among them, time and value, the oldest first.
+    pub fn tell(&self, found: &Found<'_>, each: impl FnMut(usize, i64, f64)) {
+        if let Some(history) = &self.history {
+            history.tell(&found.places, each);
+        }
+    }
+
+    /// The courses of the series that are wanted and not retired; empty where none are kept.
+    pub fn courses(&self, wanted: &dyn Fn(&Labels) -> bool) -> Vec<Course> {
+        if self.history.is_none() {
+            return Vec::new();
+        }
+        let found = self.find(wanted);
+        let course = |labels: &&Labels| Course { labels: (*labels).clone(), samples: Vec::new() };
+        let mut courses: Vec<Course> = found.labels.iter().map(course).collect();
+        self.tell(&found, |course, time_ms, value| courses[course].samples.push((time_ms, value)));
         courses
     }
 

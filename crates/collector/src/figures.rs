@@ -11,7 +11,7 @@ use vedette_model::{
 
 use crate::{
     Config, Surroundings, dictionary::Dictionary, metrics::Metrics, own::OwnMetrics, sender::Sender,
-    stop::Stop,
+    stop::Stop, usage::UsageHistory,
 };
 
 /// Between two accounts on the status board.
@@ -24,6 +24,8 @@ pub struct Latest {
     pub node: Arc<Mutex<Dictionary>>,
     /// Of containers.
     pub containers: Arc<Mutex<Dictionary>>,
+    /// What containers used in each minute.
+    pub usage: Arc<Mutex<UsageHistory>>,
 }
 
 /// One stream of samples: its dictionary, its sender and the memory of its last batch.
@@ -74,6 +76,7 @@ pub struct Figures {
     containers: ContainerReader,
     own: OwnMetrics,
     streams: [Stream; 3],
+    usage: Arc<Mutex<UsageHistory>>,
     events: Sender,
     status_due_ms: i64,
 }
@@ -113,6 +116,7 @@ impl Figures {
             containers,
             own: OwnMetrics::default(),
             streams,
+            usage: latest.usage.clone(),
             events,
             status_due_ms: 0,
             surroundings,
@@ -154,6 +158,7 @@ impl Figures {
         node.pass(&self.metrics, |samples| self.node.collect(time_ms, samples));
         let mut changes = Vec::new();
         containers.pass(&self.metrics, |samples| self.containers.collect(time_ms, samples, &mut changes));
+        self.usage.lock().note(time_ms, &containers.dictionary.lock());
         own.pass(&self.metrics, |samples| self.own.collect(&self.surroundings.telemetry, time_ms, samples));
         if changes.is_empty() {
             self.events.retry(None, &self.metrics.events);

@@ -19,6 +19,7 @@ mod sender;
 mod stamp;
 pub mod state;
 mod stop;
+mod usage;
 
 use std::{sync::Arc, thread::JoinHandle, time::Duration};
 
@@ -130,6 +131,7 @@ impl Collector {
                 ("metrics_path", "/metrics/cadvisor"),
                 ("instance", &surroundings.host.name),
             ]))),
+            usage: Arc::default(),
         };
         let mut collector =
             Self { stop: stop.clone(), threads: Vec::new(), latest, containers: ContainerIndex::default() };

@@ -38,7 +38,7 @@ use self::{
     discovery::{Discovery, Shared},
     files::{BaseLabels, Files},
     first_process::{environment, first_process},
-    groups::Groups,
+    groups::{GROUPS_MAX, Groups},
     hierarchy::Hierarchy,
     last::LastFigures,
     load::{Load, Tasks},
@@ -238,17 +238,25 @@ impl ContainerReader {
     /// How the reader and each container runtime stand.
     pub fn reports(&self) -> Vec<Report> {
         let unwatched = self.shared.unwatched.lock().clone();
-        let state = match unwatched {
-            None => Part::ok(),
-            Some(reason) => Part::new(
+        let state = match (unwatched, self.reader.groups.left_out()) {
+            (None, 0) => Part::ok(),
+            (Some(reason), _) => Part::new(
                 Health::Degraded,
                 format!("new containers are seen late, as inotify refused: {reason}"),
                 "raise fs.inotify.max_user_watches and fs.inotify.max_user_instances",
+            ),
+            (None, left_out) => Part::new(
+                Health::Degraded,
+                format!(
+                    "{left_out} control groups around containers have no rows of their own, as there are more than {GROUPS_MAX}"
+                ),
+                "let containers lie in fewer control groups; what is in them is told of the containers themselves",
             ),
         };
         let state = state
             .fact("cgroups", self.hierarchy.describe())
             .fact("containers", self.reader.live.len())
+            .fact("groups left out", self.reader.groups.left_out())
             .fact("series", self.series.len());
         let mut reports = vec![Report { part: "collector.container".to_owned(), state }];
         if let Some(failure) = self.reader.storage.failure() {
@@ -276,7 +284,7 @@ impl ContainerReader {
 
     /// The metrics of the reader and of the discovery.
     pub fn metrics(&self) -> Vec<Arc<dyn MetricSource>> {
-        vec![self.reader.metrics.clone(), self.shared.metrics.clone()]
+        vec![self.reader.metrics.clone(), self.shared.metrics.clone(), self.reader.groups.metrics()]
     }
 }
 

@@ -15,6 +15,12 @@ const ERRORS: Family =
 const SERIES: Family =
     Family::gauge("vedette_host_series", "Series that the reader has defined and not retired.");
 const CONTAINERS: Family = Family::gauge("vedette_host_containers", "Containers that are read.");
+const GROUPS: Family =
+    Family::gauge("vedette_host_groups", "Control groups around containers that have rows of their own.");
+const GROUPS_LEFT_OUT: Family = Family::gauge(
+    "vedette_host_groups_left_out",
+    "Control groups around containers that have no rows, as there are too many.",
+);
 const RUNTIME_UP: Family = Family::gauge("vedette_host_runtimes", "Container runtimes that answer.");
 const RUNTIME_ERRORS: Family = Family::counter(
     "vedette_host_runtime_errors_total",
@@ -72,5 +78,19 @@ impl MetricSource for DiscoveryMetrics {
         visitor.value(&CONTAINERS, &[], self.containers.get());
         visitor.value(&RUNTIME_UP, &[], self.runtimes.get());
         visitor.value(&RUNTIME_ERRORS, &[], crate::parse::value(self.runtime_errors.get()));
+    }
+}
+
+/// Counts of the control groups around containers.
+#[derive(Debug, Default)]
+pub(crate) struct GroupMetrics {
+    pub(crate) groups: Gauge,
+    pub(crate) left_out: Gauge,
+}
+
+impl MetricSource for GroupMetrics {
+    fn visit(&self, visitor: &mut dyn MetricVisitor) {
+        visitor.value(&GROUPS, &[], self.groups.get());
+        visitor.value(&GROUPS_LEFT_OUT, &[], self.left_out.get());
     }
 }

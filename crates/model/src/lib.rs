@@ -24,6 +24,7 @@ pub mod status;
 mod target;
 mod target_state;
 pub mod telemetry;
+mod usage;
 mod workload;
 
 pub use batch::{
@@ -55,4 +56,5 @@ pub use rollup::{RollupHistograms, RollupRow, RollupSet, histogram_may_reset, va
 pub use sample::{MetricKind, MetricMetadata, STALE_NAN_BITS, is_stale, stale_nan};
 pub use target::{ADDRESS_LABEL, TargetGroup};
 pub use target_state::{DroppedTarget, PoolState, TargetHealth, TargetReader, TargetState};
+pub use usage::{MinuteUsage, Percentiles, Spread, processor_rate};
 pub use workload::{Directory, Identify, PodContainer, PodIdentity, Workload, WorkloadQuestion};

@@ -20,8 +20,8 @@ use vedette_eventdb::EventDb;
 use vedette_host::Identity;
 use vedette_ingest::{Ingest, Receiver};
 use vedette_model::{
-    Directory, Event, Finding, Host, Labels, MachineFacts, Matcher, MetricReader, Origin, ProcessFigures,
-    Severity, Sink, TimeRange,
+    Directory, Event, Finding, Host, Labels, MachineFacts, Matcher, MetricReader, MinuteUsage, Origin,
+    ProcessFigures, Severity, Sink, TimeRange,
     cluster::ClusterStatus,
     status::{Health, Part, StatusBoard},
     telemetry::Telemetry,
@@ -698,6 +698,10 @@ impl LatestSamples for LatestFigures {
     fn courses(&self, wanted: &dyn Fn(&Labels) -> bool) -> Vec<SeriesCourse> {
         let courses = self.0.containers.lock().courses(wanted);
         courses.into_iter().map(|c| SeriesCourse { labels: c.labels, samples: c.samples }).collect()
+    }
+
+    fn minutes(&self, cgroup: &str) -> Vec<MinuteUsage> {
+        self.0.usage.lock().minutes(cgroup)
     }
 
     fn machine(&self) -> MachineFacts {

@@ -19,6 +19,27 @@ const TOLERANCE: f64 = 0.02;
 const LOAD_SECONDS: u32 = 5;
 const LOAD_BYTES: u32 = 128 << 20;
 
+/// On a machine that is busy with other work.
+const LOAD_PATIENCE: Duration = Duration::from_secs(300);
+
+/// A script that uses that memory and that processor time and then sleeps. It goes by what the kernel has
+/// counted for itself and its children, in hundredths of a second: a limit (`ulimit -t`) ends it by the
+/// number of ticks of the clock that it was seen at, which are too many or too few on a busy machine.
+fn known_load() -> String {
+    let (megabytes, hundredths) = (LOAD_BYTES >> 20, LOAD_SECONDS * 100);
+    format!(
+        "dd if=/dev/zero of=/mem/x bs=1M count={megabytes}
+        used=0
+        while [ $used -lt {hundredths} ]; do
+            i=0; while [ $i -lt 1000 ]; do i=$((i+1)); done
+            read -r stat < /proc/self/stat
+            set -- ${{stat##*) }}
+            used=$((${{12}} + ${{13}} + ${{14}} + ${{15}}))
+        done
+        exec sleep 1000"
+    )
+}
+
 /// The only value of a query, once there is one.
 fn value(vedette: &Vedette, query: &str) -> Result<f64> {
     wait_for(query, PATIENCE, || Ok(vedette.query(query)?.first().map(|(_, value)| *value)))
@@ -57,11 +78,7 @@ fn figures_are_the_kernel_s_and_the_known_load_and_outlive_the_runtime_and_the_c
     let mut containerd = Containerd::start(&folder.path().join("containerd"))?;
     let vedette = start(folder.path(), &containerd.socket())?;
 
-    // The kernel ends the loop after exactly this much processor time.
-    let load = format!(
-        "dd if=/dev/zero of=/mem/x bs=1M count={}; (ulimit -t {LOAD_SECONDS}; while :; do :; done); exec sleep 1000",
-        LOAD_BYTES >> 20
-    );
+    let load = known_load();
     let mount = ["--mount", "type=tmpfs,src=tmpfs,dst=/mem,options=size=256m"];
     containerd.run("load", &mount, &load)?;
     let cgroup = containerd.cgroup("load");
@@ -70,21 +87,18 @@ fn figures_are_the_kernel_s_and_the_known_load_and_outlive_the_runtime_and_the_c
         let files = [under("unified", "cpu.stat"), under("", "cpu.stat")];
         kernel(&files, "usage_usec").map(|micros| micros / 1e6)
     };
-    // It is over when nothing is used any more, for longer than it may have to wait for a processor.
-    let (mut last, mut same) = (-1.0, 0);
-    wait_for("the end of the load", PATIENCE, || {
-        std::thread::sleep(Duration::from_millis(300));
-        let now = cpu()?;
-        let is_same = now > f64::from(LOAD_SECONDS) * 0.9 && now == last;
-        same = if is_same { same + 1 } else { 0 };
-        last = now;
-        Ok((same >= 7).then_some(()))
+    let processes = [under("unified", "cgroup.procs"), under("", "cgroup.procs")];
+    wait_for("the end of the load", LOAD_PATIENCE, || {
+        let left = processes.iter().find_map(|file| fs::read_to_string(file).ok()).unwrap_or_default();
+        let name = fs::read_to_string(format!("/proc/{}/comm", left.trim())).unwrap_or_default();
+        Ok((name.trim() == "sleep").then_some(()))
     })?;
     let named = |metric: &str| format!("{metric}{{name=\"load\"}}");
-    let known = cpu()?;
-    wait_for("the last of the processor time", PATIENCE, || {
+    let known = wait_for("the last of the processor time", PATIENCE, || {
+        // The sleep may still be on its way to rest.
+        let known = cpu()?;
         let told = value(&vedette, &named("container_cpu_usage_seconds_total"))?;
-        Ok(((told - known).abs() < 0.001).then_some(()))
+        Ok(((told - known).abs() < 0.001).then_some(known))
     })?;
     near(known, f64::from(LOAD_SECONDS), "processor time of the known load")?;
     let memory = || kernel(&[under("memory", "memory.usage_in_bytes"), under("", "memory.current")], "");

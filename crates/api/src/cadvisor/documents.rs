@@ -426,7 +426,7 @@ fn nanos(seconds: Option<f64>) -> u64 {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "differences of times are small")]
-pub(super) fn milliseconds(ms: i64) -> f64 {
+fn milliseconds(ms: i64) -> f64 {
     ms as f64
 }
 

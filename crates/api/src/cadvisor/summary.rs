@@ -1,91 +1,127 @@
-//! Usage in percentiles, as cAdvisor's summary has it. The last minute is taken; hour and day,
-//! which cAdvisor derives from minutes that it remembers, say that they are not complete.
+//! Usage in percentiles, as cAdvisor's summary has it: of the last minute from its samples, of hour and day
+//! from those of the minutes in them.
 
 use serde_json::{Value, json};
+use vedette_model::{MinuteUsage, Percentiles, processor_rate};
 
-use super::{
-    documents::{milliseconds, whole},
-    rows::Rows,
-    stamp_ms,
-};
+use super::{documents::whole, rows::Rows, stamp_ms};
 
-/// Samples of a whole minute.
-const MINUTE_SAMPLES: usize = 60;
 const MINUTE_MS: i64 = 60_000;
+const HOUR_MINUTES: usize = 60;
+const DAY_MINUTES: usize = 24 * HOUR_MINUTES;
+/// Samples over so much of a minute are a whole one: the last before it may be missing.
+const WHOLE_MINUTE_MS: i64 = 58_000;
 
 /// One container's usage.
-pub(super) fn summary(rows: &Rows, now_ms: i64) -> Value {
+pub(super) fn summary(rows: &Rows, minutes: &[MinuteUsage], now_ms: i64) -> Value {
     // Thousandths of a processor.
-    let cpu = rates(newest(rows.course("container_cpu_usage_seconds_total"), MINUTE_SAMPLES + 1));
-    let memory = newest(rows.course("container_memory_working_set_bytes"), MINUTE_SAMPLES);
-    let memory: Vec<f64> = memory.iter().map(|(_, bytes)| *bytes).collect();
+    let counter = newest(rows.course("container_cpu_usage_seconds_total"));
+    let mut cpu: Vec<f64> = counter.windows(2).filter_map(|pair| processor_rate(pair[0], pair[1])).collect();
+    let course = newest(rows.course("container_memory_working_set_bytes"));
+    let mut memory: Vec<f64> = course.iter().map(|(_, bytes)| *bytes).collect();
     let last = |values: &[f64]| whole(values.last().copied());
-    let complete = cpu.len().min(memory.len()) * 100 / MINUTE_SAMPLES;
-    let usage = |present: bool| {
-        let none: &[f64] = &[];
-        json!({
-            "percent_complete": if present { complete.min(100) } else { 0 },
-            "cpu": percentiles(if present { &cpu } else { none }),
-            "memory": percentiles(if present { &memory } else { none }),
-        })
-    };
+    let latest = json!({ "cpu": last(&cpu), "memory": last(&memory) });
+    let complete = complete(counter).min(complete(course));
+    let minute = usage(complete, Percentiles::of(&mut cpu), Percentiles::of(&mut memory));
     json!({
         "timestamp": stamp_ms(now_ms),
-        "latest_usage": { "cpu": last(&cpu), "memory": last(&memory) },
-        "minute_usage": usage(true),
-        "hour_usage": usage(false),
-        "day_usage": usage(false),
+        "latest_usage": latest,
+        "minute_usage": minute,
+        "hour_usage": of_minutes(minutes, HOUR_MINUTES, now_ms),
+        "day_usage": of_minutes(minutes, DAY_MINUTES, now_ms),
     })
 }
 
-/// The last minute of a course, and no more than so many samples.
-fn newest(course: &[(i64, f64)], count: usize) -> &[(i64, f64)] {
+/// The last minute of a course.
+fn newest(course: &[(i64, f64)]) -> &[(i64, f64)] {
     let Some((last_ms, _)) = course.last() else { return course };
     let before = course.partition_point(|(time_ms, _)| *time_ms < last_ms - MINUTE_MS);
-    &course[before.max(course.len().saturating_sub(count))..]
+    &course[before..]
 }
 
-fn rates(course: &[(i64, f64)]) -> Vec<f64> {
-    let rate = |pair: &[(i64, f64)]| {
-        let [(before_ms, before), (now_ms, now)] = pair else { return None };
-        let seconds = milliseconds(now_ms - before_ms) / 1000.0;
-        (seconds > 0.0).then_some((now - before).max(0.0) * 1000.0 / seconds)
-    };
-    course.windows(2).filter_map(rate).collect()
+/// How much of a minute these samples cover, in percent.
+fn complete(course: &[(i64, f64)]) -> i64 {
+    let (Some((first_ms, _)), Some((last_ms, _))) = (course.first(), course.last()) else { return 0 };
+    let covered_ms = last_ms - first_ms;
+    if covered_ms >= WHOLE_MINUTE_MS { 100 } else { covered_ms * 100 / MINUTE_MS }
 }
 
-fn percentiles(values: &[f64]) -> Value {
-    let mut sorted = values.to_vec();
-    sorted.sort_unstable_by(f64::total_cmp);
-    // The value below which that part of them lies.
-    let at = |percent: usize| {
-        let place = (sorted.len() * percent).div_ceil(100).max(1) - 1;
-        whole(sorted.get(place).copied())
-    };
-    let mean = sorted.iter().sum::<f64>() / milliseconds(i64::try_from(sorted.len().max(1)).unwrap_or(1));
+/// The usage of the last so many minutes, as far as they are known.
+fn of_minutes(minutes: &[MinuteUsage], count: usize, now_ms: i64) -> Value {
+    let length_ms = MINUTE_MS * i64::try_from(count).unwrap_or(i64::MAX / MINUTE_MS);
+    // The minute that is under way is none yet.
+    let begin_ms = now_ms - now_ms.rem_euclid(MINUTE_MS) - length_ms;
+    let recent = minutes.iter().filter(|minute| minute.end_ms > begin_ms);
+    let known = i64::try_from(recent.clone().count() * 100 / count).unwrap_or(100);
+    let cpu = Percentiles::of_minutes(recent.clone().filter_map(|minute| minute.cpu.as_ref()));
+    let memory = Percentiles::of_minutes(recent.filter_map(|minute| minute.memory.as_ref()));
+    usage(known.min(100), cpu, memory)
+}
+
+fn usage(percent_complete: i64, cpu: Option<Percentiles>, memory: Option<Percentiles>) -> Value {
     json!({
-        "present": !sorted.is_empty(),
-        "mean": whole(Some(mean)),
-        "max": at(100),
-        "fifty": at(50),
-        "ninety": at(90),
-        "ninetyfive": at(95),
+        "percent_complete": percent_complete,
+        "cpu": document(cpu),
+        "memory": document(memory),
+    })
+}
+
+fn document(all: Option<Percentiles>) -> Value {
+    let of = |value: fn(Percentiles) -> f64| whole(all.map(value));
+    json!({
+        "present": all.is_some(),
+        "mean": of(|all| all.mean),
+        "max": of(|all| all.max),
+        "fifty": of(|all| all.fifty),
+        "ninety": of(|all| all.ninety),
+        "ninetyfive": of(|all| all.ninety_five),
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use vedette_model::Spread;
+
     use super::*;
 
     #[test]
-    fn percentiles_are_those_of_the_nearest_rank() {
-        let values: Vec<f64> = (1..=100).rev().map(f64::from).collect();
-        let expected = json!({
-            "present": true, "mean": 51, "max": 100, "fifty": 50, "ninety": 90, "ninetyfive": 95,
-        });
-        assert_eq!(percentiles(&values), expected);
-        assert_eq!(percentiles(&[7.0])["fifty"], 7);
-        assert_eq!(percentiles(&[])["present"], false);
-        assert_eq!(rates(&[(0, 0.0), (1000, 0.5), (3000, 0.5), (3000, 9.0), (4000, 0.0)]), [500.0, 0.0, 0.0]);
+    fn a_minute_is_as_complete_as_its_samples_reach_whatever_lies_between_them() {
+        for (times, percent) in [
+            (vec![], 0),
+            (vec![7], 0),
+            ((0..=60).collect(), 100),
+            ((0..=58).collect(), 100),
+            ((0..=57).collect(), 95),
+            (vec![0, 30], 50),
+            // What is told in turns.
+            ((0..=6).map(|turn| turn * 10).collect(), 100),
+            ((0..=12).map(|turn| turn * 10).collect(), 100),
+        ] {
+            let course: Vec<(i64, f64)> = times.iter().map(|second| (second * 1000, 0.0)).collect();
+            assert_eq!(complete(newest(&course)), percent, "{times:?}");
+        }
+    }
+
+    #[test]
+    fn hour_and_day_are_made_of_the_minutes_in_them() {
+        let spread = |value: i64| Some(Spread { mean: value as f64, max: 10.0 * value as f64, ninety: 2.0 });
+        // Two hours, of which the last minute has ended half a minute ago.
+        let minutes: Vec<MinuteUsage> =
+            (1..=120).map(|n| MinuteUsage { end_ms: n * MINUTE_MS, cpu: spread(n), memory: None }).collect();
+        let now_ms = 120 * MINUTE_MS + 30_000;
+        let none = json!({ "present": false, "mean": 0, "max": 0, "fifty": 0, "ninety": 0, "ninetyfive": 0 });
+        for (count, complete, mean) in [(60, 100, 91), (DAY_MINUTES, 8, 61), (1, 100, 120)] {
+            let expected = json!({
+                "percent_complete": complete,
+                "cpu": { "present": true, "mean": mean, "max": 1200, "fifty": 2, "ninety": 2, "ninetyfive": 2 },
+                "memory": none,
+            });
+            assert_eq!(of_minutes(&minutes, count, now_ms), expected, "{count}");
+        }
+        // What was told so long ago that it is none of them.
+        let late_ms = now_ms + 60 * MINUTE_MS;
+        assert_eq!(of_minutes(&minutes, 60, late_ms)["cpu"], none);
+        assert_eq!(of_minutes(&minutes, 61, late_ms)["percent_complete"], 1);
+        assert_eq!(of_minutes(&[], 60, now_ms)["cpu"], none);
     }
 }

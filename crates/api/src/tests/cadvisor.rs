@@ -71,6 +71,17 @@ pub fn courses() -> Vec<SeriesCourse> {
     all
 }
 
+/// Two hours of the container: of the older one more was used.
+pub fn minutes(asked: &str) -> Vec<MinuteUsage> {
+    let spread = |value: f64| Some(Spread { mean: value, max: value + 2.0, ninety: value + 1.0 });
+    let minute = |ago: i64| {
+        let used = if ago < 60 { 100.0 } else { 500.0 };
+        let end_ms = (NOW_MS.div_euclid(60_000) - ago) * 60_000;
+        MinuteUsage { end_ms, cpu: spread(used), memory: spread(10.0 * used) }
+    };
+    if asked == cgroup() { (0..120).rev().map(minute).collect() } else { Vec::new() }
+}
+
 async fn running() -> Running {
     let (mut app, folder) = test_app();
     app.containers = Arc::new(|| {
@@ -153,6 +164,7 @@ async fn version_2_tells_the_same_by_its_names() {
     let of = &stats[&cgroup()];
     assert_eq!(of["spec"]["namespace"], "containerd");
     assert_eq!(of["stats"][1]["cpu_inst"]["usage"]["total"], 500_000_000, "half a processor");
+    assert_eq!(of["stats"][0]["cpu_inst"]["usage"]["total"], 500_000_000, "the first has its rate, too");
     assert_eq!(of["stats"][1]["filesystem"]["totalUsageBytes"], 512);
     assert_eq!(of["stats"][1]["load_stats"]["nr_running"], 3);
     let (_, all) = ask(&running, "/api/v2.1/spec?recursive=true").await;
@@ -163,7 +175,16 @@ async fn version_2_tells_the_same_by_its_names() {
     let summary = &summary[&cgroup()];
     assert_eq!(summary["latest_usage"], json!({"cpu": 500, "memory": 1000}));
     assert_eq!(summary["minute_usage"]["memory"]["max"], 1000);
-    assert_eq!(summary["hour_usage"]["cpu"]["present"], false);
+    let percentiles = |mean: u64, max: u64, fifty: u64, ninety: u64| json!({"present": true, "mean": mean, "max": max, "fifty": fifty, "ninety": ninety, "ninetyfive": ninety});
+    assert_eq!(summary["hour_usage"]["percent_complete"], 100);
+    assert_eq!(summary["hour_usage"]["cpu"], percentiles(100, 102, 101, 101));
+    assert_eq!(summary["hour_usage"]["memory"], percentiles(1000, 1002, 1001, 1001));
+    assert_eq!(summary["day_usage"]["percent_complete"], 8);
+    assert_eq!(summary["day_usage"]["cpu"], percentiles(300, 502, 101, 501));
+    // The machine's own minutes are not known.
+    let (_, root) = ask(&running, "/api/v2.1/summary").await;
+    assert_eq!(root["/"]["hour_usage"]["percent_complete"], 0);
+    assert_eq!(root["/"]["hour_usage"]["cpu"]["present"], false);
     let (_, machine) = ask(&running, "/api/v2.1/machine").await;
     assert_eq!((&machine["num_cores"], &machine["memory_capacity"]), (&json!(2), &json!(4096)));
     assert_eq!(machine["filesystems"][0]["capacity"], 9);
@@ -187,6 +208,8 @@ async fn what_is_asked_wrongly_is_refused_with_a_remedy() {
         ("/api/v1.3/containers/nothing", 404),
         ("/api/v1.3/subcontainers/kube", 404),
         ("/api/v1.3/docker/nothing", 404),
+        // Eleven digits of its id are too few to name it.
+        ("/api/v1.3/docker/00000000000", 404),
         ("/api/v2.1/ps/nothing", 404),
         ("/api/v2.1/stats/?count=0", 400),
         ("/api/v2.1/stats/?count=many", 400),

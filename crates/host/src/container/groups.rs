@@ -6,7 +6,10 @@
 //! is read anyway. A pod's row has what its containers' rows have not: its own limits, and what was used
 //! beside them.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use vedette_model::Container;
 
@@ -19,12 +22,13 @@ use super::{
 };
 use crate::{
     file::{Buffer, FileBudget},
+    metrics::GroupMetrics,
     parse,
     series::Pass,
 };
 
-/// More than this have no rows. A container adds as many as it lies deep.
-const GROUPS_MAX: usize = 10_000;
+/// More than this have no rows, and are counted. A container adds as many as it lies deep.
+pub(super) const GROUPS_MAX: usize = 10_000;
 
 /// All of them, by path.
 #[derive(Default)]
@@ -32,6 +36,9 @@ pub(super) struct Groups {
     all: BTreeMap<String, Group>,
     /// Given out so far, so that turns are spread evenly.
     numbers: u64,
+    /// How many there were too many when they were taken last.
+    left_out: usize,
+    metrics: Arc<GroupMetrics>,
 }
 
 struct Group {
@@ -43,6 +50,15 @@ struct Group {
 }
 
 impl Groups {
+    pub(super) fn metrics(&self) -> Arc<GroupMetrics> {
+        self.metrics.clone()
+    }
+
+    /// How many have no rows, as there are too many.
+    pub(super) fn left_out(&self) -> usize {
+        self.left_out
+    }
+
     /// Takes the groups around these containers, and ends the rows of all others.
     pub(super) fn assign<'a>(
         &mut self,
@@ -52,9 +68,11 @@ impl Groups {
         pass: &mut Pass<'_>,
     ) {
         let mut wanted: BTreeMap<&str, Option<&Container>> = BTreeMap::new();
+        let mut left_out: BTreeSet<&str> = BTreeSet::new();
         for container in containers.clone() {
             for path in ancestors(&container.cgroup).skip(1) {
                 if wanted.len() >= GROUPS_MAX && !wanted.contains_key(path) {
+                    left_out.insert(path);
                     continue;
                 }
                 let pod = wanted.entry(path).or_default();
@@ -66,7 +84,9 @@ impl Groups {
         // One that is a container itself, as where containers run in containers, has its row already.
         for container in containers {
             wanted.remove(container.cgroup.as_str());
+            left_out.remove(container.cgroup.as_str());
         }
+        self.left_out = left_out.len();
         self.all.retain(|path, group| {
             let stays = wanted.contains_key(path.as_str());
             if !stays {
@@ -96,6 +116,8 @@ impl Groups {
                 }
             }
         }
+        self.metrics.groups.set(parse::value(self.all.len() as u64));
+        self.metrics.left_out.set(parse::value(self.left_out as u64));
     }
 
     /// Reads those whose turn it is.

@@ -283,6 +283,26 @@ fn what_is_refused_is_counted_and_passed_over() {
 }
 
 #[test]
+fn a_document_that_a_sink_calls_both_refused_and_late_is_given_up_once() {
+    let mut world = World::new(1, plan());
+    world.put(&[("container_a", "/x", 1.0), ("container_b", "/x", 2.0), ("container_a", "/y", 3.0)]);
+    world.fill();
+    world.clock.advance(Duration::from_secs(6));
+    let (id, batch) = world.exporter.poll(world.clock.monotonic(), 0).expect("it is due");
+    assert_eq!((batch.documents.len(), batch.points()), (2, 3));
+    // There are no more than two.
+    let odd =
+        Delivery::Partly { refused: vec![9, 0, 0], again: vec![1, 0, 9, 1], message: String::from("odd") };
+    world.exporter.answered(id, odd, world.clock.monotonic());
+    assert_eq!((world.metrics.refused.get(), world.metrics.samples.get()), (2, 0));
+    world.clock.advance(Duration::from_secs(60));
+    let (id, rest) = world.exporter.poll(world.clock.monotonic(), 0).expect("the other one");
+    assert_eq!((rest.documents.len(), rest.document(0)), (1, batch.document(1)));
+    world.exporter.answered(id, Delivery::Taken, world.clock.monotonic());
+    assert_eq!((world.metrics.refused.get(), world.metrics.samples.get()), (2, 1));
+}
+
+#[test]
 fn a_document_that_is_too_large_by_itself_is_given_up_and_the_others_are_not() {
     let mut world = World::new(1, plan());
     world.put(&[("container_a", "/x", 1.0), ("container_a", "/y", 2.0), ("container_a", "/z", 3.0)]);

@@ -51,6 +51,11 @@ impl Silence {
         self.thread == thread
     }
 
+    #[cfg(test)]
+    pub(super) fn is_asked(&self) -> bool {
+        self.asked.is_some()
+    }
+
     /// Leaves the thread to a place that has not answered for too long; gives the number of the thread that is
     /// to take over.
     pub(super) fn leave(&mut self, now: MonotonicTime) -> Option<u64> {

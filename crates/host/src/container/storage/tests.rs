@@ -267,3 +267,115 @@ fn no_more_places_hold_a_thread_than_there_may_be() {
     silence.answered(3, Path::new("/3"));
     assert_eq!(silence.leave(late(9)), Some(9));
 }
+
+#[test]
+fn a_thread_that_nobody_follows_goes_on_itself() {
+    let mut silence = Silence::default();
+    let place = Path::new("/a");
+    assert!(silence.ask(0, place, MonotonicTime(0)));
+    assert_eq!(silence.leave(MonotonicTime(nanos(silence::ANSWER_MAX))), Some(1));
+    assert!(!silence.is_current(0));
+    silence.stay();
+    assert!(silence.is_current(0));
+    silence.answered(0, place);
+    assert_eq!(silence.places(), None);
+}
+
+#[test]
+fn what_a_project_quota_counts_is_not_walked() {
+    // Of the whole disk and of the layer below a quota: sizes in blocks of 4 KiB, and inodes.
+    let ask: Ask = |path| {
+        let mut told = rustix::fs::statvfs("/")?;
+        let (blocks, free) = if path.ends_with("layer") { (100, 40) } else { (1000, 900) };
+        (told.f_frsize, told.f_blocks, told.f_bfree) = (4096, blocks, free);
+        (told.f_files, told.f_ffree) = (50, 20);
+        Ok(told)
+    };
+    let everywhere: Ask = |_| rustix::fs::statvfs("/");
+    for (ask, source) in [(ask, "quota"), (everywhere, "walk")] {
+        let (root, mut storage, _, wanted) = machine();
+        let proc_root = root.path().join("proc");
+        let device = rustix::fs::stat(root.path()).unwrap().st_dev;
+        let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+        fs::create_dir_all(proc_root.join("1")).unwrap();
+        let mounted = format!("1 1 {major}:{minor} / / rw - xfs /dev/vdq rw\n");
+        fs::write(proc_root.join("1/mountinfo"), mounted).unwrap();
+        let places = Places { proc_root, root: "/".into(), ask };
+        let mut counter = Counter::new(places, storage.shared.clone(), 0);
+        let clock = ManualClock::at(0);
+        storage.want(std::iter::once(wanted.clone()));
+        counter.round(std::slice::from_ref(&wanted), &clock);
+        let figures = told(&mut storage, clock.monotonic());
+        let get = |name: &str| figures.iter().find(|(labels, _)| labels.starts_with(name)).map(|(_, v)| *v);
+        let has = |text: &str| figures.iter().any(|(labels, _)| labels.contains(text));
+        assert!(has(&format!("source=\"{source}\"")) && has("device=\"/dev/vdq\""), "{figures:?}");
+        if source == "quota" {
+            assert_eq!(get("container_fs_usage_bytes"), Some(60.0 * 4096.0));
+            assert_eq!(get("container_fs_limit_bytes"), Some(100.0 * 4096.0));
+            assert_eq!(get("container_fs_inodes_used"), Some(30.0));
+        }
+    }
+}
+
+#[test]
+fn figures_go_on_under_the_names_that_a_container_gets() {
+    let (_root, mut storage, mut counter, wanted) = machine();
+    let clock = ManualClock::at(0);
+    storage.want(std::iter::once(wanted.clone()));
+    counter.round(std::slice::from_ref(&wanted), &clock);
+    let mut table = SeriesTable::new(SeriesNumbers::default());
+    let mut before = Vec::new();
+    for name in ["", "web"] {
+        let base = BaseLabels { id: "/c".into(), name: name.into(), ..BaseLabels::default() };
+        for is_first in [true, false] {
+            let mut samples = Samples::default();
+            storage.put(1, &base, clock.monotonic(), &mut table.pass(1000, &mut samples));
+            let defined: Vec<u32> = samples.defined.iter().map(|d| d.series).collect();
+            if is_first {
+                assert!(defined.len() > 4, "{samples:?}");
+                assert!(samples.defined.iter().all(|d| d.labels.get("name").unwrap_or("") == name));
+                assert_eq!(samples.retired, before);
+                before = defined;
+            } else {
+                assert_eq!((defined, samples.retired), (vec![], vec![]));
+            }
+        }
+    }
+}
+
+/// A clock on which every look at it takes a second.
+#[derive(Default)]
+struct Slow(std::sync::atomic::AtomicU64);
+
+impl Clock for Slow {
+    fn unix_ns(&self) -> i64 {
+        0
+    }
+
+    fn monotonic(&self) -> MonotonicTime {
+        let seconds = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        MonotonicTime(seconds * nanos(Duration::from_secs(1)))
+    }
+}
+
+#[test]
+fn a_walk_that_rests_owes_no_answer() {
+    let (root, storage, mut counter, wanted) = machine();
+    (0..200).for_each(|i| fs::write(root.path().join(format!("layer/{i}")), "x").unwrap());
+    let walking = std::thread::spawn(move || counter.count(&wanted, &Slow::default()));
+    // It works for a second, as its clock says, and then rests for fifty times as long. Between one place and
+    // the next none is asked for a moment, either.
+    let mut at_rest = 0;
+    for _ in 0..4_000 {
+        std::thread::sleep(Duration::from_millis(5));
+        at_rest = if storage.shared.state.lock().silence.is_asked() { 0 } else { at_rest + 1 };
+        if at_rest == 50 {
+            break;
+        }
+    }
+    assert!(at_rest == 50 && !walking.is_finished(), "it rests");
+    let shared = storage.shared.clone();
+    drop(storage);
+    assert_eq!(walking.join().unwrap(), Ok(None), "it ends with the one who waits for it");
+    assert!(shared.state.lock().counted.is_empty());
+}

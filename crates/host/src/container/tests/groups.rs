@@ -1,5 +1,7 @@
 //! Rows of the control groups around containers.
 
+use vedette_model::telemetry::MetricVisitor;
+
 use super::*;
 
 const SLICE: &str = "kubepods.slice";
@@ -86,4 +88,48 @@ fn what_is_a_container_itself_is_no_group_and_a_pod_gets_its_name_when_it_is_kno
     let named = format!("{name}{{cpu=\"total\", id=\"/pod11aa-22\", namespace=\"prod\", pod=\"web-0\"}}");
     assert!(samples.contains_key(&named));
     assert!(!machine.labels.values().any(|label| *label == nameless), "the row goes on under its new labels");
+}
+
+#[test]
+fn groups_beyond_the_bound_have_no_rows_and_are_counted() {
+    let (mut machine, _) = machine("v2");
+    machine.settle();
+    let container = |number: usize| {
+        // All but the last two lie in a group of their own; the last two in one, and one in the other.
+        let group = number.min(GROUPS_MAX + 1);
+        let inside = if number > group { format!("{ID}/{ID2}") } else { ID.to_owned() };
+        Container { cgroup: format!("/g{group}/{inside}"), ..Container::default() }
+    };
+    let budget = FileBudget::new(0);
+    let mut assign = |containers: &[Container]| {
+        let ContainerReader { reader, series, hierarchy, .. } = &mut machine.reader;
+        let mut samples = Samples::default();
+        let mut pass = series.pass(1, &mut samples);
+        reader.groups.assign(containers.iter(), hierarchy, &budget, &mut pass);
+        let mut told = Values::default();
+        reader.groups.metrics().visit(&mut told);
+        (told.0, machine.reader.reports().swap_remove(0).state)
+    };
+    let told = |groups: usize, left_out: usize| {
+        let name = |name: &str| format!("vedette_host_{name}");
+        vec![(name("groups"), groups as f64), (name("groups_left_out"), left_out as f64)]
+    };
+    let many: Vec<Container> = (0..GROUPS_MAX + 3).map(container).collect();
+    for (count, kept, left_out) in
+        [(GROUPS_MAX, GROUPS_MAX, 0), (GROUPS_MAX + 3, GROUPS_MAX, 2), (GROUPS_MAX - 1, GROUPS_MAX - 1, 0)]
+    {
+        let (metrics, state) = assign(&many[..count]);
+        assert_eq!(metrics, told(kept, left_out), "{count} containers");
+        let is_told = state.message.contains(&format!("{left_out} control groups"));
+        assert_eq!((state.health == Health::Degraded, is_told), (left_out > 0, left_out > 0), "{state:?}");
+    }
+}
+
+#[derive(Default)]
+struct Values(Vec<(String, f64)>);
+
+impl MetricVisitor for Values {
+    fn value(&mut self, family: &vedette_model::telemetry::Family, _: &[(&str, &str)], value: f64) {
+        self.0.push((family.name.to_owned(), value));
+    }
 }

@@ -22,6 +22,11 @@ impl Sink {
     pub fn new(config: &Statsd) -> Self {
         Self { config: config.clone(), socket: Arc::default() }
     }
+
+    #[cfg(test)]
+    pub(super) async fn is_open(&self) -> bool {
+        self.socket.lock().await.is_some()
+    }
 }
 
 impl Deliver for Sink {

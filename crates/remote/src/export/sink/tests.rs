@@ -14,6 +14,8 @@ use vedette_config::{Auth, HttpClient, Secret, SecretSource};
 use vedette_http_client::ProxyEnvironment;
 use vedette_sys::{RealFs, SimFs, SystemClock};
 
+mod redis_double;
+
 use super::{redis::resp, *};
 use crate::export::{
     BatchLimits, Elasticsearch, ExportPlan, FileSink, IndexPer, InfluxDb, InfluxVersion, Shape,
@@ -245,6 +247,24 @@ fn gauges_arrive_in_packets() {
     }
 }
 
+#[test]
+fn a_server_of_gauges_that_is_gone_is_looked_for_again() {
+    let server = std::net::UdpSocket::bind("127.0.0.1:0").expect("binds");
+    let address = server.local_addr().expect("bound").to_string();
+    let config = Statsd { address: address.clone(), prefix: String::new(), packet_bytes_max: 8 };
+    let sink = statsd::Sink::new(&config);
+    let lines = Arc::new(batch(&["a:1|g\n", "b:2|g\n"]));
+    run(async {
+        assert_eq!(sink.deliver(lines.clone()).await, Delivery::Taken);
+        assert!(sink.is_open().await);
+        drop(server);
+        // What the first packet met is told to the second.
+        let gone = sink.deliver(lines.clone()).await;
+        assert!(matches!(&gone, Delivery::Again { message, .. } if message.contains(&address)), "{gone:?}");
+        assert!(!sink.is_open().await, "the name may lead elsewhere next time");
+    });
+}
+
 /// A server that answers as it is told, the last answer again and again; gives heads and bodies.
 fn server(answers: &'static [&'static str]) -> (SocketAddr, mpsc::Receiver<(String, String)>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
@@ -309,7 +329,7 @@ fn export(sink: SinkConfig) -> Export {
     Export { name: "x".into(), plan, shape: Shape::Vedette, timeout: Duration::from_secs(60), sink }
 }
 
-fn deliver_to(sink: SinkConfig, batch: Batch) -> Delivery {
+fn open_sink(sink: SinkConfig) -> Arc<dyn Deliver> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let options = Options {
         user_agent: "Vedette/test".into(),
@@ -319,10 +339,11 @@ fn deliver_to(sink: SinkConfig, batch: Batch) -> Delivery {
     };
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
     let around = Surroundings { options: &options, fs: &fs, clock: &clock, machine: "m" };
-    run(async {
-        let sink = open(&export(sink), &around).expect("opens");
-        sink.deliver(Arc::new(batch)).await
-    })
+    open(&export(sink), &around).expect("opens")
+}
+
+fn deliver_to(sink: SinkConfig, batch: Batch) -> Delivery {
+    run(async { open_sink(sink).deliver(Arc::new(batch)).await })
 }
 
 #[test]
@@ -360,6 +381,46 @@ fn doubles_of_influxdb_2_and_3_get_what_their_documents_ask_for() {
             assert_eq!(body, "a value=1 1\nb value=2 1\n");
         }
     }
+}
+
+#[test]
+fn an_answer_that_takes_a_part_leaves_the_others_to_be_told_of() {
+    const BULK: &str = concat!(
+        "200 OK\n\n{\"errors\":true,\"items\":[{\"create\":{\"status\":201}},",
+        "{\"create\":{\"status\":400,\"error\":{\"type\":\"t\",\"reason\":\"r\"}}},{\"create\":{\"status\":503}}]}"
+    );
+    const INFLUX: &str = "400 Bad Request\n\n{\"error\":\"partial write: type conflict dropped=1\"}";
+    const INFLUX_3: &str = "400 Bad Request\n\n{\"data\":[{\"line_number\":2}]}";
+    let influx = |address, version| {
+        let url = format!("http://{address}");
+        SinkConfig::InfluxDb(InfluxDb { url, client: token("Token"), version, gzip: false })
+    };
+    let told = |answers: &'static [&'static str], sink: &dyn Fn(SocketAddr) -> SinkConfig| {
+        let (address, requests) = server(answers);
+        let delivered = deliver_to(sink(address), batch(&["a\n", "b\n", "c\n"]));
+        (delivered, requests.recv_timeout(Duration::from_secs(60)).expect("a request"))
+    };
+    let (bulk, (head, body)) = told(&[BULK], &|address| {
+        SinkConfig::Elasticsearch(Elasticsearch {
+            url: format!("http://{address}/"),
+            client: token("ApiKey"),
+            index: "i".into(),
+            per: IndexPer::Never,
+            is_stream: false,
+            gzip: false,
+        })
+    });
+    let message = String::from("status 400: t: r");
+    assert_eq!(bulk, Delivery::Partly { refused: vec![1], again: vec![2], message });
+    assert!(head.starts_with("POST /_bulk?filter_path="), "{head}");
+    assert_eq!(body, "a\nb\nc\n");
+    let version = InfluxVersion::V1 { database: "d".into(), retention_policy: String::new() };
+    let (first, _) = told(&[INFLUX], &|address| influx(address, version.clone()));
+    assert!(matches!(first, Delivery::Refused { taken: 2, .. }), "{first:?}");
+    let version = InfluxVersion::V3 { database: "d".into() };
+    let (third, _) = told(&[INFLUX_3], &|address| influx(address, version.clone()));
+    let Delivery::Partly { refused, again, .. } = third else { panic!("{third:?}") };
+    assert_eq!((refused, again), (vec![1], vec![]));
 }
 
 #[test]
