@@ -16,6 +16,9 @@ struct Collected {
     usage: UsageHistory,
 }
 
+/// When a minute ends, in minutes, and what is known of processor and memory.
+type ToldMinute = (i64, Option<[i64; 3]>, Option<[i64; 3]>);
+
 impl Collected {
     fn new() -> Self {
         Self { dictionary: Dictionary::with_history(&[]), usage: UsageHistory::default() }
@@ -41,7 +44,7 @@ impl Collected {
     }
 
     /// Ends of minutes, in minutes, with the rounded figures of what is known of a container.
-    fn told(&self, id: &str) -> Vec<(i64, Option<[i64; 3]>, Option<[i64; 3]>)> {
+    fn told(&self, id: &str) -> Vec<ToldMinute> {
         let whole = |spread: Spread| [spread.mean, spread.max, spread.ninety].map(|v| v.round() as i64);
         let minutes = self.usage.minutes(id).into_iter();
         minutes.map(|m| (m.end_ms / MINUTE_MS, m.cpu.map(whole), m.memory.map(whole))).collect()

@@ -24,7 +24,7 @@ use self::{labels::LabelPaths, metric::Metric};
 
 pub use check::{ConfigError, together};
 pub use lost::{LOSSES, Loss};
-pub use page::page;
+pub use page::{LeftOut, page};
 pub use watches::{CustomStates, CustomWatch};
 pub use written::{CustomResourceFile, read};
 

@@ -102,6 +102,9 @@ fn parts_of(taken: Vec<Taken>) -> impl Iterator<Item = Part> + Send {
     })
 }
 
+/// How often something was left out, by reason.
+pub type LeftOut = Vec<(&'static str, u64)>;
+
 /// The page of these objects of a resource, each in JSON, which no watch has told, and what was left out.
 ///
 /// # Errors
@@ -111,7 +114,7 @@ pub fn page(
     cluster: Option<&str>,
     objects: &[&str],
     format: Format,
-) -> Result<(String, Vec<(&'static str, u64)>), serde_json::Error> {
+) -> Result<(String, LeftOut), serde_json::Error> {
     let word = |word: &Option<Box<str>>| word.clone().unwrap_or_else(|| "*".into());
     let served = Served {
         version: word(&resource.version),
