@@ -23,9 +23,10 @@ mod usage;
 
 use std::{sync::Arc, thread::JoinHandle, time::Duration};
 
-pub use dictionary::{Course, Dictionary, Newest};
+pub use dictionary::{Course, Dictionary, Found, Newest};
 pub use figures::Latest;
 use parking_lot::Mutex;
+pub use usage::UsageHistory;
 pub use vedette_host::ContainerIndex;
 use vedette_model::{
     Host, Origin, Sink,

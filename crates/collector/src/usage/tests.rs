@@ -11,13 +11,13 @@ fn define(number: u32, id: &str) -> [SeriesDefinition; 2] {
     [series(0, CPU), series(1, MEMORY)]
 }
 
+/// End of a minute, in minutes, and the rounded figures of processor and memory.
+type Told = (i64, Option<[i64; 3]>, Option<[i64; 3]>);
+
 struct Collected {
     dictionary: Dictionary,
     usage: UsageHistory,
 }
-
-/// When a minute ends, in minutes, and what is known of processor and memory.
-type ToldMinute = (i64, Option<[i64; 3]>, Option<[i64; 3]>);
 
 impl Collected {
     fn new() -> Self {
@@ -43,8 +43,8 @@ impl Collected {
         self.usage.note(time_ms, &self.dictionary);
     }
 
-    /// Ends of minutes, in minutes, with the rounded figures of what is known of a container.
-    fn told(&self, id: &str) -> Vec<ToldMinute> {
+    /// What is known of a container.
+    fn told(&self, id: &str) -> Vec<Told> {
         let whole = |spread: Spread| [spread.mean, spread.max, spread.ninety].map(|v| v.round() as i64);
         let minutes = self.usage.minutes(id).into_iter();
         minutes.map(|m| (m.end_ms / MINUTE_MS, m.cpu.map(whole), m.memory.map(whole))).collect()
