@@ -7,7 +7,7 @@ use vedette_collector::{
     Error, Surroundings,
     state::{Elsewhere, PageEnd, StateKeeper, StatePage, StateSource},
 };
-use vedette_k8s::state::{ClusterState, Format, Gone, States, write_page};
+use vedette_k8s::state::{ClusterState, Format, Gone, States, Watched as _, write_page};
 use vedette_model::{
     MetricKind, TargetReader,
     status::{Health, Part, StatusBoard},

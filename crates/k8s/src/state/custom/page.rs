@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    CustomFamily, CustomResource, CustomWatch, LOSSES,
+    CustomFamily, CustomResource, CustomWatch, LOSSES, Losses,
     found::Served,
     kept::{Budget, CustomObject, Kept},
     rows::ObjectRows,
@@ -108,7 +108,7 @@ pub fn page(
     cluster: Option<&str>,
     objects: &[&str],
     format: Format,
-) -> Result<(String, Vec<(&'static str, u64)>), serde_json::Error> {
+) -> Result<(String, Losses), serde_json::Error> {
     let word = |word: &Option<Box<str>>| word.clone().unwrap_or_else(|| "*".into());
     let served = Served {
         version: word(&resource.version),
