@@ -23,8 +23,8 @@ use std::sync::Arc;
 use self::{labels::LabelPaths, metric::Metric};
 
 pub use check::{ConfigError, together};
-pub use lost::{LOSSES, Loss};
-pub use page::{LeftOut, page};
+pub use lost::{LOSSES, Loss, Losses};
+pub use page::page;
 pub use watches::{CustomStates, CustomWatch};
 pub use written::{CustomResourceFile, read};
 

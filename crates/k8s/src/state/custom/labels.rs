@@ -23,7 +23,7 @@ const NAME_BYTES_MAX: usize = 256;
 /// Where the values of labels stand.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct LabelPaths {
-    /// Objects of which each field is a label, with what their names begin with; later ones win.
+    /// Objects of which each field is a label, with what their names begin with; earlier ones win.
     whole: Box<[(Box<str>, Path)]>,
     /// Single labels; they win over those.
     single: Box<[(Box<str>, Path)]>,
@@ -40,20 +40,19 @@ impl LabelPaths {
                 None => single.push((name.into(), path)),
             }
         }
-        whole.reverse();
         Self { whole: whole.into(), single: single.into() }
     }
 
-    /// Adds what is found; what is not there is no label.
+    /// Adds what is found, but changes no label that is there; what is not there is no label.
     pub(super) fn add(&self, value: &Value, labels: &mut Labels, lost: &Lost) {
+        for (name, path) in &self.single {
+            if let Some(found) = path.get(value) {
+                labels.add(name, &text(found), lost);
+            }
+        }
         for (prefix, path) in &self.whole {
             if let Some(Value::Object(fields)) = path.get(value) {
                 add_all(prefix, fields, labels, lost);
-            }
-        }
-        for (name, path) in &self.single {
-            if let Some(found) = path.get(value) {
-                labels.set(name, &text(found), lost);
             }
         }
     }
@@ -74,7 +73,7 @@ fn add_all(prefix: &str, fields: &Map<String, Value>, labels: &mut Labels, lost:
             lost.add(Loss::Labels);
             continue;
         }
-        labels.set(&named, &text(value), lost);
+        labels.add(&named, &text(value), lost);
         told.push(named);
     }
 }
@@ -112,22 +111,25 @@ fn text(value: &Value) -> Cow<'_, str> {
 pub(super) struct Labels(BTreeMap<Box<str>, Box<str>>);
 
 impl Labels {
-    /// Gives a label a value, whatever it had before.
-    pub(super) fn set(&mut self, name: &str, value: &str, lost: &Lost) {
-        if RESERVED.contains(&name) {
+    /// Adds a label, unless there is one of its name: who comes first wins, and has room before others.
+    pub(super) fn add(&mut self, name: &str, value: &str, lost: &Lost) {
+        if RESERVED.contains(&name) || self.0.contains_key(name) {
+            return;
+        }
+        if self.0.len() >= LABELS_MAX {
+            lost.add(Loss::Labels);
             return;
         }
         let shown = &value[..value.floor_char_boundary(VALUE_BYTES_MAX)];
         if shown.len() < value.len() {
             lost.add(Loss::LabelText);
         }
-        if let Some(known) = self.0.get_mut(name) {
-            *known = shown.into();
-        } else if self.0.len() < LABELS_MAX {
-            self.0.insert(name.into(), shown.into());
-        } else {
-            lost.add(Loss::Labels);
-        }
+        self.0.insert(name.into(), shown.into());
+    }
+
+    /// Adds all of others.
+    pub(super) fn add_all(&mut self, others: &Self, lost: &Lost) {
+        others.iter().for_each(|(name, value)| self.add(name, value, lost));
     }
 
     /// Names and values, by name.
@@ -183,7 +185,11 @@ mod tests {
         let (labels, lost) = told(&paths(&[("a", &["a"])]), &long);
         assert_eq!((labels, lost), (vec![format!("a={}", "ä".repeat(512))], [0, 1]));
         let many: Map<String, Value> = (0..70).map(|number| (format!("l{number}"), json!("v"))).collect();
-        let (labels, lost) = told(&paths(&[("*", &[])]), &Value::Object(many));
-        assert_eq!((labels.len(), lost), (LABELS_MAX, [6, 0]));
+        // Those that are named have room before the others.
+        let (labels, lost) = told(&paths(&[("*", &[]), ("z", &["l69"])]), &Value::Object(many));
+        assert_eq!(
+            (labels.len(), labels.last().map(String::as_str), lost),
+            (LABELS_MAX, Some("z=v"), [7, 0])
+        );
     }
 }

@@ -35,6 +35,9 @@ pub const LOSSES: [(Loss, &str); 8] = [
     (Loss::Value, "value"),
 ];
 
+/// Reasons for which something was left out, and how often.
+pub type Losses = Vec<(&'static str, u64)>;
+
 /// Counts what is left out of the objects of one watch.
 #[derive(Debug)]
 pub(super) struct Lost {

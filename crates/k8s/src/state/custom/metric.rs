@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{
     CustomFamily, CustomMetric,
     labels::{LabelPaths, Labels},
-    lost::Lost,
+    lost::{Loss, Lost},
     number::number,
     path::Path,
     rows::{ObjectRows, RowWriter},
@@ -38,10 +38,10 @@ pub(super) fn rows(families: &[CustomFamily], object: &Value, who: &str, lost: &
     for (at, family) in families.iter().enumerate() {
         for metric in &family.metrics {
             let mut base = Labels::default();
-            for (name, value) in &metric.common {
-                base.set(name, value, lost);
-            }
             metric.labels.add(object, &mut base, lost);
+            for (name, value) in &metric.common {
+                base.add(name, value, lost);
+            }
             Telling { metric, base, writer: &mut writer, family, at, who }.all(object);
         }
         writer.end(at);
@@ -101,11 +101,10 @@ impl Telling<'_, '_> {
             Shape::StateSet { value: path, label, states } => match path.get(value) {
                 None => {}
                 Some(Value::String(state)) => {
-                    let labels = self.labels(value);
+                    let mut below = Labels::default();
+                    metric.each.labels.add(value, &mut below, self.writer.lost());
                     for known in states {
-                        if !self.writer.is_full() {
-                            self.write(labels.clone(), Some((label, known)), f64::from(**known == **state));
-                        }
+                        self.write(Some((label, known)), &below, f64::from(**known == **state));
                     }
                 }
                 Some(_) => self.missed("it is no text"),
@@ -125,26 +124,28 @@ impl Telling<'_, '_> {
         }
     }
 
-    /// The labels of a row of this value.
-    fn labels(&self, value: &Value) -> Labels {
-        let mut labels = self.base.clone();
-        self.metric.each.labels.add(value, &mut labels, self.writer.lost());
-        labels
-    }
-
-    /// Writes a row with the labels of a value.
+    /// Writes a row with the labels that stand below a value.
     fn tell(&mut self, value: &Value, label: Option<(&str, &str)>, number: f64) {
-        if !self.writer.is_full() {
-            let labels = self.labels(value);
-            self.write(labels, label, number);
+        let mut below = Labels::default();
+        if self.writer.has_room() {
+            self.metric.each.labels.add(value, &mut below, self.writer.lost());
         }
+        self.write(label, &below, number);
     }
 
-    /// Writes a row with one more label.
-    fn write(&mut self, mut labels: Labels, label: Option<(&str, &str)>, number: f64) {
-        if let Some((name, value)) = label {
-            labels.set(name, value, self.writer.lost());
+    /// Writes a row: its own label wins over those below its value, and these over those of the object.
+    fn write(&mut self, label: Option<(&str, &str)>, below: &Labels, number: f64) {
+        let lost = self.writer.lost();
+        if !self.writer.has_room() {
+            lost.add(Loss::Rows);
+            return;
         }
+        let mut labels = Labels::default();
+        if let Some((name, value)) = label {
+            labels.add(name, value, lost);
+        }
+        labels.add_all(below, lost);
+        labels.add_all(&self.base, lost);
         self.writer.row(&labels, number);
     }
 

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use super::{
-    CustomFamily, CustomResource, CustomWatch, LOSSES,
+    CustomFamily, CustomResource, CustomWatch, LOSSES, Losses,
     found::Served,
     kept::{Budget, CustomObject, Kept},
     rows::ObjectRows,
@@ -102,9 +102,6 @@ fn parts_of(taken: Vec<Taken>) -> impl Iterator<Item = Part> + Send {
     })
 }
 
-/// How often something was left out, by reason.
-pub type LeftOut = Vec<(&'static str, u64)>;
-
 /// The page of these objects of a resource, each in JSON, which no watch has told, and what was left out.
 ///
 /// # Errors
@@ -114,7 +111,7 @@ pub fn page(
     cluster: Option<&str>,
     objects: &[&str],
     format: Format,
-) -> Result<(String, LeftOut), serde_json::Error> {
+) -> Result<(String, Losses), serde_json::Error> {
     let word = |word: &Option<Box<str>>| word.clone().unwrap_or_else(|| "*".into());
     let served = Served {
         version: word(&resource.version),
