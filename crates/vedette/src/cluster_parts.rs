@@ -185,7 +185,8 @@ fn tell_parts(all: &[Arc<ClusterStatus>], visitor: &mut dyn MetricVisitor) {
 }
 
 fn tell_certificates(all: &[Arc<ClusterStatus>], visitor: &mut dyn MetricVisitor) {
-    let seconds: [(&Family, fn(&ClusterCertificate) -> i64); 2] =
+    type Seconds = fn(&ClusterCertificate) -> i64;
+    let seconds: [(&Family, Seconds); 2] =
         [(&NOT_AFTER, |one| one.not_after_unix_s), (&NOT_BEFORE, |one| one.not_before_unix_s)];
     for (family, of) in seconds {
         for status in all {

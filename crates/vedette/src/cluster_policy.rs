@@ -53,7 +53,10 @@ pub struct Judging {
 
 /// How it stands with all clusters. Clones share it.
 #[derive(Clone, Default)]
-pub struct PolicyBoard(Arc<RwLock<Vec<(Arc<str>, PolicyFigures)>>>);
+pub struct PolicyBoard(Arc<RwLock<Vec<Stand>>>);
+
+/// How it stands with a cluster.
+type Stand = (Arc<str>, PolicyFigures);
 
 impl PolicyBoard {
     fn post(&self, cluster: &Arc<str>, figures: PolicyFigures) {

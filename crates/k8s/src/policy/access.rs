@@ -153,7 +153,7 @@ mod tests {
             (path("/etc"), Some((1, true))),
             (path("/etc/ssl/certs"), Some((1, false))),
             (path("/etc/shadow.d"), Some((1, false))),
-            (path("/root/.ssh"), Some((1, true))),
+            (path("/root//.ssh"), Some((1, true))),
             (path("/dev/mem"), Some((1, true))),
             (path("/var/lib"), Some((1, true))),
             (path("/var/lib/kubelet/pods"), Some((1, true))),
