@@ -44,7 +44,8 @@ fn a_busy_container_alerts_and_reverse_shells_are_found() -> Result<()> {
     let preferred = containerd.preferred();
 
     for name in ["quiet", "burner"] {
-        let query = format!("container_memory_working_set_bytes{{name=\"{name}\"}}");
+        // A runtime that is slow to answer is not waited for: until it does, the row has no image.
+        let query = format!("container_memory_working_set_bytes{{name=\"{name}\",image!=\"\"}}");
         let rows = wait_for("the container's memory", PATIENCE, || {
             Ok(Some(vedette.query(&query)?).filter(|r| !r.is_empty()))
         })?;
