@@ -1,7 +1,6 @@
 //! What storing the state of a cluster takes: a little of each row, never its text.
 
 use std::{
-    alloc::{GlobalAlloc, Layout, System},
     fmt::Write as _,
     sync::{
         Arc,
@@ -16,6 +15,7 @@ use vedette_collector::{
 };
 use vedette_model::{Batch, Host, Payload, Rejected, Sink, status::StatusBoard, telemetry::Telemetry};
 use vedette_sys::SystemClock;
+use vedette_test_allocator::Counting;
 
 const ROWS: usize = 100_000;
 /// The text of a row has some 200.
@@ -26,30 +26,8 @@ const ROUNDS: usize = 3;
 /// Generous: a machine may be busy.
 const SOON_MS: usize = 120_000;
 
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-/// The system's allocator, adding up what is in use.
-struct Counting;
-
-#[expect(unsafe_code, reason = "an allocator can be written in no other way")]
-// SAFETY: every call is passed on unchanged to the system's allocator; counting touches two numbers.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        PEAK.fetch_max(NOW.fetch_add(layout.size(), Relaxed) + layout.size(), Relaxed);
-        // SAFETY: the caller keeps the contract of `alloc`, which is the same.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: the caller keeps the contract of `dealloc`; `place` came from `System`.
-        unsafe { System.dealloc(place, layout) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: Counting = Counting::new();
 
 /// A page that is made while it is read.
 #[derive(Default)]
@@ -108,8 +86,7 @@ fn a_row_that_is_known_takes_little_and_its_text_nothing() {
         telemetry: Telemetry::default(),
         host: Arc::new(Host { name: "h".into(), id: String::new(), boot_id: String::new() }),
     };
-    let before = NOW.load(Relaxed);
-    PEAK.store(before, Relaxed);
+    let before = ALLOCATOR.begin();
     let source = StateSource {
         cluster: "c".into(),
         names_cluster: false,
@@ -129,7 +106,7 @@ fn a_row_that_is_known_takes_little_and_its_text_nothing() {
     let (samples, defined) = (sink.samples.load(Relaxed), sink.defined.load(Relaxed));
     assert!(samples >= wanted, "{samples} samples");
     assert_eq!(defined, ROWS + 5, "known rows are not defined again");
-    let (bytes, peak) = (page.bytes.load(Relaxed), PEAK.load(Relaxed).saturating_sub(before));
+    let (bytes, peak) = (page.bytes.load(Relaxed), ALLOCATOR.peak().saturating_sub(before));
     let peak_max = ROWS * ROW_BYTES_MAX + BESIDE_BYTES_MAX;
     println!("{ROWS} rows, a page of {bytes} bytes: {peak} bytes at most");
     assert!(bytes > peak_max, "the page must be larger than what is allowed: {bytes}");

@@ -13,6 +13,7 @@ mod common;
 mod config;
 mod cron;
 pub mod custom;
+mod duration;
 mod jobs;
 mod kinds;
 mod leases;

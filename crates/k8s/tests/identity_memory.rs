@@ -1,10 +1,5 @@
 //! What the index of workloads takes for 30,000 pods that are there, and for as many that are gone.
 
-use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    sync::atomic::{AtomicUsize, Ordering::Relaxed},
-};
-
 use serde_json::json;
 use vedette_k8s::{
     identity::{Index, Limits},
@@ -12,34 +7,14 @@ use vedette_k8s::{
 };
 use vedette_model::WorkloadQuestion;
 use vedette_sys::MonotonicTime;
+use vedette_test_allocator::Counting;
 
 const PODS: usize = 30_000;
 /// Measured: 644, of pods with two containers each.
 const BYTES_A_POD_MAX: usize = 800;
 
-static NOW: AtomicUsize = AtomicUsize::new(0);
-
-/// The system's allocator, adding up what is in use.
-struct Counting;
-
-#[expect(unsafe_code, reason = "an allocator can be written in no other way")]
-// SAFETY: every call is passed on unchanged to the system's allocator; counting touches one number.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        NOW.fetch_add(layout.size(), Relaxed);
-        // SAFETY: the caller keeps the contract of `alloc`, which is the same.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: the caller keeps the contract of `dealloc`; `place` came from `System`.
-        unsafe { System.dealloc(place, layout) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: Counting = Counting::new();
 
 fn uid(number: usize) -> String {
     format!("{number:08x}-1111-2222-3333-444444444444")
@@ -65,9 +40,9 @@ fn pod(number: usize) -> Pod {
 
 #[test]
 fn tens_of_thousands_of_pods_stay_small() {
-    let before = NOW.load(Relaxed);
+    let before = ALLOCATOR.used();
     let mut index = Index::new("main".into(), Limits::default());
-    let kept = || NOW.load(Relaxed) - before;
+    let kept = || ALLOCATOR.used() - before;
     for number in 0..PODS {
         index.put(&pod(number), number as u64 + 1, number as i64);
     }

@@ -1,17 +1,13 @@
 //! What pods take, while they are listed, when they are kept, and when they are listed again. 30,000 of
 //! them give the same figures, and take their time without optimization.
 
-use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    sync::atomic::{AtomicUsize, Ordering::Relaxed},
-};
-
 use serde_json::json;
 use vedette_k8s::{
     Error, ListReader, Shelf,
     objects::Pod,
     policy::{Made, Makers, Policy, PolicyView, Rules},
 };
+use vedette_test_allocator::Counting;
 
 const PODS: usize = 1_000;
 /// Measured: 1,953, of which 720 are only for state metrics; as JSON they have 2,299.
@@ -21,30 +17,8 @@ const JUDGED_BYTES_A_POD_MAX: usize = 200;
 /// The peak of a list over what is kept when it ends; the goal is 1.3.
 const PEAK_RATIO_MAX: f64 = 1.2;
 
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-/// The system's allocator, adding up what is in use.
-struct Counting;
-
-#[expect(unsafe_code, reason = "an allocator can be written in no other way")]
-// SAFETY: every call is passed on unchanged to the system's allocator; counting touches two numbers.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        PEAK.fetch_max(NOW.fetch_add(layout.size(), Relaxed) + layout.size(), Relaxed);
-        // SAFETY: the caller keeps the contract of `alloc`, which is the same.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: the caller keeps the contract of `dealloc`; `place` came from `System`.
-        unsafe { System.dealloc(place, layout) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: Counting = Counting::new();
 
 /// A pod as a deployment makes it, with what an API server adds.
 fn pod(number: usize, version: usize) -> String {
@@ -128,12 +102,12 @@ fn judge(policy: &mut Policy, shelf: &Shelf<Pod>) -> usize {
 
 #[test]
 fn a_list_takes_hardly_more_than_what_it_leaves() {
-    let before = NOW.load(Relaxed);
+    let before = ALLOCATOR.used();
     let mut shelf = Shelf::default();
     for version in [1, 2] {
-        PEAK.store(NOW.load(Relaxed), Relaxed);
+        ALLOCATOR.begin();
         let length = list(&mut shelf, version);
-        let (kept, peak) = (NOW.load(Relaxed) - before, PEAK.load(Relaxed) - before);
+        let (kept, peak) = (ALLOCATOR.used() - before, ALLOCATOR.peak() - before);
         println!(
             "list {version}: {} bytes of JSON a pod, {} kept, peak {:.3} of what is kept",
             length / PODS,
@@ -144,11 +118,11 @@ fn a_list_takes_hardly_more_than_what_it_leaves() {
         assert!(kept / PODS < BYTES_A_POD_MAX, "{} bytes a pod", kept / PODS);
         assert!((peak as f64) < kept as f64 * PEAK_RATIO_MAX, "peak {peak}, kept {kept}");
     }
-    let before = NOW.load(Relaxed);
+    let before = ALLOCATOR.used();
     let registries = vec!["registry.example.com/shop".parse().expect("a registry")];
     let mut policy = Policy::new(Rules { registries, privileged: Some(Vec::new()), digests: true });
     assert_eq!(judge(&mut policy, &shelf), 0);
-    let kept = (NOW.load(Relaxed) - before) / PODS;
+    let kept = (ALLOCATOR.used() - before) / PODS;
     println!("judged: {kept} bytes a pod");
     assert!(kept < JUDGED_BYTES_A_POD_MAX, "{kept} bytes a pod");
 }

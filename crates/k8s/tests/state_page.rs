@@ -3,14 +3,7 @@
 //! `VEDETTE_STATE_PODS` names another number of pods, as 10000, for whoever measures; times are only told with
 //! optimization (`--release`).
 
-use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use vedette_config::HttpClient;
 use vedette_http_client::{Options, ProxyEnvironment};
@@ -19,6 +12,7 @@ use vedette_k8s::{
     state::{ClusterState, Format, Gone, States, Wanted},
 };
 use vedette_sys::{Clock as _, SystemClock};
+use vedette_test_allocator::Counting;
 use vedette_test_apiserver::{ApiServer, made};
 
 /// Pods without a wish: so many that several threads write the page.
@@ -31,30 +25,8 @@ const STAYS_BYTES_MAX: usize = 1 << 20;
 /// Generous: a machine may be busy.
 const SOON: Duration = Duration::from_secs(120);
 
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-/// The system's allocator, adding up what is in use.
-struct Counting;
-
-#[expect(unsafe_code, reason = "an allocator can be written in no other way")]
-// SAFETY: every call is passed on unchanged to the system's allocator; counting touches two numbers.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        PEAK.fetch_max(NOW.fetch_add(layout.size(), Relaxed) + layout.size(), Relaxed);
-        // SAFETY: the caller keeps the contract of `alloc`, which is the same.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: the caller keeps the contract of `dealloc`; `place` came from `System`.
-        unsafe { System.dealloc(place, layout) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: Counting = Counting::new();
 
 /// Rows and bytes of the page; each line is looked at once.
 fn read(states: &States) -> (usize, usize) {
@@ -90,7 +62,7 @@ async fn a_page_leaves_nothing_and_takes_little() {
     };
     let hub = Hub::new(tokio::runtime::Handle::current(), options, Timing::default());
     let api = hub.cluster(Connection::to(server.url().parse().expect("a URL"), HttpClient::default()));
-    let before = NOW.load(Relaxed);
+    let before = ALLOCATOR.used();
     let wanted = Wanted { kinds: Some(vec!["pods".into(), "nodes".into()]), ..Wanted::default() };
     let cluster = Arc::new(ClusterState::watch("c".into(), &hub, &api, &wanted));
     let states = States::default();
@@ -108,10 +80,9 @@ async fn a_page_leaves_nothing_and_takes_little() {
     );
 
     // The server stands in the same process; its threads rest while nothing is asked.
-    let kept = NOW.load(Relaxed);
-    PEAK.store(kept, Relaxed);
+    let kept = ALLOCATOR.begin();
     let (rows, bytes) = read(&states);
-    let (after, peak) = (NOW.load(Relaxed), PEAK.load(Relaxed));
+    let (after, peak) = (ALLOCATOR.used(), ALLOCATOR.peak());
     println!(
         "{pods} pods: {} bytes kept beside what the server holds before, page of {bytes} bytes and {rows} rows, \
          {} bytes more while it is written, {} after",

@@ -3,6 +3,8 @@
 
 use jiff::{Timestamp, civil::Time, tz::TimeZone};
 
+use super::duration;
+
 /// When something is due.
 #[derive(Debug)]
 pub(super) struct Schedule {
@@ -183,27 +185,11 @@ fn digits(text: &str) -> Option<u32> {
 
 /// Seconds of a span as `1h30m`, at least one.
 fn span_seconds(text: &str) -> Option<i64> {
-    let mut seconds = 0.0;
-    let mut rest = text.trim();
-    if rest.is_empty() {
+    let text = text.trim();
+    if text.starts_with(['+', '-']) {
         return None;
     }
-    while !rest.is_empty() {
-        let (number, after) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit() && c != '.')?);
-        let (unit, after) =
-            after.split_at(after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len()));
-        let factor = match unit {
-            "h" => 3600.0,
-            "m" => 60.0,
-            "s" => 1.0,
-            "ms" => 1e-3,
-            "us" | "µs" | "μs" => 1e-6,
-            "ns" => 1e-9,
-            _ => return None,
-        };
-        seconds += number.parse::<f64>().ok()? * factor;
-        rest = after;
-    }
+    let seconds = duration::seconds(text)?;
     // Larger ones are beyond any calendar.
     (seconds < 1e11).then_some((seconds as i64).max(1))
 }
