@@ -132,7 +132,8 @@ impl Sensor {
         }
         check_kernel()?;
         let (ebpf, maps) = load(config)?;
-        give_back_memory();
+        // The kernel's type information takes tens of megabytes while it is read, and none afterwards.
+        vedette_sys::give_back_free_memory();
         let [critical, bulk, counts] = maps;
         let opened = |what: &str, cause: MapError| Error::Load {
             doing: format!("opening the map {what}"),
@@ -315,19 +316,6 @@ fn tail(log: &str) -> String {
     const LINES: usize = 6;
     let lines: Vec<&str> = log.lines().filter(|l| !l.trim().is_empty()).collect();
     lines[lines.len().saturating_sub(LINES)..].join("; ")
-}
-
-/// The kernel's type information takes tens of megabytes while it is read and none afterwards;
-/// glibc keeps freed memory unless told otherwise.
-fn give_back_memory() {
-    #[cfg(target_env = "gnu")]
-    {
-        #[expect(unsafe_code, reason = "malloc_trim is a C function")]
-        // SAFETY: takes an integer, touches only the allocator's own free memory, is thread-safe.
-        unsafe {
-            libc::malloc_trim(0);
-        }
-    }
 }
 
 /// Whether `fd` became readable within `timeout`.
