@@ -91,6 +91,12 @@ impl Kind {
                 | Self::Pids
         )
     }
+
+    /// Tells the same for as long as no process of the container runs, but for what others do to it: the kernel may
+    /// reclaim its memory, and what comes by network is charged to it.
+    fn rests(self) -> bool {
+        self.is_fast() && !matches!(self, Self::CpuStat | Self::CpuacctUsage1)
+    }
 }
 
 /// What one reading told beside the samples.
@@ -103,6 +109,14 @@ pub(crate) struct Reading {
     /// Processor time, in the unit of the file that tells it.
     pub(crate) cpu: Option<u64>,
     usage: Option<u64>,
+}
+
+/// What a container had used of the processor, and what those files told then that rest while it uses no more.
+#[derive(Debug, Default)]
+struct Rest {
+    cpu: Option<u64>,
+    values: Vec<(Slot, f64)>,
+    oom_kills: Option<u64>,
 }
 
 /// The series that a container has at most once.
@@ -123,6 +137,7 @@ pub(crate) struct Files {
     /// Version 1 has the processor's controller, so throttling is told there and not in version 2.
     cfs_in_version_1: bool,
     memory: Option<Memory>,
+    rest: Rest,
     /// When the cgroup was made, in seconds since the Unix epoch, as far as its folders tell.
     pub(crate) made: Option<f64>,
 }
@@ -197,6 +212,7 @@ impl Files {
             has_quota: false,
             cfs_in_version_1: hierarchy.cpu.is_some(),
             memory: None,
+            rest: Rest::default(),
         }
     }
 
@@ -212,7 +228,9 @@ impl Files {
         put(&mut self.slots, pass, base, slot, value);
     }
 
-    /// Reads what is told in every pass, and all else when it is the container's `turn`.
+    /// Reads what is told in every pass, and all else when it is the container's `turn`. Of a container that has used
+    /// no processor since the last pass only that is read: most containers of a machine wait most of the time, and
+    /// its turn puts right what others did to it.
     pub(crate) fn read(
         &mut self,
         pass: &mut Pass<'_>,
@@ -224,10 +242,15 @@ impl Files {
         if turn {
             self.devices.begin();
         }
-        let Self { files, slots, devices, has_quota, cfs_in_version_1, memory, .. } = self;
+        let Self { files, slots, devices, has_quota, cfs_in_version_1, memory, rest, .. } = self;
         let (mut tried, mut missing) = (0, 0);
+        // Not known before the first file that rests: those of the processor stand before it.
+        let mut is_at_rest = None;
         for (kind, file) in files.iter_mut() {
             if !turn && !kind.is_fast() || *kind == Kind::CfsStat1 && !*has_quota {
+                continue;
+            }
+            if kind.rests() && *is_at_rest.get_or_insert_with(|| rest.holds(reading.cpu, turn)) {
                 continue;
             }
             // memory.stat is by far the dearest file. While usage stays the same to the byte, so
@@ -236,7 +259,10 @@ impl Files {
                 && matches!(kind, Kind::MemoryStat | Kind::MemoryStat1)
                 && let Some(known) = memory.filter(|m| Some(m.usage) == reading.usage)
             {
-                let mut put = |slot, value| put(slots, pass, base, slot, value);
+                let mut put = |slot, value| {
+                    rest.values.push((slot, value));
+                    put(slots, pass, base, slot, value);
+                };
                 working_set(reading.usage, known.inactive_file, &mut put);
                 continue;
             }
@@ -253,6 +279,9 @@ impl Files {
                 }
             };
             let mut put = |slot: Slot, value| {
+                if kind.rests() && slot.is_fast() {
+                    rest.values.push((slot, value));
+                }
                 if turn || slot.is_fast() {
                     put(slots, pass, base, slot, value);
                 }
@@ -333,6 +362,11 @@ impl Files {
                 Kind::BlkioServiced1 => blkio(text, false, devices, pass, base),
             }
         }
+        if is_at_rest == Some(true) {
+            rest.values.iter().for_each(|(slot, value)| put(slots, pass, base, *slot, *value));
+            reading.oom_kills = rest.oom_kills;
+        }
+        rest.oom_kills = reading.oom_kills;
         // Where every file is missing, the cgroup went before it could be read at all.
         reading.gone |= tried > 0 && missing == tried;
         if turn && !reading.gone {
@@ -392,6 +426,19 @@ impl Files {
         self.devices.begin();
         self.devices.end(|device| device.retire(pass));
         self.memory = None;
+        self.rest = Rest::default();
+    }
+}
+
+impl Rest {
+    /// Whether what was told still holds; begins anew if not.
+    fn holds(&mut self, cpu: Option<u64>, turn: bool) -> bool {
+        let holds = !turn && cpu.is_some() && self.cpu == cpu;
+        if !holds {
+            (self.cpu, self.oom_kills) = (cpu, None);
+            self.values.clear();
+        }
+        holds
     }
 }
 

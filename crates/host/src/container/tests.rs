@@ -302,7 +302,10 @@ fn an_oom_kill_stays_visible_after_the_end_and_counts_on_after_a_restart() {
     let mut machine = Machine::new("v2", &[ID]);
     machine.settle();
     let oom = "container_oom_events_total";
-    write(machine.root.path().join("cgroup").join(ID).join("memory.events"), "oom_kill 2\n");
+    let folder = machine.root.path().join("cgroup").join(ID);
+    write(folder.join("memory.events"), "oom_kill 2\n");
+    // Also to be killed takes time.
+    write(folder.join("cpu.stat"), "usage_usec 1500001\n");
     assert_eq!(value(&machine.pass(), oom, &[]), Some(2.0));
     // The last is told by the kernel just before the container goes.
     machine.reader.shared.ooms.lock().by_cgroup.insert(format!("/{ID}"), 3);
@@ -490,26 +493,63 @@ fn slow_facts_come_in_turns_and_what_is_watched_by_the_second_in_every_pass() {
     }
 }
 
+/// Versions, and where their files of processor and memory are: the time used, the memory used, and what of that
+/// nobody used lately.
+const FILES: [(&str, &str, &str, &str, &str); 2] = [
+    ("v2", "cgroup/ID/cpu.stat", "usage_usec ", "cgroup/ID/memory.current", "inactive_file"),
+    (
+        "v1",
+        "cgroup/cpuacct/ID/cpuacct.usage",
+        "",
+        "cgroup/memory/ID/memory.usage_in_bytes",
+        "total_inactive_file",
+    ),
+];
+
 #[test]
 fn memory_stat_is_read_again_when_usage_changes_and_at_the_turn() {
-    for (version, folder, usage, key) in [
-        ("v2", "cgroup", "memory.current", "inactive_file"),
-        ("v1", "cgroup/memory", "memory.usage_in_bytes", "total_inactive_file"),
-    ] {
+    for (version, cpu, cpu_begins, usage, key) in FILES {
         let mut machine = Machine::new(version, &[ID]);
         machine.settle();
-        let folder = machine.root.path().join(folder).join(ID);
-        let working_set = |machine: &mut Machine| {
+        let place = |file: &str| machine.root.path().join(file.replace("ID", ID));
+        let (cpu, usage) = (place(cpu), place(usage));
+        let stat = usage.with_file_name("memory.stat");
+        let mut used = 2_000_000;
+        // It runs all the time.
+        let mut working_set = || {
+            used += 1;
+            write(cpu.clone(), &format!("{cpu_begins}{used}\n"));
             let samples = machine.pass();
             value(&samples, "container_memory_working_set_bytes", &[]).unwrap()
         };
-        write(folder.join("memory.stat"), &format!("{key} 100\n"));
-        assert_eq!(working_set(&mut machine), 600.0, "{version}: as before, as usage is");
-        write(folder.join(usage), "1001\n");
-        assert_eq!(working_set(&mut machine), 901.0, "{version}");
-        write(folder.join("memory.stat"), &format!("{key} 200\n"));
-        let at_turn: Vec<f64> = (0..10).map(|_| working_set(&mut machine)).collect();
+        write(stat.clone(), &format!("{key} 100\n"));
+        assert_eq!(working_set(), 600.0, "{version}: as before, as usage is");
+        write(usage, "1001\n");
+        assert_eq!(working_set(), 901.0, "{version}");
+        write(stat, &format!("{key} 200\n"));
+        let at_turn: Vec<f64> = (0..10).map(|_| working_set()).collect();
         assert_eq!((at_turn[0], at_turn[9]), (901.0, 801.0), "{version}: {at_turn:?}");
+    }
+}
+
+#[test]
+fn what_others_do_to_a_container_that_does_not_run_is_told_when_it_runs_and_at_the_turn() {
+    for (version, cpu, cpu_begins, usage, _) in FILES {
+        let mut machine = Machine::new(version, &[ID]);
+        let place = |file: &str| machine.root.path().join(file.replace("ID", ID));
+        let (cpu, usage) = (place(cpu), place(usage));
+        let told = |samples: &BTreeMap<String, f64>| {
+            ["container_memory_usage_bytes", "container_threads", "container_oom_events_total"]
+                .map(|name| value(samples, name, &[]).unwrap())
+        };
+        assert_eq!(told(&machine.settle()), [1000.0, 5.0, 0.0], "{version}");
+        write(usage.clone(), "1001\n");
+        let after: Vec<_> = (0..10).map(|_| told(&machine.pass())).collect();
+        assert_eq!(after[0], [1000.0, 5.0, 0.0], "{version}");
+        assert_eq!(after[9], [1001.0, 5.0, 0.0], "{version}");
+        write(usage, "1002\n");
+        write(cpu, &format!("{cpu_begins}3000000\n"));
+        assert_eq!(told(&machine.pass()), [1002.0, 5.0, 0.0], "{version}");
     }
 }
 

@@ -69,6 +69,7 @@ fn a_minute_of_churn_leaves_nothing_behind() {
     make(&killed);
     (0..4).for_each(|_| light.pass());
     std::fs::write(root.join("cgroup").join(&killed).join("memory.events"), "oom_kill 1\n").unwrap();
+    std::fs::write(root.join("cgroup").join(&killed).join("cpu.stat"), "usage_usec 1500001\n").unwrap();
     light.pass();
     end(&killed);
     let mut most = 0;
