@@ -97,8 +97,8 @@ impl Inner {
         let config = &self.config;
         let mut builder = ClientBuilder::new(config.brokers.clone())
             .client_id("vedette")
-            // Whoever waits here decides when to try again.
-            .backoff_config(BackoffConfig { deadline: Some(self.timeout), ..BackoffConfig::default() });
+            // Whoever waits here decides when to try again, and is told why before the time is over.
+            .backoff_config(BackoffConfig { deadline: Some(self.timeout / 2), ..BackoffConfig::default() });
         if let Some(encryption) = &self.encryption {
             builder = builder.tls_config(encryption.current().map_err(|error| error.to_string())?);
         }

@@ -102,7 +102,7 @@ impl Inner {
         let mut commands = Vec::new();
         let count = self.transaction(&mut commands, batch, &rest, reached);
         let connection = state.connection.as_mut().ok_or(io::ErrorKind::NotConnected)?;
-        connection.stream.write_all(&commands).await?;
+        connection.send(&commands).await?;
         // MULTI, what is queued, EXEC.
         for _ in 0..=count {
             connection.reply().await?.ok()?;
@@ -214,8 +214,14 @@ impl Connection {
     async fn ask(&mut self, words: &[&[u8]]) -> io::Result<Reply> {
         let mut command = Vec::new();
         resp::command(&mut command, words);
-        self.stream.write_all(&command).await?;
+        self.send(&command).await?;
         self.reply().await?.ok()
+    }
+
+    /// What is encrypted may wait for more before it goes; for nothing more comes before the reply.
+    async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes).await?;
+        self.stream.flush().await
     }
 
     async fn reply(&mut self) -> io::Result<Reply> {

@@ -4,6 +4,8 @@
 //! The servers are Debian's, unpacked below `target/peers/debian`, or run on the machine's JVM from
 //! artefacts below `target/peers/jvm`; where one is not there, its test says so.
 
+mod certificates;
+
 use std::{
     collections::BTreeSet,
     fs::File,
@@ -15,7 +17,8 @@ use std::{
     time::Duration,
 };
 
-use vedette_config::HttpClient;
+use certificates::Certificates;
+use vedette_config::{HttpClient, Secret, SecretSource};
 use vedette_http_client::{Options, ProxyEnvironment};
 use vedette_model::{
     Batch, Labels, Matcher, Origin, Payload, Row, Samples, SeriesDefinition,
@@ -24,7 +27,7 @@ use vedette_model::{
 };
 use vedette_remote::{
     BatchLimits, Elasticsearch, Export, ExportConfig, ExportPlan, Exports, IndexPer, InfluxDb, InfluxVersion,
-    Kafka, KafkaCompression, Parts, Redis, Shape, SinkConfig, SpoolConfig,
+    Kafka, KafkaCompression, Parts, Redis, Sasl, SaslMechanism, Shape, SinkConfig, SpoolConfig,
 };
 use vedette_sys::{RealFs, SystemClock};
 
@@ -69,11 +72,16 @@ fn free_address() -> SocketAddr {
     listener.local_addr().expect("bound")
 }
 
+fn wait_for(what: &str, probe: impl FnMut() -> bool) {
+    wait_or_tell(what, probe, String::new);
+}
+
+/// Who waits in vain tells more.
 #[expect(clippy::disallowed_methods, reason = "servers of others are waited for in real time")]
-fn wait_for(what: &str, mut probe: impl FnMut() -> bool) {
+fn wait_or_tell(what: &str, mut probe: impl FnMut() -> bool, more: impl Fn() -> String) {
     let end = std::time::Instant::now() + PATIENCE;
     while !probe() {
-        assert!(std::time::Instant::now() < end, "waited {PATIENCE:?} for {what} in vain");
+        assert!(std::time::Instant::now() < end, "waited {PATIENCE:?} for {what} in vain: {}", more());
         std::thread::sleep(Duration::from_millis(50));
     }
 }
@@ -190,7 +198,8 @@ impl Exporting {
     }
 
     fn wait_sent(&self) {
-        wait_for("everything to be sent", || self.metric("vedette_export_samples_pending") == 0.0);
+        let is_sent = || self.metric("vedette_export_samples_pending") == 0.0;
+        wait_or_tell("everything to be sent", is_sent, || self.health());
         assert_eq!(self.metric("vedette_export_batches_lost_total"), 0.0);
     }
 
@@ -287,6 +296,13 @@ fn influxdb_has_every_point_once() {
     assert_eq!(body.matches(&format!(",{}]", ROWS * CONTAINERS)).count(), FAMILIES.len(), "{body}");
 }
 
+/// What all servers here are told to ask for.
+const PASSWORD: &str = "geheim";
+
+fn password() -> SecretSource {
+    SecretSource::Inline(Secret::new(PASSWORD))
+}
+
 /// One command and its reply; as much of the protocol as is needed here.
 fn redis(address: SocketAddr, words: &[&str]) -> Option<Vec<String>> {
     let mut stream = TcpStream::connect(address).ok()?;
@@ -308,6 +324,7 @@ fn redis(address: SocketAddr, words: &[&str]) -> Option<Vec<String>> {
     (0..count.parse::<usize>().ok()?).map(|_| line().and_then(|_| line())).collect()
 }
 
+/// The stream is reached by TLS, with a certificate for the client; the list is not.
 fn redis_lives_through(is_stream: bool) {
     let binary = debian().join("usr/bin/redis-server");
     if !binary.exists() {
@@ -315,29 +332,39 @@ fn redis_lives_through(is_stream: bool) {
         return;
     }
     let folder = tempfile::tempdir().expect("a folder");
-    let address = free_address();
+    let (address, encrypted) = (free_address(), free_address());
+    let certificates = Certificates::make();
+    certificates.write(folder.path());
     let sink = SinkConfig::Redis(Redis {
-        address: address.to_string(),
+        address: if is_stream { encrypted } else { address }.to_string(),
         key: "there".into(),
         is_stream,
         length_max: 0,
         database: 0,
         username: String::new(),
-        password: Some(vedette_config::SecretSource::Inline(vedette_config::Secret::new("geheim"))),
-        tls: None,
+        password: Some(password()),
+        tls: is_stream.then(|| certificates.client()),
     });
     let start = || {
         let mut command = Command::new(&binary);
-        let port = address.port().to_string();
+        let (port, encrypted) = (address.port().to_string(), encrypted.port().to_string());
         // What it has acknowledged must be there after it was killed, or the sink could not tell.
         let arguments = ["--port", &port, "--appendonly", "yes", "--appendfsync", "always", "--save", ""];
         command.args(arguments).arg("--dir").arg(folder.path());
+        command.args(["--tls-port", &encrypted, "--tls-auth-clients", "yes"]);
+        for (option, file) in [
+            ("--tls-key-file", "server.key"),
+            ("--tls-cert-file", "server.crt"),
+            ("--tls-ca-cert-file", "ca.crt"),
+        ] {
+            command.arg(option).arg(folder.path().join(file));
+        }
         command.env("LD_LIBRARY_PATH", debian().join("usr/lib/x86_64-linux-gnu"));
         let server = Server::start(&mut command, &folder.path().join("redis.log"));
         wait_for("Redis", || {
             redis(address, &["PING"]).is_some_and(|reply| !reply[0].starts_with("-LOADING"))
         });
-        let _ = redis(address, &["CONFIG", "SET", "requirepass", "geheim"]);
+        let _ = redis(address, &["CONFIG", "SET", "requirepass", PASSWORD]);
         server
     };
     let mut exporting = Exporting::new(folder.path(), sink, Shape::Vedette);
@@ -414,6 +441,7 @@ async fn messages(address: SocketAddr, topic: &str) -> Vec<(Vec<u8>, String)> {
     all
 }
 
+/// The broker is reached by TLS, with a certificate for the client, and by name and password.
 #[test]
 #[ignore = "starts Kafka; the lane peers runs it"]
 fn jvm_kafka_has_every_document() {
@@ -423,16 +451,26 @@ fn jvm_kafka_has_every_document() {
         return;
     }
     let folder = tempfile::tempdir().expect("a folder");
-    let (address, controller) = (free_address(), free_address());
+    let (address, encrypted, controller) = (free_address(), free_address(), free_address());
+    let certificates = Certificates::make();
+    certificates.write(folder.path());
     let properties = folder.path().join("server.properties");
+    let security = "org.apache.kafka.common.security";
     let text = format!(
         "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@{controller}\n\
-         listeners=PLAINTEXT://{address},CONTROLLER://{controller}\nadvertised.listeners=PLAINTEXT://{address}\n\
+         listeners=PLAINTEXT://{address},USERS://{encrypted},CONTROLLER://{controller}\n\
+         advertised.listeners=PLAINTEXT://{address},USERS://{encrypted}\n\
          controller.listener.names=CONTROLLER\ninter.broker.listener.name=PLAINTEXT\n\
-         listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT\nlog.dirs={}\n\
+         listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,USERS:SASL_SSL\n\
+         sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512\n\
+         listener.name.users.plain.sasl.jaas.config={security}.plain.PlainLoginModule required user_v=\"{PASSWORD}\";\n\
+         listener.name.users.scram-sha-256.sasl.jaas.config={security}.scram.ScramLoginModule required;\n\
+         listener.name.users.scram-sha-512.sasl.jaas.config={security}.scram.ScramLoginModule required;\n\
+         ssl.keystore.type=PEM\nssl.keystore.location={0}/server.pem\nssl.client.auth=required\n\
+         ssl.truststore.type=PEM\nssl.truststore.location={0}/ca.crt\nlog.dirs={0}/kafka\n\
          offsets.topic.replication.factor=1\ntransaction.state.log.replication.factor=1\n\
-         transaction.state.log.min.isr=1\nauto.create.topics.enable=false\n",
-        folder.path().join("kafka").display()
+         transaction.state.log.min.isr=1\nauto.create.topics.enable=false\nlog.retention.ms=-1\n",
+        folder.path().display()
     );
     std::fs::write(&properties, text).expect("writes");
     let log = folder.path().join("kafka.log");
@@ -443,6 +481,9 @@ fn jvm_kafka_has_every_document() {
     };
     let mut format = java("kafka.tools.StorageTool");
     format.args(["format", "-t", "MkU3OEVBNTcwNTJENDM2Qk", "-c"]).arg(&properties);
+    for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512"] {
+        format.args(["--add-scram", &format!("{mechanism}=[name=v,password={PASSWORD}]")]);
+    }
     assert!(format.stdout(Stdio::null()).stderr(Stdio::null()).status().expect("java runs").success());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let start = || {
@@ -458,14 +499,18 @@ fn jvm_kafka_has_every_document() {
             controller.create_topic("there", 3, 1, 30_000).await.expect("makes the topic");
         });
     };
-    let sink = SinkConfig::Kafka(Kafka {
-        brokers: vec![address.to_string()],
-        topic: "there".into(),
-        compression: KafkaCompression::Zstd,
-        tls: None,
-        sasl: None,
-    });
-    let mut exporting = Exporting::new(folder.path(), sink, Shape::Vedette);
+    let sink = |mechanism, password| {
+        let sasl = Sasl { mechanism, username: "v".into(), password };
+        SinkConfig::Kafka(Kafka {
+            brokers: vec![encrypted.to_string()],
+            topic: "there".into(),
+            compression: KafkaCompression::Zstd,
+            tls: Some(certificates.client()),
+            sasl: Some(sasl),
+        })
+    };
+    let scram = sink(SaslMechanism::ScramSha512, password());
+    let mut exporting = Exporting::new(folder.path(), scram, Shape::Vedette);
     let _server = exporting.live_through(start, make_topic);
     let all = runtime.block_on(messages(address, "there"));
     let ids: BTreeSet<_> = all.iter().map(|(id, _)| id.clone()).collect();
@@ -473,6 +518,22 @@ fn jvm_kafka_has_every_document() {
     // One that came twice is the same, and has the same id.
     let texts: BTreeSet<_> = all.into_iter().map(|(_, text)| text).collect();
     assert_eq!(texts.len(), ROWS * CONTAINERS);
+
+    // Who is refused is told of it, and goes on with the right password, by whichever way that is told.
+    exporting.sink = sink(SaslMechanism::ScramSha256, SecretSource::Inline(Secret::new("falsch")));
+    exporting.restart();
+    exporting.feed(1);
+    let is_refused = || exporting.health().to_lowercase().contains("authentication");
+    wait_or_tell("the refusal", is_refused, || exporting.health());
+    for mechanism in [SaslMechanism::ScramSha256, SaslMechanism::Plain] {
+        exporting.sink = sink(mechanism, password());
+        exporting.restart();
+        exporting.feed(1);
+        exporting.wait_sent();
+    }
+    let ids: BTreeSet<_> =
+        runtime.block_on(messages(address, "there")).into_iter().map(|(id, _)| id).collect();
+    assert_eq!(ids.len(), (ROWS + 3) * CONTAINERS);
 }
 
 #[test]
