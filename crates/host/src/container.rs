@@ -10,6 +10,7 @@ mod groups;
 mod hierarchy;
 mod last;
 mod load;
+mod look;
 pub(crate) mod machine;
 mod network;
 mod oom;
@@ -650,7 +651,8 @@ impl Reader {
             if config.container_load {
                 live.load.put(pass, &live.base, tasks);
             }
-            live.descriptors.put(pass, &live.base, place, (&config.proc_root, live.pid), buffer);
+            let first = (&*config.proc_root, live.pid);
+            live.descriptors.put(pass, &live.base, place, first, (now, reading.cpu), buffer);
             storage.put(*number, &live.base, now, pass);
         }
     }

@@ -2,9 +2,12 @@
 
 use std::{os::unix::ffi::OsStrExt, path::Path};
 
+use vedette_sys::MonotonicTime;
+
 use super::{
     files::BaseLabels,
     hierarchy::{Hierarchy, below},
+    look::Look,
 };
 use crate::{
     file::{Buffer, read_short},
@@ -28,25 +31,42 @@ const LIMITS: Family<'_> = Family::gauge(
 #[derive(Default)]
 pub(super) struct Descriptors {
     series: [LazySeries; 3],
+    look: Look,
+    counted: Counted,
+}
+
+/// What was counted last.
+#[derive(Debug, Default, Clone, Copy)]
+struct Counted {
+    /// Open files and sockets; `None` where no process may be looked at.
+    open: Option<(u64, u64)>,
+    /// How many the first process may open.
+    max: Option<f64>,
 }
 
 impl Descriptors {
-    /// Counts and gives all figures.
+    /// Gives all figures, counted anew if the container did something since.
     pub(super) fn put(
         &mut self,
         pass: &mut Pass<'_>,
         base: &BaseLabels,
         (hierarchy, cgroup): (&Hierarchy, &str),
         (proc_root, first): (&Path, Option<u32>),
+        (now, cpu): (MonotonicTime, Option<u64>),
         buffer: &mut Buffer,
     ) {
+        if self.look.is_due(cpu, now) {
+            let open = count(hierarchy, cgroup, proc_root, buffer);
+            let path = first.map(|pid| proc_root.join(pid.to_string()).join("limits"));
+            let max = path.and_then(|path| open_files_max(read_short(&path, buffer).ok()?));
+            self.counted = Counted { open, max };
+        }
         let [files, sockets, limit] = &mut self.series;
-        if let Some((open, of_sockets)) = count(hierarchy, cgroup, proc_root, buffer) {
+        if let Some((open, of_sockets)) = self.counted.open {
             files.put_slow_with(pass, parse::value(open), |pass| base.define(pass, FILES, &[]));
             sockets.put_slow_with(pass, parse::value(of_sockets), |pass| base.define(pass, SOCKETS, &[]));
         }
-        let path = first.map(|pid| proc_root.join(pid.to_string()).join("limits"));
-        if let Some(max) = path.and_then(|path| open_files_max(read_short(&path, buffer).ok()?)) {
+        if let Some(max) = self.counted.max {
             let extra = [("ulimit", "max_open_files")];
             limit.put_slow_with(pass, max, |pass| base.define(pass, LIMITS, &extra));
         }

@@ -2,7 +2,7 @@
 //!
 //! The kernel tells neither by cgroup, except version 1 over a socket of its own, so the states
 //! of the tasks themselves are looked at: of busy containers in every pass, of idle ones (those
-//! whose processor time stood still, which can have no running task) at their turn. How many
+//! whose processor time stood still, which can have no running task) once a minute. How many
 //! tasks one pass looks at is bounded: what there is no room for is looked at in the next pass,
 //! and of a container with more tasks than the bound an even selection stands for all.
 
@@ -16,6 +16,7 @@ use vedette_sys::MonotonicTime;
 use super::{
     files::BaseLabels,
     hierarchy::{Hierarchy, below},
+    look::Look,
 };
 use crate::{
     file::{Buffer, read_short},
@@ -99,6 +100,8 @@ pub(super) struct Load {
     looked: Option<MonotonicTime>,
     /// Processor time when the tasks were looked at.
     cpu: Option<u64>,
+    /// When what they used was looked at, too.
+    whole: Look,
     counts: Counts,
     running: [f64; WINDOWS.len()],
     blocked: [f64; WINDOWS.len()],
@@ -136,7 +139,7 @@ impl Tasks {
 }
 
 impl Load {
-    /// Looks at the tasks if the container did something since, or if it has its `turn`.
+    /// Looks at the tasks if the container did something since, and at what they used if it has its `turn`.
     pub(super) fn look(
         &mut self,
         now: MonotonicTime,
@@ -147,12 +150,13 @@ impl Load {
         buffer: &mut Buffer,
     ) {
         let idle = cpu.is_some() && cpu == self.cpu;
-        if idle && !turn {
+        let whole = turn && self.whole.is_due(cpu, now);
+        if idle && !whole {
             // What was blocked may still be; nothing can have run.
             let counts = Counts { running: 0.0, ..self.counts };
             return self.average(now, counts);
         }
-        if tasks.left == 0 && !turn {
+        if tasks.left == 0 && !whole {
             return;
         }
         self.cpu = cpu;
@@ -173,7 +177,7 @@ impl Load {
             let Ok(text) = read_short(Path::new(&path), buffer) else { continue };
             let Some(stat) = Stat::parse(text) else { continue };
             counts.add(stat.state);
-            if turn {
+            if whole {
                 path.truncate(path.len() - "stat".len());
                 path.push_str("schedstat");
                 let told = read_short(Path::new(&path), buffer).ok().and_then(sched_stat);
@@ -182,7 +186,7 @@ impl Load {
             }
         }
         tasks.left = tasks.left.saturating_sub(looked_at);
-        if turn {
+        if whole {
             let round = self.round;
             self.tasks.retain(|_, task| task.seen == round);
         }

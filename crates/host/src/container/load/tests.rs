@@ -83,7 +83,7 @@ fn tasks_are_counted_by_state_in_both_versions_and_below() {
 }
 
 #[test]
-fn averages_follow_what_runs_and_an_idle_container_costs_nothing_until_its_turn() {
+fn averages_follow_what_runs_and_an_idle_container_costs_next_to_nothing() {
     let mut machine = Machine::new("cgroup.threads");
     machine.states("cg/c", "cgroup.threads", 100, "RR");
     (1..=600).for_each(|n| machine.look(1, n, false));
@@ -96,9 +96,14 @@ fn averages_follow_what_runs_and_an_idle_container_costs_nothing_until_its_turn(
     machine.look(1, 600, false);
     assert_eq!(machine.load.counts.blocked, 0.0, "not looked at");
     machine.look(1, 600, true);
-    assert_eq!(machine.load.counts.blocked, 2.0, "looked at in its turn");
+    assert_eq!(machine.load.counts.blocked, 2.0, "looked at in its first turn");
     machine.look(1, 600, false);
     assert_eq!(machine.load.counts.blocked, 2.0, "what is blocked stays so");
+    machine.states("cg/c", "cgroup.threads", 100, "SS");
+    machine.look(10, 600, true);
+    assert_eq!(machine.load.counts.blocked, 2.0, "nothing can have changed");
+    machine.look(60, 600, true);
+    assert_eq!(machine.load.counts.blocked, 0.0, "looked at once a minute");
 }
 
 #[test]
