@@ -237,7 +237,9 @@ fn rows_of_several_clusters_are_told_apart() -> Result<()> {
     vedette.wait_ready(START)?;
     let east = "kube_pod_info{job=\"kube-state-metrics\",instance=\"east\",cluster=\"east\",pod=\"east\"}";
     wait_for(east, SOON, || Ok((vedette.query(east)?.len() == 1).then_some(())))?;
-    let up = vedette.query("up{job=\"kube-state-metrics\"}")?;
+    let up = wait_for("how the round was", SOON, || {
+        Ok(Some(vedette.query("up{job=\"kube-state-metrics\"}")?).filter(|up| !up.is_empty()))
+    })?;
     ensure!(up.len() == 1 && up[0].0["cluster"] == "east", "{up:?}");
     wait_page(&vedette, "both clusters", |page| {
         page.contains("pod=\"east\"") && page.contains("pod=\"west\"")
