@@ -113,6 +113,12 @@ pub const TARGETS: &[Target] = &[
         made: vedette_k8s::fuzzing::watches,
         run: vedette_k8s::fuzzing::events,
     },
+    Target {
+        name: "pod-record",
+        seeds: &[],
+        made: vedette_k8s::fuzzing::pod_records,
+        run: vedette_k8s::fuzzing::pod_record,
+    },
     Target { name: "kube-object", seeds: &[], made: cluster::objects, run: cluster::object },
     Target {
         name: "capacity-dump",

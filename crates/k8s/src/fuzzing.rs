@@ -1,7 +1,10 @@
-//! Doors for the fuzz targets to how lists and watches are cut into objects, and good beginnings. Built only with
+//! Doors for the fuzz targets to how lists and watches are cut into objects and to what is kept of pods, and good
+//! beginnings. Built only with
 //! `--cfg fuzzing` and for tests, which try each beginning and some changes of it.
 
 use serde_json::{Value, json};
+
+pub use crate::identity::history::fuzzing::{record as pod_record, records as pod_records};
 
 use crate::{Error, Event, EventReader, ListEnd, ListReader, objects::Pod};
 

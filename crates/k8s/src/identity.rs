@@ -7,7 +7,7 @@
 
 pub(crate) mod cgroup;
 mod follow;
-mod history;
+pub(crate) mod history;
 mod index;
 mod owner;
 pub(crate) mod text;

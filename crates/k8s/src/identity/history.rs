@@ -5,6 +5,8 @@
 //! [`Limits::beat`] ago at most. Once more than half of it is dead, what is not is written anew and the rest removed.
 //! The form is described in `docs/formats/pod-history.md`.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 pub(super) mod record;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
