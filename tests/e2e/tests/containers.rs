@@ -121,11 +121,12 @@ fn a_busy_container_alerts_and_reverse_shells_are_found() -> Result<()> {
             .count();
         Ok((told >= 2).then_some(()))
     })?;
-    let file = std::fs::read_to_string(folder.path().join("data/notifications.jsonl"))?;
-    ensure!(
-        file.lines().count() >= 2 && file.lines().all(|l| serde_json::from_str::<Value>(l).is_ok()),
-        "{file}"
-    );
+    // Each receiver has its own time.
+    let file = wait_for("both in the file", PATIENCE, || {
+        let file = std::fs::read_to_string(folder.path().join("data/notifications.jsonl"))?;
+        Ok(Some(file).filter(|file| file.lines().count() >= 2))
+    })?;
+    ensure!(file.lines().all(|l| serde_json::from_str::<Value>(l).is_ok()), "{file}");
     ensure!(findings(&vedette)?.len() == 2, "still one finding each: {:#?}", findings(&vedette)?);
     Ok(())
 }
