@@ -13,6 +13,8 @@ use crate::{objects::null_as_default, parts::causes::ETCD_SILENT};
 const FILLING: f64 = 0.8;
 /// A database so full takes no writes.
 const FULL: f64 = 0.99;
+/// Nor does one with less room than this, in bytes: the largest write by default, `--max-request-bytes` of etcd.
+const WRITE_BYTES_MAX: f64 = 1.5 * 1024.0 * 1024.0;
 /// A disk that needs longer than this on average, in seconds, loses leaders.
 const FSYNC_SECONDS_MAX: f64 = 0.1;
 
@@ -56,6 +58,12 @@ impl MemberFigures {
         Some(self.database_bytes? / quota)
     }
 
+    /// Whether there may be no room for a write.
+    fn is_full(&self) -> bool {
+        let has_room = || Some(self.quota_bytes? - self.database_bytes? >= WRITE_BYTES_MAX);
+        self.fullness().is_some_and(|fullness| fullness >= FULL) || has_room() == Some(false)
+    }
+
     /// Seconds that one write needed to be safe, on average since `before`.
     fn fsync_since(&self, before: &Self) -> Option<f64> {
         let count = self.fsyncs? - before.fsyncs?;
@@ -87,7 +95,7 @@ pub fn seen(health: &Reply, figures: Option<&MemberFigures>, before: Option<&Mem
     let is_well = answer.as_ref().is_ok_and(|answer| answer.health == "true" || answer.health == true);
     if !is_well {
         let reason = answer.map(|answer| answer.reason).unwrap_or_default();
-        let is_full = reason.contains("NOSPACE") || fullness.is_some_and(|fullness| fullness >= FULL);
+        let is_full = reason.contains("NOSPACE") || figures.is_some_and(MemberFigures::is_full);
         let cause = if is_full { ETCD_NOSPACE } else { ETCD_UNHEALTHY };
         let step =
             [FULL, FILLING].into_iter().find(|least| fullness.is_some_and(|fullness| fullness >= *least));
@@ -178,6 +186,14 @@ mod tests {
                 assert_eq!(told(one), told(other));
             }
         }
+        // It refuses writes before the last byte: as soon as one of them has no room.
+        let of_16_mib = |mib: f64| {
+            let (database_bytes, quota_bytes) = (Some(mib * 1_048_576.0), Some(16.0 * 1_048_576.0));
+            MemberFigures { database_bytes, quota_bytes, ..figures(0.0, 1.0) }
+        };
+        assert_eq!(word(&seen(&ill, Some(&of_16_mib(14.0)), None)), "unhealthy");
+        assert_eq!(word(&seen(&ill, Some(&of_16_mib(15.0)), None)), "no_space");
+        assert_eq!(word(&seen(&well, Some(&of_16_mib(15.0)), None)), "filling");
         let alarm = r#"{"health":"false","reason":"ALARM NOSPACE"}"#;
         assert_eq!(word(&seen(&Reply::Answer(503, alarm.into()), None, None)), "no_space");
         assert_eq!(word(&seen(&Reply::Answer(200, "<html>".into()), None, None)), "unhealthy");
