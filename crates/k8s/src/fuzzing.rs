@@ -1,6 +1,5 @@
 //! Doors for the fuzz targets to how lists and watches are cut into objects and to what is kept of pods, and good
-//! beginnings. Built only with
-//! `--cfg fuzzing` and for tests, which try each beginning and some changes of it.
+//! beginnings. Built only with `--cfg fuzzing` and for tests, which try each beginning and some changes of it.
 
 use serde_json::{Value, json};
 
