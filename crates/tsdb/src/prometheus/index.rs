@@ -87,6 +87,10 @@ impl Index {
         let symbols = Symbols::read(&mut file, symbols_at, version)?;
         let series = match series_at {
             0 => 0..0,
+            at if at > contents_at => {
+                return Err(file
+                    .damaged(contents_at, format!("its series are said to begin at {at}, behind its end")));
+            }
             at => {
                 at..sections.iter().copied().filter(|&s| s > at).min().unwrap_or(contents_at).min(contents_at)
             }
@@ -235,4 +239,31 @@ impl SeriesScan<'_> {
 
 fn be32(bytes: &[u8]) -> Option<u32> {
     Some(u32::from_be_bytes(*bytes.first_chunk::<4>()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An index of a table of contents alone.
+    fn open(sections: [u64; 6]) -> Result<Index, BlockError> {
+        let block = tempfile::tempdir().unwrap();
+        let contents: Vec<u8> = sections.iter().flat_map(|at| at.to_be_bytes()).collect();
+        let mut file = [&MAGIC.to_be_bytes()[..], &[2], &contents].concat();
+        file.extend(crc32c(&contents).to_be_bytes());
+        std::fs::write(block.path().join(FILE), file).unwrap();
+        let index = Index::open(block.path())?;
+        assert_eq!(index.series()?.next()?, None);
+        Ok(index)
+    }
+
+    #[test]
+    fn series_behind_the_end_are_told() {
+        assert!(open([0; 6]).is_ok());
+        assert!(open([0, HEADER_BYTES, 0, 0, 0, 0]).is_ok(), "none");
+        for at in [HEADER_BYTES + 1, u64::MAX - 16, u64::MAX] {
+            let error = open([0, at, 0, 0, 0, 0]).unwrap_err().to_string();
+            assert!(error.contains("series"), "{error}");
+        }
+    }
 }
