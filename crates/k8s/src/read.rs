@@ -115,6 +115,12 @@ pub(crate) fn refused<T: AsRef<str>>(
     Error::Refused(Box::new(refusal))
 }
 
+/// One object of JSON. Decoded as text, as those of watches are: what decodes an object is made by the compiler once
+/// for text and once more for bytes, and is most of this crate.
+pub(crate) fn decode<O: DeserializeOwned>(object: &[u8]) -> Result<O, serde_json::Error> {
+    serde_json::from_str(std::str::from_utf8(object).map_err(serde::de::Error::custom)?)
+}
+
 /// Takes a page of a list; `heard` is told of each piece of it.
 pub(crate) async fn take_page<O: DeserializeOwned, T: AsRef<str>>(
     response: &mut Response,
@@ -126,7 +132,7 @@ pub(crate) async fn take_page<O: DeserializeOwned, T: AsRef<str>>(
     let mut reader = ListReader::new();
     while let Some(piece) = piece(response, silence_max).await? {
         reader.take(&piece, |item| {
-            let object = serde_json::from_slice(item).map_err(|error| {
+            let object = decode(item).map_err(|error| {
                 Error::Answer(format!("an object in a list of {}: {error}", resource.name()))
             })?;
             take(object);

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use url::form_urlencoded::Serializer;
 
 use super::lease::Lease;
-use crate::{Api, Error, ListReader, objects::Object as _};
+use crate::{Api, Error, ListReader, objects::Object as _, read::decode};
 
 /// Of so many nodes each lease is asked for by itself; of more, all are listed.
 pub(super) const ALONE_MAX: usize = 50;
@@ -27,8 +27,8 @@ pub(super) async fn leases(api: &Api, nodes: Vec<Box<str>>, timeout: Duration) -
         let mut reader = ListReader::new();
         while let Some(piece) = response.chunk().await.map_err(Error::Transport)? {
             reader.take(&piece, |item| {
-                let lease: Lease = serde_json::from_slice(item)
-                    .map_err(|error| Error::Answer(format!("a lease in a list: {error}")))?;
+                let lease: Lease =
+                    decode(item).map_err(|error| Error::Answer(format!("a lease in a list: {error}")))?;
                 if let Some(place) = found.get_mut(&*lease.meta().name) {
                     *place = Some(lease);
                 }
