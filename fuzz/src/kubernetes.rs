@@ -63,7 +63,8 @@ pub fn custom_config_seeds() -> Vec<Vec<u8>> {
 /// What is refused says where and why.
 pub fn custom_config(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    if let Err(error) = custom::read("f", text).and_then(|file| file.check("f: ")).and_then(custom::together) {
+    if let Err(error) = custom::read("f", text).and_then(|file| file.check("f: ")).and_then(custom::together)
+    {
         assert!(error.place.starts_with('f') && !error.reason.is_empty(), "{error}");
     }
 }

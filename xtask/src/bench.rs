@@ -12,12 +12,15 @@ mod state;
 mod table;
 mod tsdb;
 
-use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Result, bail};
 use clap::Args;
 
-use crate::run::{cargo, check, dist, target, vedette_binary};
+use crate::{
+    built::TestPrograms,
+    run::{cargo, check, dist, target, vedette_binary},
+};
 
 /// `cargo xtask bench`
 #[derive(Debug, Clone, Default, Args)]
@@ -112,17 +115,24 @@ pub fn bench(args: &Bench) -> Result<()> {
     }
 }
 
+/// The bench of capacity is an example of its package.
+const CAPACITY: &str = "what_if_cost";
+
 /// Benches with loads so small that they are tests.
 pub const SMALL: [&str; 6] = ["tsdb", "promql", "scrape", "host", "capacity", "state"];
 
-/// One of them. Gives why it cannot run here, if so.
-pub fn small(name: &str, vedette: &Path) -> Result<Option<String>> {
+/// One of them, with what was built for tests. Gives why it cannot run here, if so.
+pub fn small(name: &str, programs: &TestPrograms) -> Result<Option<String>> {
     let args = Bench { name: name.into(), small: true, ..Bench::default() };
+    let vedette = &programs.program("vedette")?;
     match name {
         "tsdb" => tsdb::run(&args, vedette),
         "promql" => promql::run(&args, vedette),
         "host" => host::run(&args, vedette),
-        "capacity" => capacity(true).map(|()| None),
+        "capacity" => {
+            check(Command::new(programs.program(CAPACITY)?).arg("--small"))?;
+            Ok(None)
+        }
         "state" => state::run(&args, vedette).map(|()| None),
         _ => scrape::run(&args, vedette),
     }
@@ -131,10 +141,9 @@ pub fn small(name: &str, vedette: &Path) -> Result<Option<String>> {
 /// What if nodes fail; the small load needs no optimized build.
 fn capacity(small: bool) -> Result<()> {
     if !small {
-        return example("vedette-capacity", "what_if_cost");
+        return example("vedette-capacity", CAPACITY);
     }
-    let args =
-        ["run", "--quiet", "--package", "vedette-capacity", "--example", "what_if_cost", "--", "--small"];
+    let args = ["run", "--quiet", "--package", "vedette-capacity", "--example", CAPACITY, "--", "--small"];
     check(&mut cargo(&args))
 }
 

@@ -1,15 +1,16 @@
 //! `cargo xtask fuzz`: builds the targets of `fuzz/` with coverage counters and runs them.
 //!
-//! The stable compiler can do this: the counters are a pass of LLVM, and libFuzzer comes with a
-//! crate. What is found lies in `target/fuzz/found`, what covers new code in `target/fuzz/corpus`.
+//! libFuzzer comes with a crate. What is found lies in `target/fuzz/found`, what covers new code in
+//! `target/fuzz/corpus`.
 
 use std::{fs, path::PathBuf, process::Command, time::Duration};
 
 use anyhow::{Context, Result, bail};
 
 use crate::{
+    built::built,
     promql,
-    run::{check, output, root, target, vedette_binary},
+    run::{cargo, check, output, root, target, vedette_binary},
 };
 
 /// `cargo xtask fuzz`
@@ -36,6 +37,8 @@ pub struct Fuzz {
 
 /// How long a target runs that is called by hand.
 const SECONDS: u32 = 60;
+/// The program of all targets.
+const PROGRAM: &str = "vedette-fuzz";
 /// The target that is no decoder.
 const PROMQL_DIFF: &str = "promql-diff";
 
@@ -55,11 +58,6 @@ pub fn run(options: &Fuzz) -> Result<()> {
     };
     promql::diff(&diff, &vedette_binary()?)
 }
-
-/// What makes LLVM count edges and report comparisons, and libFuzzer find both.
-const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
-    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
-    -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 --cfg fuzzing";
 
 /// Longest input and most memory of a run.
 const INPUT_BYTES_MAX: u32 = 8192;
@@ -120,13 +118,15 @@ fn run_target(binary: &PathBuf, name: &str, seeds: &[&str], seconds: u32) -> Res
     check(&mut fuzzer)
 }
 
-fn build() -> Result<PathBuf> {
-    let host = output(Command::new("rustc").args(["--print", "host-tuple"]))?;
-    let folder = target().join("fuzz");
-    let mut build = Command::new("cargo");
-    build.args(["build", "--locked", "--release", "--manifest-path"]).arg(root().join("fuzz/Cargo.toml"));
-    // Named, so that build scripts and procedural macros are made without counters.
-    build.args(["--target", host.trim(), "--target-dir"]).arg(&folder).env("RUSTFLAGS", COVERAGE);
-    check(&mut build).context("fuzz targets need a C++ compiler besides Rust")?;
-    Ok(folder.join(host.trim()).join("release/vedette-fuzz"))
+/// Fuzzing executes much: more optimized than tests, which are compiled more often.
+const OPTIMIZED: (&str, &str) = ("CARGO_PROFILE_DEV_OPT_LEVEL", "1");
+
+/// Asked for as one of the tests of all crates, so that foreign crates have the features they have there.
+pub fn build() -> Result<PathBuf> {
+    let mut build = cargo(&["test", "--locked", "--workspace", "--no-run", "--bin", PROGRAM]);
+    build.args(["--features", "vedette-fuzz/fuzzing"]).env(OPTIMIZED.0, OPTIMIZED.1);
+    build.env("RUSTC_WORKSPACE_WRAPPER", root().join("fuzz/rustc-with-counters"));
+    let built = built(&mut build).context("fuzz targets need a C++ compiler besides Rust")?;
+    let program = built.into_iter().find(|program| program.name == PROGRAM);
+    Ok(program.context("cargo names no fuzz targets")?.executable)
 }

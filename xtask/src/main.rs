@@ -3,7 +3,9 @@
 //! `.ci/run` calls `cargo xtask ci`; people call `up` and `test`. Everything that a command
 //! needs beyond git, a C compiler, Rust and Node it fetches itself, or it says what is missing.
 
+mod ahead;
 mod bench;
+mod built;
 mod conformance;
 mod debian;
 mod docs;
@@ -18,7 +20,6 @@ mod promql;
 mod run;
 mod sim;
 mod test;
-mod test_programs;
 mod tidy;
 mod web;
 

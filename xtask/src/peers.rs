@@ -61,7 +61,20 @@ pub fn kubernetes() -> Result<PathBuf> {
     KUBERNETES.build()
 }
 
+/// Fetches the modules of both.
+pub fn fetch() -> Result<()> {
+    PROMETHEUS.fetch().and(KUBERNETES.fetch())
+}
+
 impl Module {
+    /// Fetches what the programs are built of, which is less than all that the module names.
+    fn fetch(&self) -> Result<()> {
+        let mut list = Command::new("timeout");
+        list.args([BUILD_SECONDS_MAX, "go", "list", "-deps"]).args(self.options).args(self.packages);
+        output(list.current_dir(root().join(self.folder)).env("CGO_ENABLED", "0"))?;
+        Ok(())
+    }
+
     fn build(&self) -> Result<PathBuf> {
         let version = output(Command::new("go").arg("version"))
             .context("there is no Go; install Go 1.26 or later to build the reference programs")?;

@@ -7,15 +7,17 @@ use std::{
     io::{BufRead, BufReader, Write},
     path::Path,
     process::{Command, Stdio},
+    thread,
     time::Duration,
 };
 
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
-    Lane, bench, conformance, debian, fuzz, guest, jvm, otel, peers, promql,
-    run::{cargo, check, command, release_binary},
-    test_programs::TestPrograms,
+    Lane, ahead, bench,
+    built::TestPrograms,
+    conformance, debian, fuzz, guest, jvm, otel, peers, promql,
+    run::{cargo, check, command},
     tidy, web,
 };
 
@@ -39,7 +41,7 @@ const FUZZ_SECONDS: u32 = 3;
 pub fn lanes(lanes: &[Lane]) -> Result<()> {
     let mut report = Report::default();
     for lane in lanes {
-        report.step(lane_name(*lane), |skips| lane_run(*lane, skips));
+        report.lane(*lane);
     }
     report.finish()
 }
@@ -47,10 +49,16 @@ pub fn lanes(lanes: &[Lane]) -> Result<()> {
 /// `cargo xtask ci`
 pub fn ci() -> Result<()> {
     let mut report = Report::default();
-    report.step("tidy", |_| tidy::tidy());
-    for lane in [Lane::Fast, Lane::E2e, Lane::Peers] {
-        report.step(lane_name(lane), |skips| lane_run(lane, skips));
-    }
+    thread::scope(|scope| {
+        scope.spawn(ahead::fetch);
+        report.step("tidy", |_| tidy::tidy());
+    });
+    report.lane(Lane::Fast);
+    thread::scope(|scope| {
+        scope.spawn(ahead::build);
+        report.lane(Lane::E2e);
+    });
+    report.lane(Lane::Peers);
     report.step("fuzz", fuzz_briefly);
     report.finish()
 }
@@ -64,30 +72,15 @@ fn fuzz_briefly(skips: &mut Vec<String>) -> Result<()> {
     fuzz::fuzz(None, FUZZ_SECONDS)
 }
 
-fn lane_name(lane: Lane) -> &'static str {
-    match lane {
-        Lane::Fast => "fast",
-        Lane::E2e => "e2e",
-        Lane::Peers => "peers",
-    }
-}
-
-fn lane_run(lane: Lane, skips: &mut Vec<String>) -> Result<()> {
-    match lane {
-        Lane::Fast => fast(skips),
-        Lane::E2e => e2e_with(None, skips),
-        Lane::Peers => peers(skips),
-    }
-}
-
 fn fast(skips: &mut Vec<String>) -> Result<()> {
     // What answers like Prometheus is asked by its own promtool; where that cannot be had, the
     // test that wants it says so.
     debian::unpacked(&["prometheus"])?;
+    // Before the program is built, which holds it.
+    web::build()?;
     let mut tests =
         cargo(&["test", "--locked", "--workspace", "--exclude", "vedette-e2e", ALL, "--", "--show-output"]);
     watched(&mut tests, skips)?;
-    web::install()?;
     check(&mut command("npm", &["--prefix", "ui", "run", "lint"]))?;
     check(&mut command("npm", &["--prefix", "ui", "test"]))
 }
@@ -101,9 +94,9 @@ pub fn e2e(name: Option<&str>) -> Result<()> {
 
 fn e2e_with(name: Option<&str>, skips: &mut Vec<String>) -> Result<()> {
     web::build()?;
-    let binary = release_binary()?;
     let parts = debian::prepare()?;
     let programs = TestPrograms::build()?;
+    let binary = programs.program("vedette")?;
     let mut failed = 0;
     for mut tests in programs.commands(E2E) {
         tests.args(ONE_BY_ONE).env("VEDETTE_BINARY", &binary).env("VEDETTE_PARTS", &parts.root);
@@ -118,7 +111,7 @@ fn e2e_with(name: Option<&str>, skips: &mut Vec<String>) -> Result<()> {
     watched(tests.args(name).args(["--skip", "jvm"]).env("VEDETTE_PARTS", &parts.root), skips)?;
     for bench in bench::SMALL {
         if name.is_none_or(|name| format!("bench {bench}").contains(name)) {
-            skips.extend(bench::small(bench, &binary)?.map(|reason| format!("bench {bench}: {reason}")));
+            skips.extend(bench::small(bench, &programs)?.map(|reason| format!("bench {bench}: {reason}")));
         }
     }
     Ok(())
@@ -132,13 +125,14 @@ fn sinks(programs: &TestPrograms) -> Result<Command> {
 }
 
 fn peers(skips: &mut Vec<String>) -> Result<()> {
+    web::build()?;
     let programs = TestPrograms::build()?;
+    let binary = programs.program("vedette")?;
     match jvm::artefacts() {
         Ok(folder) => watched(sinks(&programs)?.arg("jvm").env("VEDETTE_JVM", folder), skips)?,
         Err(error) => skips
             .push(format!("export to Kafka and OpenSearch: their artefacts cannot be had here: {error:#}")),
     }
-    let binary = release_binary()?;
     virtual_machine(&programs, &binary, skips)?;
     control_plane(&programs, &binary, skips)?;
     match peers::programs() {
@@ -277,6 +271,14 @@ struct Report {
 }
 
 impl Report {
+    fn lane(&mut self, lane: Lane) {
+        match lane {
+            Lane::Fast => self.step("fast", fast),
+            Lane::E2e => self.step("e2e", |skips| e2e_with(None, skips)),
+            Lane::Peers => self.step("peers", peers),
+        }
+    }
+
     #[expect(clippy::disallowed_methods, reason = "this is how long a developer waited, not product time")]
     fn step(&mut self, name: &str, work: impl FnOnce(&mut Vec<String>) -> Result<()>) {
         let start = std::time::Instant::now();
