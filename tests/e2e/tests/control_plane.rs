@@ -144,6 +144,55 @@ fn real(plane: &ControlPlane) -> Result<BTreeSet<String>> {
     Ok(rows)
 }
 
+/// How shops are told, as kube-state-metrics takes it.
+const CUSTOM_STATE: &str = "kind: CustomResourceStateMetrics
+spec:
+  resources:
+  - groupVersionKind: {group: example.org, version: v1, kind: Shop}
+    labelsFromPath: {name: [metadata, name]}
+    metrics:
+    - {name: doors, help: Doors of a shop., each: {type: Gauge, gauge: {path: [spec, doors]}}}
+";
+
+/// What says to the API server that there are shops.
+fn definition_of_shops() -> Value {
+    let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "shops.example.org"},
+        "spec": {"group": "example.org", "scope": "Namespaced",
+            "names": {"plural": "shops", "singular": "shop", "kind": "Shop"},
+            "versions": [{"name": "v1", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": schema}}]}})
+}
+
+/// A kind that is defined while we watch is told, and follows what `kubectl` does.
+fn shops_are_told(plane: &ControlPlane, vedette: &Vedette) -> Result<()> {
+    let rows = || -> Result<Vec<String>> {
+        let page = http::get(vedette.address, "/metrics/kube-state")?.text();
+        let rows = page.lines().filter(|line| line.starts_with("kube_customresource_"));
+        Ok(rows.map(str::to_owned).collect())
+    };
+    ensure!(rows()?.is_empty(), "nobody has defined shops");
+    plane.apply(&definition_of_shops())?;
+    for doors in [2, 3] {
+        let shop = json!({"apiVersion": "example.org/v1", "kind": "Shop",
+            "metadata": {"namespace": "default", "name": "corner"}, "spec": {"doors": doors}});
+        let row = format!(
+            "kube_customresource_doors{{customresource_group=\"example.org\",customresource_kind=\"Shop\",\
+             customresource_version=\"v1\",name=\"corner\"}} {doors}"
+        );
+        // It takes a moment until the API server knows what it was told of.
+        wait_for("the API server to take a shop", SOON, || plane.apply(&shop).map(Some))?;
+        wait_for(&row, SOON, || {
+            let rows = rows()?;
+            ensure!(rows == [row.as_str()], "told is {rows:?}");
+            Ok(Some(()))
+        })?;
+    }
+    plane.kubectl(&["delete", "shop", "corner"])?;
+    wait_for("a shop to be gone", SOON, || Ok(rows()?.is_empty().then_some(())))
+}
+
 fn agree(plane: &ControlPlane, vedette: &Vedette, count: usize) -> Result<()> {
     wait_for(&format!("{count} pods, known alike"), SOON, || {
         plane.act_as_kubelets()?;
@@ -175,9 +224,10 @@ fn what_the_real_control_plane_says_is_what_we_know() -> Result<()> {
     std::fs::write(folder.path().join("prometheus.yml"), text)?;
     let config = format!(
         "prometheus_config: prometheus.yml\ncollect: {{figures: off, sensor: off}}\n\
-         kubernetes: [{{name: real, kubeconfig_file: {}}}]\n",
+         kubernetes: [{{name: real, kubeconfig_file: {}, state_metrics: {{custom_resources: [custom.yml]}}}}]\n",
         file.display()
     );
+    std::fs::write(folder.path().join("custom.yml"), CUSTOM_STATE)?;
     let mut vedette = Vedette::start(folder.path(), Some(&config))?;
     vedette.wait_ready(START)?;
 
@@ -185,6 +235,7 @@ fn what_the_real_control_plane_says_is_what_we_know() -> Result<()> {
     agree(&plane, &vedette, 3)?;
     plane.apply(&deployment("web", 5))?;
     agree(&plane, &vedette, 5)?;
+    shops_are_told(&plane, &vedette)?;
 
     // etcd hangs, then goes on: nothing that is known is lost.
     plane.freeze_etcd(true)?;
