@@ -20,7 +20,7 @@ pub use devices::{
 };
 pub use fs::{File, Fs, Map, RealFs};
 pub use lock::{FolderLock, LockError};
-pub use memory::{give_back_free_memory, keep_little_free_memory};
+pub use memory::{give_back_free_memory, give_back_program_file, keep_little_free_memory};
 pub use random::Random;
 pub use record_log::{Flush, LogConfig, LogError, RecordLog, Recovery, SegmentReader, SegmentRecords};
 pub use sim_fs::SimFs;

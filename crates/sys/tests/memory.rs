@@ -5,13 +5,25 @@
 
 use std::hint::black_box;
 
-use vedette_sys::{give_back_free_memory, keep_little_free_memory};
+use vedette_sys::{give_back_free_memory, give_back_program_file, keep_little_free_memory};
 
 /// Resident bytes of the process that are no pages of files.
 fn anonymous() -> usize {
     let text = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
-    line.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() << 10
+    bytes(text.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap())
+}
+
+fn bytes(kilobytes: &str) -> usize {
+    kilobytes.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() << 10
+}
+
+/// Resident bytes of the code of the program, of its file and not of libraries.
+fn code() -> usize {
+    let program = std::env::current_exe().unwrap();
+    let text = std::fs::read_to_string("/proc/self/smaps").unwrap();
+    let is_code = |line: &&str| line.contains(" r-xp ") && line.ends_with(program.to_str().unwrap());
+    let mut lines = text.lines().skip_while(|line| !is_code(line));
+    bytes(lines.find_map(|line| line.strip_prefix("Rss:")).unwrap())
 }
 
 /// So large that glibc maps the first one by itself, and by default keeps those that follow.
@@ -29,7 +41,7 @@ fn left_of_a_buffer() -> usize {
 }
 
 #[test]
-fn large_buffers_and_free_memory_go_back_to_the_kernel() {
+fn what_is_not_needed_goes_back_to_the_kernel() {
     keep_little_free_memory();
     for time in 0..3 {
         let left = left_of_a_buffer();
@@ -54,4 +66,12 @@ fn large_buffers_and_free_memory_go_back_to_the_kernel() {
         "{before} before, {used} in use, {kept} freed, {left} left"
     );
     assert!(last.is_some_and(|piece| piece.len() == PIECE_BYTES));
+
+    // Pages that are not on disk yet cannot be taken.
+    std::fs::File::open(std::env::current_exe().unwrap()).unwrap().sync_all().unwrap();
+    let before = code();
+    give_back_program_file();
+    let left = code();
+    // What goes on is read again at once, with what lies around it.
+    assert!(left < before, "of {before} bytes of code {left} are left");
 }

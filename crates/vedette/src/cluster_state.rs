@@ -47,8 +47,12 @@ impl ClusterStates {
                 status.post(&name, part(&state).fact("API server", &server));
                 if !is_listed && has_listed(&state) {
                     is_listed = true;
-                    // The first lists of a large cluster leave megabytes behind that are free, and are not needed again.
-                    tokio::task::spawn_blocking(vedette_sys::give_back_free_memory);
+                    // The first lists of a large cluster leave megabytes behind that are free, and are not needed again;
+                    // nor is most of the code that has run until now.
+                    tokio::task::spawn_blocking(|| {
+                        vedette_sys::give_back_free_memory();
+                        vedette_sys::give_back_program_file();
+                    });
                 }
                 tokio::time::sleep(STATUS_INTERVAL).await;
             }

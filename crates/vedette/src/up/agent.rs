@@ -76,6 +76,7 @@ pub fn run(settings: &Settings) -> Result<()> {
     runtime.spawn(async {
         tokio::time::sleep(START_OVER).await;
         vedette_sys::give_back_free_memory();
+        vedette_sys::give_back_program_file();
     });
     let served = runtime.block_on(server.run(ended(stopped)));
 
