@@ -11,6 +11,9 @@ const START: Duration = Duration::from_secs(30);
 /// Generous: a machine may be busy.
 const SOON: Duration = Duration::from_secs(120);
 
+/// Like nothing else that a log says, names of kinds included.
+const TOKEN: &str = "9a1c-token-of-c";
+
 const CONFIG: &str = "prometheus_config: prometheus.yml\ncollect: {figures: off, sensor: off}\n";
 
 /// A pod whose only port is where `vedette` itself listens, so that it can be scraped.
@@ -30,9 +33,9 @@ fn wait_rows(vedette: &Vedette, expr: &str, count: usize) -> Result<()> {
 #[test]
 fn objects_of_a_cluster_are_scraped_as_they_come_and_go() -> Result<()> {
     let server = ApiServer::start();
-    server.behave(|b| b.token = Some("secret".into()));
+    server.behave(|b| b.token = Some(TOKEN.into()));
     let folder = tempfile::tempdir()?;
-    std::fs::write(folder.path().join("token"), "secret\n")?;
+    std::fs::write(folder.path().join("token"), format!("{TOKEN}\n"))?;
     let kubeconfig = json!({"current-context": "c",
         "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
         "clusters": [{"name": "k", "cluster": {"server": server.url()}}],
@@ -90,6 +93,6 @@ fn objects_of_a_cluster_are_scraped_as_they_come_and_go() -> Result<()> {
         Ok((part.contains("may not watch services in all namespaces") && part.contains("grant"))
             .then_some(()))
     })?;
-    ensure!(!vedette.log().contains("secret"), "no secret is logged: {}", vedette.log());
+    ensure!(!vedette.log().contains(TOKEN), "no secret is logged: {}", vedette.log());
     Ok(())
 }
