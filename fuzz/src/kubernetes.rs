@@ -1,10 +1,14 @@
-//! Targets for what an API server tells of custom resources, and for the files that say what is told of them.
+//! Targets for what an API server tells of custom resources and of who asked for what, and for the files that say what
+//! is told of the former.
 
 use std::sync::LazyLock;
 
-use vedette_k8s::state::{
-    Format,
-    custom::{self, CustomResource},
+use vedette_k8s::{
+    audit::{self, Heard},
+    state::{
+        Format,
+        custom::{self, CustomResource},
+    },
 };
 use vedette_wire::exposition::{Dialect, Entry, TextParser};
 
@@ -66,5 +70,36 @@ pub fn custom_config(bytes: &[u8]) {
     if let Err(error) = custom::read("f", text).and_then(|file| file.check("f: ")).and_then(custom::together)
     {
         assert!(error.place.starts_with('f') && !error.reason.is_empty(), "{error}");
+    }
+}
+
+pub fn audit_seeds() -> Vec<Vec<u8>> {
+    let record = r#"{"kind": "Event", "auditID": "a", "stage": "ResponseComplete", "verb": "create",
+        "user": {"username": "admin", "extra": {"authentication.kubernetes.io/pod-name": ["p"]}},
+        "impersonatedUser": {"username": "alice"}, "sourceIPs": ["10.0.0.7"], "userAgent": "kubectl",
+        "objectRef": {"resource": "pods", "namespace": "shop"}, "responseStatus": {"code": 201},
+        "responseObject": {"metadata": {"name": "web-x7", "uid": "u"}}, "stageTimestamp": "2026-11-21T00:47:52.3Z"}"#;
+    vec![record.into(), format!(r#"{{"kind": "EventList", "items": [{record}, null, {record}]}}"#).into()]
+}
+
+/// Of what is kept it is known who did what to what; a list is taken as its items are, one by one.
+pub fn audit(bytes: &[u8]) {
+    let Ok(heard) = audit::list("c", bytes) else { return };
+    for (asked, _) in &heard.changes {
+        assert!(
+            (200..300).contains(&asked.code) && !asked.verb.is_empty() && !asked.resource.is_empty(),
+            "{asked:?}"
+        );
+        let texts = [&asked.audit_id, &asked.user, &asked.impersonator, &asked.user_pod, &asked.client]
+            .into_iter()
+            .chain([&asked.user_agent, &asked.namespace, &asked.name, &asked.uid]);
+        assert!(texts.map(String::len).max() <= Some(1024), "{asked:?}");
+    }
+    let items = serde_json::from_slice::<serde_json::Value>(bytes).ok();
+    if let Some(items) = items.as_ref().and_then(|list| list["items"].as_array()) {
+        let mut each = Heard::default();
+        items.iter().for_each(|item| each.take("c", item.to_string().as_bytes()));
+        let count = |heard: &Heard| heard.changes.len() as u64 + heard.others + heard.unreadable;
+        assert_eq!((count(&each), count(&heard)), (items.len() as u64, items.len() as u64));
     }
 }

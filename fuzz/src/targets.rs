@@ -138,6 +138,7 @@ pub const TARGETS: &[Target] = &[
         made: kubernetes::custom_config_seeds,
         run: kubernetes::custom_config,
     },
+    Target { name: "audit-records", seeds: &[], made: kubernetes::audit_seeds, run: kubernetes::audit },
 ];
 
 /// What parses is written for people in a form that parses to the same text again.

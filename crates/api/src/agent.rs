@@ -37,6 +37,7 @@ pub fn refusal(path: &str) -> Option<Answer> {
         | "/api/v1.3/events/{path*}"
         | "/api/v2.1/events"
         | "/api/v2.1/events/{path*}"
+        | "/api/vedette/v1/audit/{cluster}"
         | "/api/vedette/v1/explain"
         | "/api/vedette/v1/events"
         | "/api/vedette/v1/events/live"

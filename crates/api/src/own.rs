@@ -1,5 +1,6 @@
 //! Vedette's own API below `/api/vedette/v1`.
 
+pub mod audit;
 pub mod events;
 pub mod lifecycle;
 pub mod live;

@@ -1,4 +1,4 @@
-//! The way of everything that others push: the body is read here, and stored by whoever composition
+//! The way of everything that others push, samples and audit records: the body is read here, and stored by whoever composition
 //! names.
 //!
 //! A sender repeats what is answered with 5xx and drops what is answered with 4xx, so "not now" is
@@ -23,7 +23,7 @@ use crate::{
     app::Shared,
 };
 
-/// Takes samples that others send. Called on blocking threads, several at a time.
+/// Takes samples, and audit records, that others send. Called on blocking threads, several at a time.
 pub trait RemoteWriter: Send + Sync {
     /// Takes the body of a request, its transport's compression undone. When this returns, what it
     /// tells as stored is written.
@@ -47,6 +47,11 @@ pub enum Protocol {
         precision: InfluxPrecision,
         /// The database or bucket that was named; may be empty.
         database: String,
+    },
+    /// Audit records of an API server, as its webhook sends them (`audit.k8s.io`'s `EventList`).
+    Audit {
+        /// The cluster, by the name that the configuration gives it.
+        cluster: String,
     },
 }
 

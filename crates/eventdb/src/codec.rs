@@ -12,8 +12,8 @@ use std::{
 };
 
 use vedette_model::{
-    Ancestor, Container, Event, Fact, Finding, FindingState, Host, KubernetesEvent, Labels, Process,
-    ProcessKey, Severity, Socket, SocketDirection, StreamTarget, Transport, Workload,
+    Ancestor, ApiRequest, Container, Event, Fact, Finding, FindingState, Host, KubernetesEvent, Labels,
+    Process, ProcessKey, Severity, Socket, SocketDirection, StreamTarget, Transport, Workload,
 };
 
 const VERSION: u8 = 2;
@@ -251,6 +251,19 @@ fn put_fact(out: &mut Vec<u8>, fact: &Fact) {
             out.push(11);
             put_kubernetes(out, event);
         }
+        Fact::Audit(asked) => {
+            out.push(12);
+            put_audit(out, asked);
+        }
+    }
+}
+
+fn put_audit(out: &mut Vec<u8>, asked: &ApiRequest) {
+    put_u64(out, u64::from(asked.code));
+    let who = [&asked.user, &asked.impersonator, &asked.user_pod, &asked.client, &asked.user_agent];
+    let what = [&asked.verb, &asked.group, &asked.resource, &asked.namespace, &asked.name, &asked.uid];
+    for text in [&asked.cluster, &asked.audit_id].into_iter().chain(who).chain(what) {
+        put_text(out, text);
     }
 }
 
@@ -537,6 +550,7 @@ impl<'a> Input<'a> {
             9 => Fact::Finding(Box::new(self.finding()?)),
             10 => Fact::Loss { place: self.text()?, count: self.u64()? },
             11 => Fact::Kubernetes(Box::new(self.kubernetes()?)),
+            12 => Fact::Audit(Box::new(self.audit()?)),
             _ => return Err(Damaged),
         })
     }
@@ -556,6 +570,25 @@ impl<'a> Input<'a> {
             namespace: self.text()?,
             object_uid: self.text()?,
             workload: Workload { kind: self.text()?, name: self.text()? },
+        })
+    }
+
+    fn audit(&mut self) -> Decoded<ApiRequest> {
+        Ok(ApiRequest {
+            code: self.u64()?.try_into().map_err(|_| Damaged)?,
+            cluster: self.text()?,
+            audit_id: self.text()?,
+            user: self.text()?,
+            impersonator: self.text()?,
+            user_pod: self.text()?,
+            client: self.text()?,
+            user_agent: self.text()?,
+            verb: self.text()?,
+            group: self.text()?,
+            resource: self.text()?,
+            namespace: self.text()?,
+            name: self.text()?,
+            uid: self.text()?,
         })
     }
 

@@ -46,6 +46,11 @@ pub(crate) fn search_text(event: &Event) -> Box<str> {
             let workload = [&event.workload.kind, &event.workload.name];
             object.into_iter().chain(told).chain(workload).for_each(|part| line(&mut text, part));
         }
+        Fact::Audit(asked) => {
+            let who = [&asked.user, &asked.impersonator, &asked.user_pod, &asked.client, &asked.user_agent];
+            let what = [&asked.verb, &asked.resource, &asked.namespace, &asked.name, &asked.cluster];
+            who.into_iter().chain(what).for_each(|part| line(&mut text, part));
+        }
         Fact::Fork { .. }
         | Fact::Exit { .. }
         | Fact::PtyOpen { .. }

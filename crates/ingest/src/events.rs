@@ -71,6 +71,13 @@ fn text_bytes(event: &Event) -> usize {
             let texts = told.into_iter().chain(object).map(String::len).sum::<usize>();
             texts + event.workload.kind.len() + event.workload.name.len()
         }
+        Fact::Audit(asked) => {
+            let who = [&asked.user, &asked.impersonator, &asked.user_pod, &asked.client, &asked.user_agent];
+            let what =
+                [&asked.verb, &asked.group, &asked.resource, &asked.namespace, &asked.name, &asked.uid];
+            let texts = [&asked.cluster, &asked.audit_id].into_iter().chain(who).chain(what);
+            texts.map(String::len).sum()
+        }
         _ => 0,
     };
     process + container + host + fact

@@ -43,6 +43,27 @@ impl Ledger {
         true
     }
 
+    /// Tells more evidence of one that lasts: once more, unless this turn has told of it already.
+    pub(crate) fn add_evidence(
+        &mut self,
+        fingerprint: u64,
+        line: String,
+        now_ns: i64,
+        out: &mut Vec<Finding>,
+    ) {
+        let Some((finding, told_ns)) = self.0.get_mut(&fingerprint) else { return };
+        finding.evidence.push(line);
+        finding.last_ns = now_ns;
+        *told_ns = now_ns;
+        match out.iter_mut().find(|told| told.fingerprint == fingerprint) {
+            Some(told) => told.clone_from(finding),
+            None => {
+                finding.count += 1;
+                out.push(finding.clone());
+            }
+        }
+    }
+
     /// Tells the end of those that no longer last.
     pub(crate) fn end(&mut self, lasts: impl Fn(u64) -> bool, now_ns: i64, out: &mut Vec<Finding>) {
         self.0.retain(|fingerprint, (finding, _)| {

@@ -16,6 +16,7 @@
 //! held as a whole.
 
 mod api;
+pub mod audit;
 mod backoff;
 mod connection;
 mod discovery;

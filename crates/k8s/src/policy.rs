@@ -12,6 +12,7 @@ mod digest;
 mod digests;
 mod image;
 mod origin;
+mod people;
 mod watched;
 mod words;
 
@@ -22,6 +23,7 @@ use vedette_model::Finding;
 
 use crate::{
     Shelf,
+    audit::AuditRecords,
     identity::text::{Uid, uid},
     ledger::Ledger,
     objects::{Node, Object as _, Pod},
@@ -31,6 +33,7 @@ use cases::{Breach, Case, Cases};
 use digests::Digests;
 pub use image::{AllowedRegistry, ImageName, matches};
 pub use origin::{Above, Made, Makers};
+use people::People;
 pub use watched::WatchedMakers;
 pub use words::Rule;
 
@@ -70,6 +73,8 @@ pub struct PolicyView<'a> {
     pub nodes: &'a Shelf<Node>,
     /// What made the pods.
     pub makers: &'a dyn Makers,
+    /// Who asked for what, where audit records are there.
+    pub records: Option<&'a dyn AuditRecords>,
     /// Whether the pods are known whole and as they are.
     pub may_judge: bool,
     /// Nanoseconds since the Unix epoch.
@@ -99,6 +104,7 @@ pub struct Policy {
     cases: Cases,
     digests: Digests,
     ledger: Ledger,
+    people: People,
     left_out: usize,
     first_judged_ns: Option<i64>,
 }
@@ -127,6 +133,7 @@ impl Policy {
             cases: Cases::default(),
             digests: Digests::default(),
             ledger: Ledger::default(),
+            people: People::default(),
             left_out: 0,
             first_judged_ns: None,
         }
@@ -187,14 +194,25 @@ impl Policy {
         }
         self.left_out = self.cases.left_out();
         for (fingerprint, case) in self.cases.iter().chain(self.digests.cases()) {
-            if !self.ledger.has(fingerprint) && now_ns - case.since_ns >= case.grace_ns {
-                self.left_out += usize::from(!self.ledger.begin(case.told(now_ns), now_ns, out));
+            if self.ledger.has(fingerprint) || now_ns - case.since_ns < case.grace_ns {
+                continue;
+            }
+            if self.ledger.begin(case.told(now_ns), now_ns, out) {
+                self.people.ask(fingerprint, &case.questions, now_ns);
+            } else {
+                self.left_out += 1;
             }
         }
         // What was found before a restart is not over before all pods are judged.
         if now_ns - first_ns > MAKERS_WAIT_NS {
             let lasts = |known| self.cases.has(known) || self.digests.has(known);
             self.ledger.end(lasts, now_ns, out);
+        }
+        let Self { people, ledger, .. } = self;
+        let mut more = Vec::new();
+        people.look(view, |fingerprint| ledger.has(fingerprint), |of, line| more.push((of, line)));
+        for (fingerprint, line) in more {
+            ledger.add_evidence(fingerprint, line, now_ns, out);
         }
         self.ledger.repeat(now_ns, out);
     }

@@ -95,7 +95,14 @@ fn judge(policy: &mut Policy, shelf: &Shelf<Pod>) -> usize {
     policy.gather(shelf);
     let mut findings = Vec::new();
     let nodes = Shelf::default();
-    let view = PolicyView { cluster: "main", nodes: &nodes, makers: &Nobody, may_judge: true, now_ns: 0 };
+    let view = PolicyView {
+        cluster: "main",
+        nodes: &nodes,
+        makers: &Nobody,
+        records: None,
+        may_judge: true,
+        now_ns: 0,
+    };
     policy.judge(&view, &mut findings);
     findings.len()
 }

@@ -81,6 +81,8 @@ pub enum Fact {
     },
     /// A part of a Kubernetes cluster told of one of its objects.
     Kubernetes(Box<KubernetesEvent>),
+    /// Somebody asked something of the API server of a Kubernetes cluster, and it was done.
+    Audit(Box<ApiRequest>),
 }
 
 /// What a part of a Kubernetes cluster told of an object. Repeats are one event with a growing count there, and
@@ -115,6 +117,39 @@ pub struct KubernetesEvent {
     pub workload: Workload,
 }
 
+/// What somebody asked of the API server of a Kubernetes cluster, as a record of its audit log tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ApiRequest {
+    /// The cluster (`k8s.cluster.name`), by the name that the configuration gives it.
+    pub cluster: String,
+    /// What tells the request from others, as the API server names it.
+    pub audit_id: String,
+    /// What was asked for, as `create` or `patch`.
+    pub verb: String,
+    /// The answer (`http.response.status_code`).
+    pub code: u16,
+    /// In whose name it was done (`user.name`).
+    pub user: String,
+    /// Who asked, where that was somebody else who may impersonate the user; or an empty string.
+    pub impersonator: String,
+    /// The pod whose account the user is, as its token says; or an empty string.
+    pub user_pod: String,
+    /// Where the request came from (`client.address`).
+    pub client: String,
+    /// What the client calls itself (`user_agent.original`).
+    pub user_agent: String,
+    /// The group of the resource; empty for the core group.
+    pub group: String,
+    /// The resource, as `deployments`.
+    pub resource: String,
+    /// The namespace of the object (`k8s.namespace.name`), or an empty string.
+    pub namespace: String,
+    /// Its name, or an empty string where that is not told (`k8s.object.name`).
+    pub name: String,
+    /// Its uid, or an empty string.
+    pub uid: String,
+}
+
 /// The kind of a fact, as searched for and shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[expect(missing_docs, reason = "the words are those of `Fact`")]
@@ -131,11 +166,12 @@ pub enum EventKind {
     Finding,
     Loss,
     Kubernetes,
+    Audit,
 }
 
 impl EventKind {
     /// All kinds, in the order in which they are offered to people.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Finding,
         Self::Exec,
         Self::Connection,
@@ -147,6 +183,7 @@ impl EventKind {
         Self::ContainerStart,
         Self::ContainerStop,
         Self::Kubernetes,
+        Self::Audit,
         Self::Loss,
     ];
 
@@ -165,6 +202,7 @@ impl EventKind {
             Self::Finding => "finding",
             Self::Loss => "loss",
             Self::Kubernetes => "kubernetes",
+            Self::Audit => "audit",
         }
     }
 
@@ -196,6 +234,7 @@ impl Fact {
             Self::Finding(_) => EventKind::Finding,
             Self::Loss { .. } => EventKind::Loss,
             Self::Kubernetes(_) => EventKind::Kubernetes,
+            Self::Audit(_) => EventKind::Audit,
         }
     }
 }

@@ -31,7 +31,8 @@ pub use batch::{
     Batch, ExemplarSample, HistogramSample, Origin, Payload, Rejected, Row, Samples, SeriesDefinition, Sink,
 };
 pub use event::{
-    Event, EventKind, Fact, KubernetesEvent, NAMED_PIPE_BIT, Socket, SocketDirection, StreamTarget, Transport,
+    ApiRequest, Event, EventKind, Fact, KubernetesEvent, NAMED_PIPE_BIT, Socket, SocketDirection,
+    StreamTarget, Transport,
 };
 pub use figures::{HeadFigures, SegmentFigures, StoreFigures};
 pub use finding::{Finding, FindingState, Severity};

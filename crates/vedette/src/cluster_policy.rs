@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use parking_lot::RwLock;
 use vedette_k8s::{
     SharedWatch, What,
+    audit::AuditRecords,
     objects::{Node, Pod},
     policy::{Policy, PolicyFigures, PolicyView, Rules, WatchedMakers},
 };
@@ -15,7 +16,7 @@ use vedette_model::{
 use vedette_ruler::{DetectionStage, RulerHandle};
 use vedette_sys::Clock;
 
-use crate::clusters::Connected;
+use crate::{cluster_audit::AuditDesk, clusters::Connected};
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -39,6 +40,8 @@ const UNKNOWN: Family = Family::gauge(
 pub struct Judging {
     /// What is allowed.
     pub rules: Rules,
+    /// Who made what, where audit records are there.
+    pub audit: Option<Arc<AuditDesk>>,
     /// Takes findings.
     pub stage: Arc<DetectionStage>,
     /// Knows findings of before a restart.
@@ -94,7 +97,7 @@ pub async fn judge(connected: Connected, judging: Judging) {
     let nodes: Arc<SharedWatch<Node>> = hub.watch(&api, What::default());
     let makers = Arc::new(WatchedMakers::new(hub, api));
     let part = format!("policy {name}");
-    let Judging { rules, stage, ruler, clock, status, figures } = judging;
+    let Judging { rules, audit, stage, ruler, clock, status, figures } = judging;
     let mut policy = Policy::new(rules);
     let before = ruler.view().findings.into_iter();
     policy.take_up(before.filter(|finding| finding.labels.get("cluster") == Some(&*name)));
@@ -110,6 +113,7 @@ pub async fn judge(connected: Connected, judging: Judging) {
         let must_gather = changes.has_changed().unwrap_or(true) || policy.is_waiting();
         changes.mark_unchanged();
         let (pods, nodes, makers) = (pods.clone(), nodes.clone(), makers.clone());
+        let audit = audit.clone();
         let (stage, cluster, now_ns) = (stage.clone(), name.clone(), clock.unix_ns());
         let judged = tokio::task::spawn_blocking(move || {
             if must_gather {
@@ -117,7 +121,9 @@ pub async fn judge(connected: Connected, judging: Judging) {
             }
             let mut findings = Vec::new();
             let nodes = nodes.objects();
-            let view = PolicyView { cluster: &cluster, nodes: &nodes, makers: &*makers, may_judge, now_ns };
+            let records = audit.as_deref().map(|desk| desk as &dyn AuditRecords);
+            let (cluster, makers) = (&*cluster, &*makers);
+            let view = PolicyView { cluster, nodes: &nodes, makers, records, may_judge, now_ns };
             policy.judge(&view, &mut findings);
             drop(nodes);
             if let Err(rejected) = stage.report(now_ns, findings) {

@@ -6,6 +6,7 @@ mod agent;
 mod capacity;
 mod cli;
 mod client;
+mod cluster_audit;
 mod cluster_events;
 mod cluster_parts;
 mod cluster_policy;

@@ -1,24 +1,40 @@
-//! The door into the stores, as those find it who push samples over HTTP.
+//! The door into the stores, as those find it who push samples and audit records over HTTP.
 
 use std::sync::Arc;
 
 use vedette_api::{Counts, InfluxPrecision, Protocol, RemoteWriter, RemoteWritten};
 use vedette_ingest::{Receiver, WriteError, Written};
 
+use crate::cluster_audit::{AuditDesks, WebhookError};
+
 /// The door, for the server.
-pub struct PushDoor(pub Arc<Receiver>);
+pub struct PushDoor {
+    /// Takes samples.
+    pub samples: Arc<Receiver>,
+    /// Takes audit records.
+    pub audit: AuditDesks,
+}
 
 impl RemoteWriter for PushDoor {
     fn write(&self, protocol: &Protocol, body: &[u8]) -> RemoteWritten {
         told(match protocol {
-            Protocol::RemoteWrite => self.0.remote_write(body),
-            Protocol::RemoteWriteV2 => self.0.remote_write_v2(body),
-            Protocol::OtlpProtobuf => self.0.otlp(body, false),
-            Protocol::OtlpJson => self.0.otlp(body, true),
+            Protocol::RemoteWrite => self.samples.remote_write(body),
+            Protocol::RemoteWriteV2 => self.samples.remote_write_v2(body),
+            Protocol::OtlpProtobuf => self.samples.otlp(body, false),
+            Protocol::OtlpJson => self.samples.otlp(body, true),
             Protocol::InfluxLines { precision, database } => {
-                self.0.influx_lines(body, nanoseconds(*precision), database)
+                self.samples.influx_lines(body, nanoseconds(*precision), database)
             }
+            Protocol::Audit { cluster } => return audited(self.audit.webhook(cluster, body)),
         })
+    }
+}
+
+fn audited(taken: Result<(), WebhookError>) -> RemoteWritten {
+    match taken {
+        Ok(()) => RemoteWritten::Stored(Counts::default()),
+        Err(WebhookError::Refused(text)) => RemoteWritten::Refused(Counts::default(), text),
+        Err(WebhookError::Retry(text)) => RemoteWritten::Retry(text),
     }
 }
 

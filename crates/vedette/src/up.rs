@@ -34,6 +34,7 @@ use vedette_tsdb::Tsdb;
 
 use crate::{
     capacity::live,
+    cluster_audit::AuditDesks,
     cluster_events::Keeping,
     cluster_parts::ClusterParts,
     cluster_state::ClusterStates,
@@ -117,6 +118,14 @@ struct Ways {
     sink: Arc<dyn Sink>,
 }
 
+/// What answers for the server beside the stores.
+struct Answering<'a> {
+    ruler: &'a Ruler,
+    collector: &'a Collector,
+    program: Arc<Own>,
+    pushed: PushDoor,
+}
+
 /// Runs until a signal asks it to end.
 pub fn run(settings: &Settings) -> Result<()> {
     vedette_host::raise_open_file_limit();
@@ -167,7 +176,8 @@ fn run_with_stores(settings: &Settings) -> Result<()> {
         clock: house.clock.clone(),
         status: house.status.clone(),
     };
-    let clusters = clusters::watch(settings, &house, Some((&keeping, &looking)));
+    let audit = AuditDesks::open(&settings.kubernetes, &keeping);
+    let clusters = clusters::watch(settings, &house, Some((&keeping, &looking)), &audit);
     let prometheus = prometheus.zip(onward.as_ref()).map(|((path, loaded), onward)| {
         let own = OwnRules {
             ruler: ruler.handle(),
@@ -180,7 +190,9 @@ fn run_with_stores(settings: &Settings) -> Result<()> {
     let prometheus = prometheus.transpose()?.map(Arc::new);
     let (stop, stopped) = watch::channel(false);
     let program = Arc::new(Own::new(settings, house.clock.unix_ns(), stop.clone(), prometheus.clone()));
-    let server = bind_server(settings, &house, &stores, &ways, &ruler, &collector, program)?;
+    let pushed = PushDoor { samples: stores.ingest.receiver().clone(), audit };
+    let answering = Answering { ruler: &ruler, collector: &collector, program, pushed };
+    let server = bind_server(settings, &house, &stores, &ways, answering)?;
     let mut states = clusters::store(settings, &house, stage.clone(), &server, prometheus.as_deref())?;
     println!("Vedette {} watches {}: {}", env!("CARGO_PKG_VERSION"), house.host.name, address(&server));
 
@@ -551,14 +563,13 @@ fn bind_server(
     house: &House,
     stores: &Stores,
     ways: &Ways,
-    ruler: &Ruler,
-    collector: &Collector,
-    program: Arc<Own>,
+    answering: Answering<'_>,
 ) -> Result<Server> {
+    let Answering { ruler, collector, program, pushed } = answering;
     let index = collector.containers();
     let app = App {
         series: ways.reader.clone(),
-        writer: Arc::new(PushDoor(stores.ingest.receiver().clone())),
+        writer: Arc::new(pushed),
         external_labels: external_labels(&program),
         storage: stores.series.clone(),
         targets: program.targets(),

@@ -38,6 +38,15 @@ pub struct ControlPlane {
     apiserver: Option<Part>,
     scheduler: Option<Part>,
     manager: Option<Part>,
+    audit: Audit,
+}
+
+/// Where the API server tells who asked for what.
+enum Audit {
+    /// In a file.
+    Log,
+    /// It sends that to the URL of this file.
+    Webhook(PathBuf),
 }
 
 /// The program with all parts, if the lane built it.
@@ -62,6 +71,7 @@ impl ControlPlane {
             apiserver: None,
             scheduler: None,
             manager: None,
+            audit: Audit::Log,
         };
         plane.write_files()?;
         plane.start_etcd()?;
@@ -89,6 +99,27 @@ impl ControlPlane {
                 "insecure-skip-tls-verify": true}}],
             "users": [{"name": "admin", "user": {"token": TOKEN}}]});
         fs::write(self.kubeconfig(), kubeconfig.to_string())?;
+        let changes = json!({"level": "RequestResponse", "verbs": ["create", "update", "patch", "delete"],
+            "resources": [{"group": "apps", "resources": ["deployments"]}]});
+        let policy = json!({"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
+            "rules": [changes, {"level": "Metadata"}]});
+        fs::write(self.folder.join("audit-policy"), policy.to_string())?;
+        Ok(())
+    }
+
+    /// The file in which the API server tells who asked for what.
+    pub fn audit_log(&self) -> PathBuf {
+        self.folder.join("audit.log")
+    }
+
+    /// From its next start on the API server sends its audit records to a URL, instead of writing them.
+    pub fn send_audit_records(&mut self, url: &str) -> Result<()> {
+        let kubeconfig = json!({"apiVersion": "v1", "kind": "Config", "current-context": "sink",
+            "contexts": [{"name": "sink", "context": {"cluster": "sink", "user": ""}}],
+            "clusters": [{"name": "sink", "cluster": {"server": url}}]});
+        let file = self.folder.join("audit-webhook");
+        fs::write(&file, kubeconfig.to_string())?;
+        self.audit = Audit::Webhook(file);
         Ok(())
     }
 
@@ -122,7 +153,15 @@ impl ControlPlane {
     /// Starts the API server.
     pub fn start_apiserver(&mut self) -> Result<()> {
         let file = |name: &str| self.folder.join(name).display().to_string();
+        let audit = match &self.audit {
+            Audit::Log => vec![format!("--audit-log-path={}", self.audit_log().display())],
+            Audit::Webhook(file) => vec![
+                format!("--audit-webhook-config-file={}", file.display()),
+                "--audit-webhook-batch-max-wait=1s".into(),
+            ],
+        };
         let flags = [
+            format!("--audit-policy-file={}", file("audit-policy")),
             format!("--etcd-servers=http://{}", self.etcd_client),
             "--bind-address=127.0.0.1".into(),
             format!("--secure-port={}", self.api.port()),
@@ -137,7 +176,7 @@ impl ControlPlane {
             "--endpoint-reconciler-type=none".into(),
         ];
         let mut command = Command::new(&self.program);
-        command.arg("kube-apiserver").args(flags);
+        command.arg("kube-apiserver").args(flags).args(audit);
         let part = Part::start(&mut command, &self.folder, "kube-apiserver")?;
         self.apiserver = Some(part);
         let (program, kubeconfig) = (self.program.clone(), self.kubeconfig());
@@ -209,6 +248,13 @@ impl ControlPlane {
     /// Creates an object.
     pub fn create(&self, object: &Value) -> Result<()> {
         let args = ["create", "-f", "-"];
+        kubectl(&self.program, &self.kubeconfig(), &args, Some(&object.to_string())).map(drop)
+    }
+
+    /// Creates an object in the name of somebody who may do all.
+    pub fn create_as(&self, user: &str, object: &Value) -> Result<()> {
+        let user = format!("--as={user}");
+        let args = [&user, "--as-group=system:masters", "create", "-f", "-"];
         kubectl(&self.program, &self.kubeconfig(), &args, Some(&object.to_string())).map(drop)
     }
 

@@ -63,6 +63,91 @@ fn told(folder: &Path) -> usize {
     text.lines().filter(|line| line.contains(ACCESS) && line.contains("\"firing\"")).count()
 }
 
+/// A record of the creation of something, at [`MADE`], as an API server writes it.
+fn record(id: &str, user: &str, group: &str, resource: &str, name: &str) -> Value {
+    json!({"kind": "Event", "apiVersion": "audit.k8s.io/v1", "level": "Metadata", "auditID": id,
+        "stage": "ResponseComplete", "verb": "create", "user": {"username": user}, "sourceIPs": ["10.0.0.7"],
+        "objectRef": {"resource": resource, "apiGroup": group, "namespace": "shop", "name": name},
+        "responseStatus": {"code": 201}, "stageTimestamp": "2026-11-21T00:47:52.300000Z"})
+}
+
+/// Sends records as the webhook of an API server does; the status of the answer.
+fn post(vedette: &Vedette, cluster: &str, body: &str) -> Result<u16> {
+    let address = vedette.address;
+    let request = format!(
+        "POST /api/vedette/v1/audit/{cluster} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    Ok(http::request(address, &request)?.status)
+}
+
+fn wait_evidence(vedette: &Vedette, workload: &str, words: &str) -> Result<()> {
+    wait_for(&format!("{words:?} about {workload}"), SOON, || {
+        let found = findings(vedette, "firing")?;
+        let mine = found.iter().filter(|event| event["finding"]["labels"]["workload"] == workload);
+        let told: Vec<String> = mine.map(|event| event["finding"]["evidence"].to_string()).collect();
+        Ok(told.iter().any(|text| text.contains(words)).then_some(()))
+    })
+}
+
+#[test]
+fn the_person_is_told_when_the_audit_record_comes() -> Result<()> {
+    let server = cluster();
+    let folder = tempfile::tempdir()?;
+    let kubeconfig = json!({"current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "k"}}],
+        "clusters": [{"name": "k", "cluster": {"server": server.url()}}]});
+    fs::write(folder.path().join("kubeconfig"), kubeconfig.to_string())?;
+    let config = "kubernetes: [{name: main, kubeconfig_file: kubeconfig, audit: {webhook: on, log_file: audit.log}}]\n\
+        collect: {figures: off, sensor: off}\n";
+    let mut vedette = Vedette::start(folder.path(), Some(config))?;
+    vedette.wait_ready(START)?;
+    let trouble = wait_for("the log to be missed", SOON, || {
+        Ok(vedette.part("audit main").ok().filter(|part| part["health"] == "degraded"))
+    })?;
+    ensure!(trouble["message"].to_string().contains("audit.log"), "{trouble}");
+    server.put(PODS, pod(1));
+    let mut lonely = pod(2);
+    lonely["metadata"] = meta("shop", "lonely", "kubectl-run", None);
+    server.put(PODS, lonely);
+    for workload in ["web", "lonely"] {
+        wait_evidence(&vedette, workload, "was made by kubectl")?;
+    }
+    // By the log, whose last line is not whole yet; then by the webhook.
+    let alice = record("a", "alice", "apps", "deployments", "web").to_string();
+    let log = folder.path().join("audit.log");
+    fs::write(&log, format!("{alice}\n{}", &alice[..40]))?;
+    wait_evidence(
+        &vedette,
+        "web",
+        "Deployment web was made by alice, as the audit record of 2026-11-21T00:47:52Z",
+    )?;
+    let bob = record("b", "bob", "", "pods", "lonely");
+    let list =
+        json!({"kind": "EventList", "apiVersion": "audit.k8s.io/v1", "items": [bob, {"stage": "Panic"}]});
+    ensure!(post(&vedette, "main", &list.to_string())? == 204);
+    ensure!(post(&vedette, "other", &list.to_string())? == 400);
+    ensure!(post(&vedette, "main", "{}")? == 400);
+    wait_evidence(&vedette, "lonely", "Pod lonely was made by bob")?;
+    let people = |vedette: &Vedette| -> Result<Vec<String>> {
+        let mut found = vedette.events("kind=audit&limit=1000")?;
+        found.sort_by_key(|event| event["vedette.k8s.audit.id"].to_string());
+        Ok(found.iter().map(|event| event["user.name"].as_str().unwrap_or_default().to_owned()).collect())
+    };
+    ensure!(people(&vedette)? == ["alice", "bob"], "{:?}", people(&vedette)?);
+    let part = vedette.part("audit main")?;
+    ensure!(part["health"] == "ok", "{part}");
+    // After a restart nothing of the log is stored twice, and it is gone on with.
+    vedette.terminate(START)?;
+    let rest = record("c", "carol", "apps", "deployments", "web").to_string();
+    fs::write(&log, format!("{alice}\n{rest}\n"))?;
+    let mut vedette = Vedette::start(folder.path(), Some(config))?;
+    vedette.wait_ready(START)?;
+    wait_for("the rest of the log", SOON, || Ok((people(&vedette)?.len() == 3).then_some(())))?;
+    ensure!(people(&vedette)? == ["alice", "bob", "carol"], "{:?}", people(&vedette)?);
+    Ok(())
+}
+
 #[test]
 fn a_workload_that_is_not_allowed_is_found_with_who_made_it_until_it_is_gone() -> Result<()> {
     let server = cluster();

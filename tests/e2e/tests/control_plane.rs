@@ -206,6 +206,50 @@ fn agree(plane: &ControlPlane, vedette: &Vedette, count: usize) -> Result<()> {
     })
 }
 
+/// Somebody makes a workload that is not allowed, and somebody else changes it: both are named as the API server's
+/// audit records name them.
+fn who_made_it_is_told(plane: &ControlPlane, vedette: &Vedette, name: &str) -> Result<()> {
+    let mut grave = deployment(name, 1);
+    grave["spec"]["template"]["spec"]["hostPID"] = json!(true);
+    // For one second managed fields and records would name two changes.
+    plane.create_as("alice", &grave)?;
+    std::thread::sleep(Duration::from_millis(1100));
+    plane.kubectl(&["--as=bob", "--as-group=system:masters", "label", "deployment", name, "team=x"])?;
+    let evidence = wait_for(&format!("who made and changed {name}"), SOON, || {
+        let found = vedette.events(&format!("kind=finding&text={name}&limit=1000"))?;
+        let finding = found.into_iter().find(|event| {
+            let labels = &event["finding"]["labels"];
+            labels["alertname"] == "pod-with-host-access" && labels["workload"] == name
+        });
+        let evidence = finding.map(|event| event["finding"]["evidence"].to_string());
+        Ok(evidence.filter(|text| text.contains("was made by alice")))
+    })?;
+    ensure!(
+        evidence.contains(&format!("Deployment {name} was made by alice, as the audit record of ")),
+        "{evidence}"
+    );
+    ensure!(evidence.contains("asked for by admin, from 127.0.0.1, with "), "{evidence}");
+    let changes = wait_for("the records", SOON, || {
+        let found = vedette.events(&format!("kind=audit&text=deployments+{name}&limit=1000"))?;
+        Ok(Some(found).filter(|found| found.len() >= 2))
+    })?;
+    let one = |event: &Value| {
+        let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
+        (text("vedette.k8s.audit.verb"), text("user.name"), event["http.response.status_code"].as_u64())
+    };
+    let mut people: Vec<_> =
+        changes.iter().map(one).filter(|(_, user, _)| !user.starts_with("system:")).collect();
+    people.sort();
+    let expected = [("create", "alice", Some(201)), ("patch", "bob", Some(200))];
+    ensure!(people == expected.map(|(verb, user, code)| (verb.into(), user.into(), code)), "{people:?}");
+    plane.kubectl(&["delete", "deployment", name, "--wait=true"])?;
+    wait_for("its pods to go", SOON, || {
+        plane.act_as_kubelets()?;
+        let pods = placed(plane)?;
+        Ok((!pods.iter().any(|(pod, _)| pod.starts_with(name))).then_some(()))
+    })
+}
+
 #[test]
 fn what_the_real_control_plane_says_is_what_we_know() -> Result<()> {
     let Some(program) = control_plane::program() else {
@@ -224,8 +268,10 @@ fn what_the_real_control_plane_says_is_what_we_know() -> Result<()> {
     std::fs::write(folder.path().join("prometheus.yml"), text)?;
     let config = format!(
         "prometheus_config: prometheus.yml\ncollect: {{figures: off, sensor: off}}\n\
-         kubernetes: [{{name: real, kubeconfig_file: {}, state_metrics: {{custom_resources: [custom.yml]}}}}]\n",
-        file.display()
+         kubernetes: [{{name: real, kubeconfig_file: {}, state_metrics: {{custom_resources: [custom.yml]}}, \
+         audit: {{webhook: on, log_file: {}}}}}]\n",
+        file.display(),
+        plane.audit_log().display()
     );
     std::fs::write(folder.path().join("custom.yml"), CUSTOM_STATE)?;
     let mut vedette = Vedette::start(folder.path(), Some(&config))?;
@@ -236,6 +282,7 @@ fn what_the_real_control_plane_says_is_what_we_know() -> Result<()> {
     plane.apply(&deployment("web", 5))?;
     agree(&plane, &vedette, 5)?;
     shops_are_told(&plane, &vedette)?;
+    who_made_it_is_told(&plane, &vedette, "by-log")?;
 
     // etcd hangs, then goes on: nothing that is known is lost.
     plane.freeze_etcd(true)?;
@@ -247,10 +294,12 @@ fn what_the_real_control_plane_says_is_what_we_know() -> Result<()> {
     plane.stop_apiserver();
     std::thread::sleep(Duration::from_secs(2));
     ensure!(discovered(&vedette)?.len() == 5, "what is known stays");
+    plane.send_audit_records(&format!("http://{}/api/vedette/v1/audit/real", vedette.address))?;
     plane.start_apiserver()?;
     plane.apply(&deployment("web", 2))?;
     plane.apply(&deployment("shop", 1))?;
     agree(&plane, &vedette, 3)?;
+    who_made_it_is_told(&plane, &vedette, "by-webhook")?;
     plane.kubectl(&["delete", "deployment", "web", "shop"])?;
     agree(&plane, &vedette, 0)
 }

@@ -13,6 +13,7 @@ export type EventKind =
   | 'container_start'
   | 'container_stop'
   | 'kubernetes'
+  | 'audit'
   | 'loss';
 
 export type Severity = 'info' | 'warning' | 'critical';
@@ -98,6 +99,16 @@ export interface Event {
   'k8s.object.kind'?: string;
   'k8s.object.name'?: string;
   'k8s.object.uid'?: string;
+  'vedette.k8s.audit.verb'?: string;
+  'vedette.k8s.audit.id'?: string;
+  'vedette.k8s.audit.impersonator'?: string;
+  'vedette.k8s.audit.user_pod'?: string;
+  'vedette.k8s.group'?: string;
+  'vedette.k8s.resource'?: string;
+  'user.name'?: string;
+  'client.address'?: string;
+  'user_agent.original'?: string;
+  'http.response.status_code'?: number;
   'vedette.loss.place'?: string;
   finding?: Finding;
 }

@@ -140,6 +140,19 @@ describe('names', () => {
     expect(summary({ ...told, 'k8s.event.count': 12 })).toBe(
       'BackOff: Pod shop/web-1: Back-off restarting (12 times)',
     );
+    const asked = {
+      ...base,
+      kind: 'audit' as const,
+      'user.name': 'alice',
+      'vedette.k8s.audit.verb': 'create',
+      'vedette.k8s.resource': 'deployments',
+      'k8s.object.name': 'web',
+      'k8s.namespace.name': 'shop',
+    };
+    expect(summary(asked)).toBe('alice: create deployments shop/web');
+    expect(
+      summary({ ...asked, 'vedette.k8s.audit.impersonator': 'admin', 'client.address': '10.0.0.7' }),
+    ).toBe('alice: create deployments shop/web (asked by admin, from 10.0.0.7)');
     expect(summary({ ...told, 'k8s.event.count': 1 })).toBe('BackOff: Pod shop/web-1: Back-off restarting');
   });
 });

@@ -25,6 +25,7 @@ export const kindNames: Record<EventKind, string> = {
   container_start: 'Container start',
   container_stop: 'Container stop',
   kubernetes: 'Kubernetes',
+  audit: 'Audit',
   loss: 'Loss',
 };
 export const kinds = Object.keys(kindNames) as EventKind[];
@@ -75,9 +76,24 @@ export function summary(event: Event): string {
       return 'stopped';
     case 'kubernetes':
       return kubernetes(event);
+    case 'audit':
+      return audit(event);
     case 'loss':
       return `${event['vedette.count'] ?? '?'} events lost (${event['vedette.loss.place'] ?? 'place unknown'})`;
   }
+}
+
+/** `alice: create deployments shop/web (asked by admin, from 10.0.0.7)`. */
+function audit(event: Event): string {
+  const namespace = event['k8s.namespace.name'];
+  const object = `${namespace ? `${namespace}/` : ''}${event['k8s.object.name'] ?? '?'}`;
+  const impersonator = event['vedette.k8s.audit.impersonator'];
+  const how = [
+    impersonator ? `asked by ${impersonator}` : '',
+    event['client.address'] ? `from ${event['client.address']}` : '',
+  ].filter((part) => part !== '');
+  const asked = `${event['user.name'] ?? '?'}: ${event['vedette.k8s.audit.verb'] ?? '?'} ${event['vedette.k8s.resource'] ?? '?'} ${object}`;
+  return how.length > 0 ? `${asked} (${how.join(', ')})` : asked;
 }
 
 /** `BackOff: Pod shop/web-1: Back-off restarting (12 times)`. */

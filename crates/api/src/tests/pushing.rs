@@ -52,6 +52,30 @@ async fn metrics_of_opentelemetry_can_be_queried() {
     running.stop().await;
 }
 
+/// An API server sends again what is answered with 5xx, and drops what is answered with 4xx.
+#[tokio::test]
+async fn audit_records_go_to_their_cluster() {
+    let running = start().await;
+    let long = vec![b'x'; test_config().write_bytes_max + 1];
+    for (target, headers, body, status, words) in [
+        ("main", JSON, &b"good"[..], 204, ""),
+        ("main", "Content-Type: application/json\r\nContent-Encoding: gzip\r\n", &gzip(b"good"), 204, ""),
+        ("main", "Content-Type: application/x-www-form-urlencoded\r\n", b"good", 204, ""),
+        ("a%20b", JSON, b"later", 503, "a b waits\n"),
+        ("other", JSON, b"bad", 400, "other is not watched\n"),
+        ("main", "Content-Encoding: br\r\n", b"good", 415, "Content-Encoding br"),
+        ("main", JSON, &long, 413, "send fewer"),
+    ] {
+        let reply = send(running.address, &format!("/api/vedette/v1/audit/{target}"), headers, body).await;
+        assert_eq!(reply.status, status, "{target} {}", reply.body);
+        assert!(reply.body.contains(words), "{target} {}", reply.body);
+        assert_eq!(reply.header("retry-after").is_some(), status == 503);
+    }
+    let reply = http::get(running.address, "/api/vedette/v1/audit/main").await;
+    assert_eq!(reply.status, 405);
+    running.stop().await;
+}
+
 #[tokio::test]
 async fn points_that_are_refused_are_counted_in_the_answer() {
     let running = start().await;

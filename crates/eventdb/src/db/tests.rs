@@ -2,8 +2,8 @@ use std::{collections::BTreeSet, net::IpAddr, path::Path, path::PathBuf, time::D
 
 use proptest::prelude::*;
 use vedette_model::{
-    Ancestor, Container, EventKind, Fact, Finding, FindingState, Host, KubernetesEvent, Labels, Process,
-    Severity, Socket, SocketDirection, StreamTarget, Transport, Workload,
+    Ancestor, ApiRequest, Container, EventKind, Fact, Finding, FindingState, Host, KubernetesEvent, Labels,
+    Process, Severity, Socket, SocketDirection, StreamTarget, Transport, Workload,
 };
 use vedette_sys::{ManualClock, Random, RealFs, SimFs};
 
@@ -66,7 +66,7 @@ fn finding(random: &mut Random) -> Finding {
 }
 
 fn fact(random: &mut Random) -> Fact {
-    match random.below(12) {
+    match random.below(13) {
         0 => Fact::Exec {
             streams: std::array::from_fn(|_| target(random)),
             upper_layer: random.one_in(2),
@@ -91,6 +91,22 @@ fn fact(random: &mut Random) -> Fact {
             namespace: "shop".into(),
             object_uid: "u".into(),
             workload: Workload { kind: "Deployment".into(), name: "web".into() },
+        })),
+        12 => Fact::Audit(Box::new(ApiRequest {
+            cluster: "main".into(),
+            audit_id: random.below(9).to_string(),
+            verb: ["create", "patch"][random.below(2) as usize].into(),
+            code: 200 + random.below(2) as u16,
+            user: "alice".into(),
+            impersonator: "admin".into(),
+            user_pod: String::new(),
+            client: "10.0.0.7".into(),
+            user_agent: "kubectl/v1.36.0".into(),
+            group: "apps".into(),
+            resource: "deployments".into(),
+            namespace: "shop".into(),
+            name: "web".into(),
+            uid: "u".into(),
         })),
         6 => Fact::OomKill { count: 1 },
         7 => Fact::ContainerStart,

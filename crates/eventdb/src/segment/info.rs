@@ -21,12 +21,13 @@ pub(crate) struct SegmentInfo {
 
 /// Words before the numbers of events of each kind.
 const HEAD_WORDS: usize = 8;
-const VERSION: u64 = 2;
+const VERSION: u64 = 3;
 
 /// How many bytes the description has that begins so. Each version knows the kinds of the one before, and more.
 pub(super) fn length(bytes: &[u8]) -> Option<usize> {
     let kinds = match u64::from_le_bytes(*bytes.first_chunk()?) {
         1 => 11,
+        2 => 12,
         VERSION => EventKind::ALL.len(),
         _ => return None,
     };
@@ -103,18 +104,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn descriptions_of_the_version_before_are_read() {
-        let mut words = vec![1_u64, 5, 9, 100, 200, 4096, 7, 3];
-        words.extend([1, 0, 0, 0, 0, 0, 0, 0, 0, 2, 1]);
-        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        assert_eq!(length(&bytes), Some(19 * 8));
-        let info = SegmentInfo::decode(&bytes).expect("it is known");
-        assert_eq!((info.rows, info.kinds[EventKind::Finding as usize]), (4, 2));
-        assert_eq!(info.kinds[EventKind::Kubernetes as usize], 0);
-        assert_eq!(SegmentInfo::decode(&info.encode()), Some(info), "as it is written now");
-        assert_eq!(SegmentInfo::decode(&bytes[..18 * 8]), None);
-        let newer: Vec<u8> =
-            std::iter::once(3_u64).chain(words[1..].iter().copied()).flat_map(u64::to_le_bytes).collect();
-        assert_eq!(SegmentInfo::decode(&newer), None);
+    fn descriptions_of_the_versions_before_are_read() {
+        let written = |version: u64, kinds: &[u64]| -> Vec<u8> {
+            let head = [version, 5, 9, 100, 200, 4096, 7, 3];
+            head.iter().chain(kinds).flat_map(|word| word.to_le_bytes()).collect()
+        };
+        for (version, kinds) in
+            [(1, &[1, 0, 0, 0, 0, 0, 0, 0, 0, 2, 1][..]), (2, &[1, 0, 0, 0, 0, 0, 0, 0, 0, 2, 1, 0])]
+        {
+            let bytes = written(version, kinds);
+            assert_eq!(length(&bytes), Some(bytes.len()));
+            let info = SegmentInfo::decode(&bytes).expect("it is known");
+            assert_eq!((info.rows, info.kinds[EventKind::Finding as usize]), (4, 2));
+            assert_eq!(
+                (info.kinds[EventKind::Kubernetes as usize], info.kinds[EventKind::Audit as usize]),
+                (0, 0)
+            );
+            assert_eq!(SegmentInfo::decode(&info.encode()), Some(info), "as it is written now");
+            assert_eq!(SegmentInfo::decode(&bytes[..bytes.len() - 8]), None);
+        }
+        assert_eq!(SegmentInfo::decode(&written(4, &[1; EventKind::ALL.len()])), None);
     }
 }

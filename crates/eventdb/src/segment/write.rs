@@ -209,10 +209,12 @@ fn text_values(form: &ColumnForm, entries: &[Arc<Entry>]) -> Values<ByteArray> {
             Column::ContainerImage => container.and_then(|c| present(&c.image)),
             Column::PodName => match &event.fact {
                 Fact::Kubernetes(told) if told.object_kind == "Pod" => present(&told.object_name),
+                Fact::Audit(asked) if asked.resource == "pods" => present(&asked.name),
                 _ => container.and_then(|c| present(&c.pod)),
             },
             Column::Namespace => match &event.fact {
                 Fact::Kubernetes(told) => present(&told.namespace),
+                Fact::Audit(asked) => present(&asked.namespace),
                 _ => container.and_then(|c| present(&c.namespace)),
             },
             Column::Command => process.and_then(|p| present(&p.name)),

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, btree_map::Entry};
 use vedette_model::{Finding, FindingState, LabelsBuilder, Severity};
 
 use super::{PolicyView, Rule, origin::Origin, words};
-use crate::objects::{Object as _, Pod};
+use crate::{
+    audit::Question,
+    objects::{Object as _, Pod},
+};
 
 /// Cases at a time; of more, the pods are judged again when they change.
 const CASES_MAX: usize = 2_000;
@@ -20,11 +23,19 @@ pub(super) struct Breach {
     lines: Vec<String>,
     /// What tells it from others of the same rule and workload.
     labels: Vec<(&'static str, String)>,
+    /// What audit records may tell.
+    questions: Vec<Question>,
 }
 
 impl Breach {
     pub(super) fn new(rule: Rule, title: String, lines: Vec<String>) -> Self {
-        Self { rule, severity: rule.severity(), title, lines, labels: Vec::new() }
+        Self { rule, severity: rule.severity(), title, lines, labels: Vec::new(), questions: Vec::new() }
+    }
+
+    /// What its evidence says of how a pod came to be is to go on with what audit records tell.
+    pub(super) fn asking(mut self, questions: Vec<Question>) -> Self {
+        self.questions = questions;
+        self
     }
 
     pub(super) fn of_image(self, image: &str) -> Self {
@@ -53,6 +64,8 @@ pub(super) struct Case {
     pub(super) since_ns: i64,
     /// How long it must last before it is told.
     pub(super) grace_ns: i64,
+    /// What audit records may tell of it.
+    pub(super) questions: Vec<Question>,
 }
 
 impl Case {
@@ -73,14 +86,15 @@ impl Case {
         let subject =
             [("namespace", &*meta.namespace), ("workload_kind", &origin.kind), ("workload", &origin.name)];
         let finding = finding(view, breach.rule, breach.severity, title, evidence, &subject, &breach.labels);
-        Self { finding, pods: 0, since_ns: view.now_ns, grace_ns: 0 }
+        let questions = origin.questions.clone();
+        Self { finding, pods: 0, since_ns: view.now_ns, grace_ns: 0, questions }
     }
 
     /// Of something that is no workload.
     pub(super) fn alone(breach: Breach, view: &PolicyView<'_>) -> Self {
         let finding =
             finding(view, breach.rule, breach.severity, breach.title, breach.lines, &[], &breach.labels);
-        Self { finding, pods: 0, since_ns: view.now_ns, grace_ns: 0 }
+        Self { finding, pods: 0, since_ns: view.now_ns, grace_ns: 0, questions: breach.questions }
     }
 
     /// What names it.

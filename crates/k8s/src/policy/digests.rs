@@ -233,8 +233,10 @@ impl Mismatch<'_> {
             ),
             format!("the images that {} lists do not say that both are one", words::plain(pod.node_name())),
         ];
-        lines.extend(origin::of(pod, meta, view.makers).lines);
+        let origin = origin::of(pod, meta, view.makers);
+        lines.extend(origin.lines);
         let breach = Breach::new(Rule::DigestMismatch, title, lines)
+            .asking(origin.questions)
             .with("namespace", &meta.namespace)
             .with("pod", &meta.name)
             .with("container", &container)
@@ -304,6 +306,7 @@ fn tag_case(
         words::plain(system),
         words::plain(architecture)
     )];
+    let mut questions = Vec::new();
     for one in [&digests[a], &digests[b]] {
         let meta = one.pod.meta();
         lines.push(format!(
@@ -314,13 +317,16 @@ fn tag_case(
             words::plain(&meta.name),
             placed(one.pod)
         ));
-        lines.extend(origin::of(one.pod, meta, view.makers).lines);
+        let origin = origin::of(one.pod, meta, view.makers);
+        lines.extend(origin.lines);
+        questions.extend(origin.questions);
     }
     if digests.len() > 2 {
         lines.push(format!("and {} more digests", digests.len() - 2));
     }
     let platform = words::plain(&format!("{system}/{architecture} {runtime}"));
-    Case::alone(Breach::new(Rule::TagMoved, title, lines).of_image(tagged).with("platform", &platform), view)
+    let breach = Breach::new(Rule::TagMoved, title, lines).asking(questions);
+    Case::alone(breach.of_image(tagged).with("platform", &platform), view)
 }
 
 /// Two tags with one hash are looked through once more, by their names.

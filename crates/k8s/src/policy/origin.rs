@@ -1,6 +1,9 @@
 //! Who made a pod: the workload above it, and which programs wrote each object on the way there.
 
-use crate::objects::{Authors, Hand, Meta, Owner, Pod};
+use crate::{
+    audit::Question,
+    objects::{Authors, Hand, Meta, Owner, Pod},
+};
 
 use super::words;
 
@@ -16,13 +19,20 @@ pub struct Above {
     pub authors: Option<Box<Authors>>,
     /// When it was made, in seconds since 1970.
     pub created: Option<i64>,
+    /// What tells it from others of its name.
+    pub uid: Box<str>,
 }
 
 impl Above {
     /// What metadata say.
     pub fn of(meta: &Meta) -> Self {
-        let Meta { controller, authors, created, .. } = meta;
-        Self { controller: controller.as_deref().cloned(), authors: authors.clone(), created: *created }
+        let Meta { controller, authors, created, uid, .. } = meta;
+        Self {
+            controller: controller.as_deref().cloned(),
+            authors: authors.clone(),
+            created: *created,
+            uid: uid.clone(),
+        }
     }
 }
 
@@ -54,6 +64,8 @@ pub(super) struct Origin {
     pub(super) is_whole: bool,
     /// What was written by whom, from what a person made down to the pod.
     pub(super) lines: Vec<String>,
+    /// What audit records may tell of what a person made.
+    pub(super) questions: Vec<Question>,
 }
 
 /// Follows the owners of a pod upwards.
@@ -66,8 +78,10 @@ pub(super) fn of(pod: &Pod, meta: &Meta, makers: &dyn Makers) -> Origin {
             words::plain(&meta.name),
             words::plain(pod.node_name())
         ));
-        return Origin { kind: "Pod".into(), name: words::plain(&meta.name), is_whole: true, lines };
+        let (kind, name) = ("Pod".into(), words::plain(&meta.name));
+        return Origin { kind, name, is_whole: true, lines, questions: Vec::new() };
     }
+    let mut questions = questions("Pod", namespace, &meta.name, &Above::of(meta));
     lines.push(line("Pod", &meta.name, meta.authors.as_deref(), meta.created));
     let (mut kind, mut name) = ("Pod".to_owned(), words::plain(&meta.name));
     let mut is_whole = true;
@@ -78,6 +92,8 @@ pub(super) fn of(pod: &Pod, meta: &Meta, makers: &dyn Makers) -> Origin {
         match makers.find(&owner.kind, namespace, &owner.name) {
             Made::Known(known) => {
                 lines.push(line(&owner.kind, &owner.name, known.authors.as_deref(), known.created));
+                // What is below it was made by a controller.
+                questions = self::questions(&owner.kind, namespace, &owner.name, &known);
                 above = known.controller;
             }
             Made::Unknown => {
@@ -91,7 +107,19 @@ pub(super) fn of(pod: &Pod, meta: &Meta, makers: &dyn Makers) -> Origin {
     }
     // The person is nearest to the top.
     lines.reverse();
-    Origin { kind, name, is_whole, lines }
+    Origin { kind, name, is_whole, lines, questions }
+}
+
+/// When an object was made, and when it was changed last.
+fn questions(kind: &str, namespace: &str, name: &str, object: &Above) -> Vec<Question> {
+    let changed =
+        object.authors.as_deref().and_then(|authors| authors.last.as_deref().unwrap_or(&authors.first).at());
+    let changed = changed.filter(|at| Some(*at) != object.created);
+    let times = [(object.created, true), (changed, false)];
+    let ask = |(at, is_creation): (Option<i64>, bool)| {
+        Question::new(kind, namespace, name, &object.uid, at?, is_creation)
+    };
+    times.into_iter().filter_map(ask).collect()
 }
 
 /// What managed fields say of an object.

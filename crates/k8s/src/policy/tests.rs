@@ -1,10 +1,13 @@
 //! Pods as API servers tell them, judged over time.
 
 use serde_json::{Value, json};
-use vedette_model::FindingState;
+use vedette_model::{ApiRequest, FindingState};
 
 use super::*;
-use crate::objects::{Authors, Deployment, Meta, ReplicaSet};
+use crate::{
+    audit::Question,
+    objects::{Authors, Deployment, Meta, ReplicaSet},
+};
 
 const SECOND: i64 = 1_000_000_000;
 
@@ -14,8 +17,22 @@ struct Cluster {
     pods: Shelf<Pod>,
     nodes: Shelf<Node>,
     makers: Known,
+    records: Option<Records>,
     may_judge: bool,
     version: u64,
+}
+
+/// Changes of objects by name, and whether each made it.
+#[derive(Default)]
+struct Records(Vec<(&'static str, bool, ApiRequest)>);
+
+impl AuditRecords for Records {
+    fn find(&self, question: &Question) -> Option<ApiRequest> {
+        let is_it = |(name, is_creation, _): &&(&str, bool, ApiRequest)| {
+            (*name, *is_creation) == (&*question.name, question.is_creation)
+        };
+        self.0.iter().find(is_it).map(|(_, _, asked)| asked.clone())
+    }
 }
 
 #[derive(Default)]
@@ -41,6 +58,7 @@ impl Cluster {
             pods: Shelf::default(),
             nodes: Shelf::default(),
             makers: Known::default(),
+            records: None,
             may_judge: true,
             version: 0,
         }
@@ -68,6 +86,7 @@ impl Cluster {
             cluster: "main",
             nodes: &self.nodes,
             makers: &self.makers,
+            records: self.records.as_ref().map(|records| records as &dyn AuditRecords),
             may_judge: self.may_judge,
             now_ns: at_s * SECOND,
         };
@@ -247,6 +266,76 @@ fn a_static_pod_is_known_as_one() {
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].labels.get("workload"), Some("etcd-n1"));
     assert!(found[0].evidence.iter().any(|line| line.contains("a file on the node n1")), "{found:?}");
+}
+
+/// Records come when they come, and a finding waits for none of them.
+#[test]
+fn people_are_told_when_audit_records_name_them() {
+    let asked = |user: &str| ApiRequest { user: user.into(), ..ApiRequest::default() };
+    let mut cluster = Cluster::new(rules(&["docker.io/library"]));
+    cluster.records = Some(Records::default());
+    cluster
+        .makers
+        .0
+        .push(("ReplicaSet", meta("ReplicaSet", "web-1", Some(("Deployment", "web")), "kcm", MADE)));
+    // Made by one, and changed by another.
+    let mut made = meta("Deployment", "web", None, "kubectl-create", MADE);
+    let changed = serde_json::from_value::<Meta>(json!({"name": "web", "managedFields": [
+        {"manager": "kubectl-create", "operation": "Update", "time": MADE},
+        {"manager": "kubectl-edit", "operation": "Update", "time": "2026-11-21T00:50:00Z"}]}));
+    made.authors = changed.expect("sound").authors;
+    cluster.makers.0.push(("Deployment", made));
+    cluster.put(of_replica_set(pod("web-1-0", "evil.io/miner"), "web-1"));
+    let found = cluster.look(100);
+    let before = found[0].evidence.clone();
+    assert!(!before.iter().any(|line| line.contains("audit")), "{before:?}");
+    assert_eq!(cluster.told(104), [""; 0]);
+    // What made the ReplicaSet and the pod are controllers: nobody asks for these.
+    let records = cluster.records.as_mut().expect("there");
+    for name in ["web-1", "web-1-0"] {
+        records.0.push((name, true, asked("system:serviceaccount:kube-system:replicaset-controller")));
+    }
+    assert_eq!(cluster.told(110), [""; 0]);
+    let alice = ApiRequest {
+        impersonator: "admin".into(),
+        user_pod: "runner-1".into(),
+        client: "10.0.0.7".into(),
+        user_agent: "kubectl/v1.36.0\n".into(),
+        ..asked("alice")
+    };
+    cluster.records.as_mut().expect("there").0.push(("web", true, alice));
+    let found = cluster.look(116);
+    let line = "Deployment web was made by alice, as the audit record of 2026-11-21T00:47:52Z says, asked for by admin, \
+                with the account of pod runner-1, from 10.0.0.7, with kubectl/v1.36.0\u{fffd}";
+    assert_eq!((found.len(), &found[0].evidence[..before.len()]), (1, &before[..]));
+    assert_eq!(found[0].evidence[before.len()..], [line]);
+    assert_eq!((found[0].state, found[0].count), (FindingState::Firing, 2));
+    cluster.records.as_mut().expect("there").0.push(("web", false, asked("bob")));
+    let found = cluster.look(122);
+    assert_eq!(
+        found[0].evidence[before.len()..],
+        [line, "Deployment web was changed by bob, as the audit record of 2026-11-21T00:50:00Z says"]
+    );
+    assert_eq!(cluster.told(128), [""; 0], "nothing is open");
+}
+
+#[test]
+fn records_that_are_there_are_told_at_once() {
+    let mut cluster = Cluster::new(rules(&["docker.io/library"]));
+    let asked = ApiRequest { user: "alice".into(), ..ApiRequest::default() };
+    cluster.records = Some(Records(vec![("lonely", true, asked)]));
+    cluster.put(pod("lonely", "evil.io/miner"));
+    let found = cluster.look(100);
+    assert_eq!((found.len(), found[0].count), (1, 1));
+    let last = found[0].evidence.last().expect("evidence");
+    assert_eq!(last, "Pod lonely was made by alice, as the audit record of 2026-11-21T00:47:52Z says");
+    // One that never comes is not waited for without end.
+    cluster.put(pod("lost", "evil.io/miner"));
+    assert_eq!(cluster.look(100).len(), 1);
+    let asked = ApiRequest { user: "bob".into(), ..ApiRequest::default() };
+    assert_eq!(cluster.told(401).len(), 2, "both are told again");
+    cluster.records.as_mut().expect("there").0.push(("lost", true, asked));
+    assert_eq!(cluster.told(410), [""; 0]);
 }
 
 #[test]

@@ -39,6 +39,8 @@ pub struct ClusterSettings {
     pub gone_pods: Limits,
     /// Whether its events are stored.
     pub events: bool,
+    /// How its audit records come, if they do.
+    pub audit: Option<AuditSettings>,
     /// What this machine is called in it; as the machine itself where nothing is given.
     pub node: Option<Arc<str>>,
     /// Whether containers of this machine that belong to no pod are found.
@@ -47,6 +49,15 @@ pub struct ClusterSettings {
     pub capacity: Option<CapacitySettings>,
     /// Which of its pods are allowed, if any rule is on.
     pub policy: Option<policy::Rules>,
+}
+
+/// How audit records of a cluster come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditSettings {
+    /// Whether its API server may send them.
+    pub webhook: bool,
+    /// The log that it writes, if that can be read here.
+    pub log_file: Option<PathBuf>,
 }
 
 /// How many nodes of a cluster may fail is judged so.
@@ -115,6 +126,12 @@ pub(super) fn settings(
                 )?
             },
             events: on("events", cluster.events.as_deref())?,
+            audit: {
+                let webhook =
+                    cluster.audit.webhook.is_some() && on("audit.webhook", cluster.audit.webhook.as_deref())?;
+                let log_file = cluster.audit.log_file.map(|file| folder.join(file));
+                (webhook || log_file.is_some()).then_some(AuditSettings { webhook, log_file })
+            },
             node: cluster.node.as_deref().map(Arc::from),
             stray_containers: on("stray_containers", cluster.stray_containers.as_deref())?,
             gone_pods,

@@ -126,6 +126,10 @@ fn errors_name_place_and_remedy() {
             "kubernetes: [{name: a, policy: {image_digests: maybe}}]\n",
             vec!["policy.image_digests", "on nor off"],
         ),
+        (
+            "kubernetes: [{name: a, audit: {webhook: yes}}]\n",
+            vec!["kubernetes[0].audit.webhook", "on nor off"],
+        ),
         ("kubernetes: [{name: a, policy: {registries: []}}]\n", vec!["v.yml:1", "registries"]),
         ("notify: {receivers: [{name: a}]}\n", vec!["notify.receivers[\"a\"]", "exactly one"]),
         ("notify: {receivers: [{name: 'a b', file: {path: x}}]}\n", vec!["letters"]),
@@ -180,6 +184,18 @@ fn the_state_of_a_cluster_is_stored_unless_it_is_switched_off() {
         let error = interval(keys).expect_err(keys).to_string();
         assert!(error.contains("kubernetes[0].state_metrics.interval: "), "{error}");
     }
+}
+
+#[test]
+fn audit_records_come_where_it_is_said_how() {
+    let of = |audit: &str| {
+        let read = settings(&format!("kubernetes: [{{name: a, audit: {audit}}}]\n")).expect("valid");
+        read.kubernetes[0].audit.clone().map(|audit| (audit.webhook, audit.log_file))
+    };
+    assert_eq!((of("{}"), of("{webhook: off}")), (None, None));
+    assert_eq!(of("{webhook: on}"), Some((true, None)));
+    assert_eq!(of("{log_file: a.log}"), Some((false, Some("/etc/vedette/a.log".into()))));
+    assert_eq!(of("{webhook: on, log_file: /b}"), Some((true, Some("/b".into()))));
 }
 
 #[test]

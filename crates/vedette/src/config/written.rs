@@ -101,6 +101,9 @@ pub struct KubernetesCluster {
     /// `on` or `off`: whether the cluster's events are kept in the event store. Default `on`; with `vedette agent`, which
     /// has no store, they are not.
     pub events: Option<String>,
+    /// How the API server's audit records come, of which those are kept in the event store that tell who made or
+    /// changed what runs. Default: they do not. With `vedette agent`, which has no store, they do not either.
+    pub audit: ClusterAudit,
     /// What this machine is called in the cluster, if it is one of its nodes. Default: its host name.
     pub node: Option<String>,
     /// `on` or `off`: whether containers of this machine that belong to no pod of the cluster are found, if it is one of
@@ -129,6 +132,18 @@ pub struct KubernetesCluster {
     /// Health endpoints of parts that are to be asked themselves, beside what their leases and pods tell: at most 100
     /// in all. Default: none.
     pub probes: Vec<PartProbe>,
+}
+
+/// How audit records of a cluster come.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClusterAudit {
+    /// `on` or `off`: whether they are taken at `/api/vedette/v1/audit/NAME`, where NAME is that of the cluster, as the
+    /// webhook of an API server sends them (`--audit-webhook-config-file`). Default `off`.
+    pub webhook: Option<String>,
+    /// The file of the API server's `--audit-log-path`, relative to this file, where this machine has it. It is followed
+    /// when it is rotated. Default: none.
+    pub log_file: Option<PathBuf>,
 }
 
 /// The members of etcd that are asked themselves.

@@ -25,7 +25,7 @@ pub fn run(settings: &Settings) -> Result<()> {
     let loaded = file.as_ref().map(|(_, loaded)| loaded);
     let ForAgent { onward, spool } = Onward::open_agent(loaded, settings, &house, exports.as_ref())?;
     prometheus::export_pushed(exports.as_ref(), &onward.receiver);
-    let clusters = clusters::watch(settings, &house, None);
+    let clusters = clusters::watch(settings, &house, None, &AuditDesks::default());
     let prometheus = file.map(|(path, loaded)| {
         Prometheus::start(&path, loaded, &house, &onward, settings.scrape, clusters, None)
     });
@@ -37,7 +37,7 @@ pub fn run(settings: &Settings) -> Result<()> {
     let unkept = Arc::new(Unkept(spool));
     let app = App {
         series: unkept.clone(),
-        writer: Arc::new(PushDoor(onward.receiver.clone())),
+        writer: Arc::new(PushDoor { samples: onward.receiver.clone(), audit: AuditDesks::default() }),
         external_labels: external_labels(&program),
         storage: unkept.clone(),
         targets: program.targets(),

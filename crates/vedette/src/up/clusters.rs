@@ -9,6 +9,7 @@ use vedette_model::{Sink, TargetReader};
 
 use crate::{
     capacity::live,
+    cluster_audit::AuditDesks,
     cluster_events::{self, Keeping},
     cluster_parts,
     cluster_policy::{self, Judging, PolicyBoard},
@@ -27,6 +28,7 @@ pub(super) fn watch(
     settings: &Settings,
     house: &House,
     whole: Option<(&Keeping, &Looking)>,
+    audit: &AuditDesks,
 ) -> Arc<Clusters> {
     let options = prometheus::client_options(&house.clock);
     let clusters = Arc::new(Clusters::new(tokio::runtime::Handle::current(), options.clone()));
@@ -47,6 +49,7 @@ pub(super) fn watch(
         });
         let policy = whole.zip(cluster.policy.clone()).map(|((_, looking), rules)| Judging {
             rules,
+            audit: audit.of(&cluster.name),
             stage: looking.stage.clone(),
             ruler: looking.ruler.clone(),
             clock: looking.clock.clone(),
@@ -85,6 +88,9 @@ pub(super) fn watch(
     }
     if settings.kubernetes.iter().any(|cluster| cluster.capacity.is_some()) {
         house.telemetry.register(Arc::new(house.capacity.clone()));
+    }
+    if !audit.is_empty() {
+        house.telemetry.register(Arc::new(audit.clone()));
     }
     if whole.is_some() && settings.kubernetes.iter().any(|cluster| cluster.policy.is_some()) {
         house.telemetry.register(Arc::new(policies));

@@ -120,6 +120,30 @@ pub struct Event<'a> {
     pub k8s_object_name: Option<&'a str>,
     #[serde(rename = "k8s.object.uid", skip_serializing_if = "Option::is_none")]
     pub k8s_object_uid: Option<&'a str>,
+    /// What was asked of an API server, as `create`.
+    #[serde(rename = "vedette.k8s.audit.verb", skip_serializing_if = "Option::is_none")]
+    pub k8s_audit_verb: Option<&'a str>,
+    #[serde(rename = "vedette.k8s.audit.id", skip_serializing_if = "Option::is_none")]
+    pub k8s_audit_id: Option<&'a str>,
+    /// Who asked in the name of the user.
+    #[serde(rename = "vedette.k8s.audit.impersonator", skip_serializing_if = "Option::is_none")]
+    pub k8s_audit_impersonator: Option<&'a str>,
+    /// The pod whose account the user is.
+    #[serde(rename = "vedette.k8s.audit.user_pod", skip_serializing_if = "Option::is_none")]
+    pub k8s_audit_user_pod: Option<&'a str>,
+    #[serde(rename = "vedette.k8s.group", skip_serializing_if = "Option::is_none")]
+    pub k8s_group: Option<&'a str>,
+    /// As `deployments`.
+    #[serde(rename = "vedette.k8s.resource", skip_serializing_if = "Option::is_none")]
+    pub k8s_resource: Option<&'a str>,
+    #[serde(rename = "user.name", skip_serializing_if = "Option::is_none")]
+    pub user_name: Option<&'a str>,
+    #[serde(rename = "client.address", skip_serializing_if = "Option::is_none")]
+    pub client_address: Option<&'a str>,
+    #[serde(rename = "user_agent.original", skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<&'a str>,
+    #[serde(rename = "http.response.status_code", skip_serializing_if = "Option::is_none")]
+    pub status_code: Option<u16>,
     #[serde(rename = "vedette.loss.place", skip_serializing_if = "Option::is_none")]
     pub loss_place: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -278,7 +302,26 @@ impl<'a> Event<'a> {
                 self.count = Some(*count);
             }
             Fact::Kubernetes(event) => self.set_kubernetes(event),
+            Fact::Audit(asked) => self.set_audit(asked),
         }
+    }
+
+    fn set_audit(&mut self, asked: &'a model::ApiRequest) {
+        self.k8s_cluster_name = present(&asked.cluster);
+        self.k8s_audit_verb = present(&asked.verb);
+        self.k8s_audit_id = present(&asked.audit_id);
+        self.k8s_audit_impersonator = present(&asked.impersonator);
+        self.k8s_audit_user_pod = present(&asked.user_pod);
+        self.k8s_group = present(&asked.group);
+        self.k8s_resource = present(&asked.resource);
+        self.k8s_namespace_name = present(&asked.namespace);
+        self.k8s_object_name = present(&asked.name);
+        self.k8s_object_uid = present(&asked.uid);
+        self.k8s_pod_name = present(&asked.name).filter(|_| asked.resource == "pods");
+        self.user_name = present(&asked.user);
+        self.client_address = present(&asked.client);
+        self.user_agent = present(&asked.user_agent);
+        self.status_code = Some(asked.code);
     }
 
     fn set_kubernetes(&mut self, event: &'a model::KubernetesEvent) {
