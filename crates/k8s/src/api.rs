@@ -10,7 +10,7 @@ use tokio::{
     sync::{OwnedMutexGuard, watch},
     time::{Instant, timeout},
 };
-use vedette_config::Auth;
+use vedette_config::{Auth, HttpClient};
 use vedette_http_client::{
     Bytes, Certificate, Client, Limits, Options, Request, Response,
     header::{ACCEPT, RETRY_AFTER},
@@ -44,7 +44,8 @@ struct State {
 
 struct Current {
     client: Client,
-    auth: Auth,
+    /// What it was made of.
+    config: HttpClient,
     expires_unix_ms: Option<i64>,
 }
 
@@ -102,10 +103,20 @@ impl Api {
     /// As whom the server is asked, for other servers of the cluster that know us by the same token; and a
     /// number that changes with it. A token in a file is told as its place.
     pub(crate) async fn auth(&self, limit: Duration) -> Result<(Auth, u64), Error> {
-        let (_, generation) = self.client(limit).await?;
+        let (config, generation) = self.config(limit).await?;
+        Ok((config.auth, generation))
+    }
+
+    /// How the server is asked now: as its connection says, with what a program told.
+    pub async fn http_client(&self, limit: Duration) -> Result<HttpClient, Error> {
+        self.config(limit).await.map(|(config, _)| config)
+    }
+
+    async fn config(&self, limit: Duration) -> Result<(HttpClient, u64), Error> {
+        self.client(limit).await?;
         let state = self.state.lock().await;
-        let auth = state.current.as_ref().filter(|_| state.generation == generation);
-        auth.map(|current| (current.auth.clone(), generation)).ok_or_else(|| still_made(limit))
+        let current = state.current.as_ref();
+        current.map(|current| (current.config.clone(), state.generation)).ok_or_else(|| still_made(limit))
     }
 
     /// Tells all who wait before they ask again that the server, which was away, answers.
@@ -201,7 +212,7 @@ async fn make(connection: &Connection, options: &Options) -> Result<Current, Err
     };
     let client = Client::new(&config, options);
     let client = client.map_err(|error| Error::Credentials(error.to_string()))?;
-    Ok(Current { client, auth: config.auth, expires_unix_ms })
+    Ok(Current { client, config, expires_unix_ms })
 }
 
 fn still_made(limit: Duration) -> Error {

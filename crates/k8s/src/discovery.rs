@@ -36,13 +36,26 @@ const CONNECT_AGAIN_AFTER: Duration = Duration::from_secs(15);
 pub struct Discoverer {
     hub: Arc<Hub>,
     config: Kubernetes,
-    service_account: PathBuf,
+    place: Place,
+}
+
+/// How it is known where the cluster is.
+enum Place {
+    /// As the entry says; the folder of the account of our pod, if it says nothing.
+    Written(PathBuf),
+    /// It is known already.
+    Known(Box<Connection>),
 }
 
 impl Discoverer {
     /// Nothing is asked yet. `service_account` is the folder of the account of our pod.
     pub fn new(hub: Arc<Hub>, config: &Kubernetes, service_account: PathBuf) -> Self {
-        Self { hub, config: config.clone(), service_account }
+        Self { hub, config: config.clone(), place: Place::Written(service_account) }
+    }
+
+    /// The same in a cluster that is known, wherever the entry says that one is.
+    pub fn within(hub: Arc<Hub>, config: &Kubernetes, connection: Connection) -> Self {
+        Self { hub, config: config.clone(), place: Place::Known(Box::new(connection)) }
     }
 
     /// Tells targets until nobody wants to know.
@@ -91,6 +104,10 @@ impl Discoverer {
     }
 
     fn connection(&self) -> Result<Connection, Error> {
+        let service_account = match &self.place {
+            Place::Known(connection) => return Ok(Connection::clone(connection)),
+            Place::Written(folder) => folder,
+        };
         if let Some(server) = &self.config.api_server {
             return Ok(Connection::to(server.clone(), self.config.client.clone()));
         }
@@ -98,10 +115,10 @@ impl Discoverer {
             return Connection::by_kubeconfig(std::slice::from_ref(file), None);
         }
         let env = |name: &str| std::env::var(name).ok();
-        let surroundings = Surroundings { env: &env, service_account: &self.service_account };
+        let surroundings = Surroundings { env: &env, service_account };
         let connection = Connection::in_cluster(surroundings)?;
         if self.config.own_namespace && connection.namespace.is_none() {
-            let file = self.service_account.join("namespace");
+            let file = service_account.join("namespace");
             return Err(Error::Credentials(format!(
                 "own_namespace is asked for, but {} does not tell which that is",
                 file.display()

@@ -35,4 +35,4 @@ pub use node::NodeSeen;
 pub use probe::{Check, Probe, Reply, checks};
 pub use track::Seen;
 pub use watcher::{Config, Parts, watch};
-pub use workloads::{PodSeen, PodsByPart, WORKLOADS, Workload};
+pub use workloads::{PodSeen, PodsByPart, SYSTEM_NAMESPACE, WORKLOADS, Workload};

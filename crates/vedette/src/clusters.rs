@@ -1,8 +1,9 @@
 //! Clusters of Kubernetes: those that are watched by configuration, and discovery in them and in others. All who
 //! want the same objects of a cluster share one watch.
 
-use std::{future::Future, path::PathBuf, pin::Pin, slice, sync::Arc, time::Duration};
+use std::{collections::HashMap, future::Future, path::PathBuf, pin::Pin, slice, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use vedette_collector::discovery::{ClusterSource, ClusterTargets, ClusterTell};
 use vedette_config::discovery::Kubernetes;
@@ -25,6 +26,8 @@ const CONNECT_AGAIN_AFTER: Duration = Duration::from_secs(15);
 pub struct Clusters {
     runtime: Handle,
     hub: Arc<Hub>,
+    /// The clusters of the configuration of which it is known how they are reached.
+    connections: Arc<Mutex<HashMap<Arc<str>, Connection>>>,
 }
 
 /// A cluster of the configuration that can be asked.
@@ -40,11 +43,14 @@ pub struct Connected {
 
 struct Source(Discoverer);
 
+/// A cluster that discovery should look into and that nobody has connected to.
+struct Unknown(String);
+
 impl Clusters {
     /// None is watched yet.
     pub fn new(runtime: Handle, options: Options) -> Self {
         let hub = Arc::new(Hub::new(runtime.clone(), options, Timing::default()));
-        Self { runtime, hub }
+        Self { runtime, hub, connections: Arc::default() }
     }
 
     /// Connects to a cluster, and again and again until it is known how, then begins what is done with it.
@@ -55,12 +61,14 @@ impl Clusters {
         begin: impl FnOnce(Connected) + Send + 'static,
     ) {
         let (settings, status, hub) = (settings.clone(), status.clone(), self.hub.clone());
+        let connections = self.connections.clone();
         self.runtime.spawn(async move {
             let part = format!("cluster {}", settings.name);
             loop {
                 match connection(&settings) {
                     Ok(connection) => {
                         status.post(&part, Part::ok().fact("API server", connection.address()));
+                        connections.lock().insert(settings.name.clone(), connection.clone());
                         let api = hub.cluster(connection);
                         return begin(Connected { name: settings.name, hub, api });
                     }
@@ -102,6 +110,13 @@ fn connection(settings: &ClusterSettings) -> Result<Connection, Error> {
 
 impl ClusterTargets for Clusters {
     fn source(&self, config: &Kubernetes) -> Box<dyn ClusterSource> {
+        if let Some(name) = &config.known_cluster {
+            let known = self.connections.lock().get(&**name).cloned();
+            return match known {
+                Some(known) => Box::new(Source(Discoverer::within(self.hub.clone(), config, known))),
+                None => Box::new(Unknown(name.clone())),
+            };
+        }
         let folder = PathBuf::from(SERVICE_ACCOUNT_FOLDER);
         Box::new(Source(Discoverer::new(self.hub.clone(), config, folder)))
     }
@@ -110,5 +125,12 @@ impl ClusterTargets for Clusters {
 impl ClusterSource for Source {
     fn run(self: Box<Self>, tell: ClusterTell) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(self.0.run(tell))
+    }
+}
+
+impl ClusterSource for Unknown {
+    fn run(self: Box<Self>, tell: ClusterTell) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        tell(None, Err(format!("there is no cluster {:?} below `kubernetes` in the configuration", self.0)));
+        Box::pin(std::future::ready(()))
     }
 }

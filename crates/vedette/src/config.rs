@@ -15,6 +15,7 @@ mod collectors;
 mod custom_resources;
 mod export;
 mod kubernetes;
+mod part_metrics;
 mod query;
 mod scrape;
 mod units;
@@ -223,6 +224,13 @@ pub struct Settings {
     pub group_interval: Duration,
     /// See [`Notify`].
     pub repeat_interval: Duration,
+}
+
+impl Settings {
+    /// Whether anything may be scraped: by `prometheus.yml`, or of the parts of clusters.
+    pub fn scrapes(&self) -> bool {
+        self.prometheus_config.is_some() || self.kubernetes.iter().any(|one| !one.part_metrics.is_empty())
+    }
 }
 
 /// What this process is for.

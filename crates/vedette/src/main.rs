@@ -18,6 +18,7 @@ mod judgement;
 mod memory;
 mod outlet;
 mod own_page;
+mod part_metrics;
 mod print;
 mod program;
 mod prometheus_file;

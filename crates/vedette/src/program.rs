@@ -10,6 +10,7 @@ use vedette_model::{Labels, TargetReader};
 
 use crate::{
     config::{KeepSettings, MemoryLimit, ReceiverSettings, Settings, Target},
+    prometheus_file::{OwnJob, PrometheusFile},
     up::prometheus::Prometheus,
 };
 
@@ -39,17 +40,21 @@ impl Own {
 
     /// The labels that name this server to others, as `prometheus.yml` has them now.
     pub fn external_labels(&self) -> Labels {
-        let of_file = |prometheus: &Arc<Prometheus>| {
-            prometheus.file.with_config(|config| config.global.external_labels.clone())
-        };
-        self.prometheus.as_ref().map_or_else(Labels::empty, of_file)
+        let of_file =
+            |file: &PrometheusFile| file.with_config(|config| config.global.external_labels.clone());
+        self.file().map_or_else(Labels::empty, of_file)
+    }
+
+    /// `prometheus.yml`, where there is one.
+    fn file(&self) -> Option<&PrometheusFile> {
+        self.prometheus.as_ref()?.file.as_deref()
     }
 }
 
 impl Program for Own {
     fn config_yaml(&self) -> String {
-        if let Some(prometheus) = &self.prometheus {
-            return prometheus.file.to_yaml();
+        if let Some(file) = self.file() {
+            return file.to_yaml();
         }
         serde_saphyr::to_string(&shown(&self.settings)).expect("BUG: JSON values are YAML")
     }
@@ -89,22 +94,23 @@ impl Program for Own {
     }
 
     fn last_reload(&self) -> Reload {
-        let Some(prometheus) = &self.prometheus else {
+        let Some(file) = self.file() else {
             return Reload { succeeded: true, time_ns: self.started_ns, error: String::new() };
         };
-        let last = prometheus.file.last();
+        let last = file.last();
         Reload { succeeded: last.error.is_empty(), time_ns: last.success_unix_ns, error: last.error }
     }
 
     fn job(&self, name: &str) -> Option<Job> {
         let prometheus = self.prometheus.as_ref()?;
-        prometheus.file.with_config(|config| {
+        let problems = || prometheus.discovery.problems(name);
+        if let Some(OwnJob { job, yaml }) = prometheus.scraping.own_job(name) {
+            return Some(Job { rules: job.relabel, yaml, problems: problems() });
+        }
+        self.file()?.with_config(|config| {
             let job = config.scrape_jobs.iter().find(|job| job.name == name)?;
-            Some(Job {
-                rules: job.relabel.clone(),
-                yaml: config.job_to_yaml(name).unwrap_or_default(),
-                problems: prometheus.discovery.problems(name),
-            })
+            let yaml = config.job_to_yaml(name).unwrap_or_default();
+            Some(Job { rules: job.relabel.clone(), yaml, problems: problems() })
         })
     }
 
@@ -115,8 +121,8 @@ impl Program for Own {
     }
 
     fn reload(&self) -> Result<(), String> {
-        match &self.prometheus {
-            Some(prometheus) => prometheus.file.reload(),
+        match self.file() {
+            Some(file) => file.reload(),
             None => {
                 Err("there is no prometheus.yml to read again; Vedette's own configuration is read when it \
                          starts"

@@ -27,7 +27,9 @@ use vedette_sys::{Clock, Fs};
 
 use crate::judgement;
 
-pub use parts::{Pushed, RemoteReading, RemoteWriting, Rules, Scraping, Targets, check_clients};
+pub use parts::{
+    OWN_JOBS, OwnJob, Pushed, RemoteReading, RemoteWriting, Rules, Scraping, Targets, check_clients,
+};
 
 /// How often files are looked at. One that was just written is taken up one look later.
 pub const LOOK_INTERVAL: Duration = Duration::from_secs(5);

@@ -49,7 +49,7 @@ use crate::{
     stray_containers::Looking,
     web_files::WebFiles,
 };
-use prometheus::{Onward, OwnRules, Prometheus};
+use prometheus::{FirstReading, Onward, OwnRules, Prometheus};
 
 mod agent;
 mod clusters;
@@ -134,10 +134,9 @@ pub fn run(settings: &Settings) -> Result<()> {
 
 fn run_with_stores(settings: &Settings) -> Result<()> {
     let own_groups = judgement::rule_groups(settings)?;
-    let read = |path: &PathBuf| {
-        Ok::<_, anyhow::Error>((path.clone(), prometheus_file::read(path, &RealFs, Mode::Server)?))
-    };
-    let prometheus = settings.prometheus_config.as_ref().map(read).transpose()?;
+    let path = settings.prometheus_config.as_deref();
+    let read = |path| Ok::<_, anyhow::Error>((path, prometheus_file::read(path, &RealFs, Mode::Server)?));
+    let prometheus = path.map(read).transpose()?;
     // Those of the file are there when the state of alerts is taken up, or it would be forgotten.
     let of_file = prometheus.iter().flat_map(|(_, loaded)| &loaded.groups);
     let groups = own_groups.iter().chain(of_file).cloned().collect();
@@ -163,7 +162,7 @@ fn run_with_stores(settings: &Settings) -> Result<()> {
     let ways = Ways { reader, sink: sink.clone() };
     let mut ruler = start_ruler(settings, &house, &ways, groups, outbox.clone())?;
     outbox.tell(Arc::new(ruler.handle()));
-    let stage = detection_stage(detections, sink, &house, &ruler);
+    let stage = detection_stage(detections, sink.clone(), &house, &ruler);
     let mut collector = start_collector(settings, &house, stage.clone())?;
     let keeping = cluster_events(&house, stage.clone(), stores.events.clone());
     let looking = Looking {
@@ -178,16 +177,21 @@ fn run_with_stores(settings: &Settings) -> Result<()> {
     };
     let audit = AuditDesks::open(&settings.kubernetes, &keeping);
     let clusters = clusters::watch(settings, &house, Some((&keeping, &looking)), &audit);
-    let prometheus = prometheus.zip(onward.as_ref()).map(|((path, loaded), onward)| {
+    let file = prometheus.zip(onward.as_ref()).map(|((path, loaded), onward)| {
         let own = OwnRules {
             ruler: ruler.handle(),
             config: alerting_config(settings),
             groups: own_groups,
             outbox: outbox.clone(),
         };
-        Prometheus::start(&path, loaded, &house, onward, settings.scrape, clusters, Some(own))
+        FirstReading { path, loaded, onward, own: Some(own) }
     });
-    let prometheus = prometheus.transpose()?.map(Arc::new);
+    let prometheus = settings
+        .scrapes()
+        .then(|| Prometheus::start(file, &house, sink, settings.scrape, clusters.clone()))
+        .transpose()?
+        .map(Arc::new);
+    clusters::scrape_parts(settings, &house, &clusters, prometheus.as_deref());
     let (stop, stopped) = watch::channel(false);
     let program = Arc::new(Own::new(settings, house.clock.unix_ns(), stop.clone(), prometheus.clone()));
     let pushed = PushDoor { samples: stores.ingest.receiver().clone(), audit };
@@ -202,8 +206,8 @@ fn run_with_stores(settings: &Settings) -> Result<()> {
         let (responder, stopped) = (responder.clone(), stopped.clone());
         async move { responder.run(ended(stopped)).await }
     });
-    let follows =
-        prometheus.as_ref().map(|p| runtime.spawn(prometheus::follow(p.file.clone(), stopped.clone())));
+    let file = prometheus.as_ref().and_then(|prometheus| prometheus.file.clone());
+    let follows = file.map(|file| runtime.spawn(prometheus::follow(file, stopped.clone())));
     runtime.spawn(async move {
         signal().await;
         let _ = stop.send(true);

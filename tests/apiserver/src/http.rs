@@ -110,6 +110,9 @@ pub(crate) fn answer_at_once(asked: &Asked, state: &mut State) -> (u16, String, 
             return (code, "text/plain; charset=utf-8".to_owned(), body);
         }
         (None, None) if asked.target == "/version" => (200, json!({"major": "1", "gitVersion": "v1.36.0"})),
+        (None, None) if let Some(Value::String(text)) = state.answers.get(&asked.target) => {
+            return (200, "text/plain; version=0.0.4".to_owned(), text.clone());
+        }
         (None, None) if let Some(answer) = state.answers.get(&asked.target) => (200, answer.clone()),
         (None, None) => return (404, "text/plain".to_owned(), "404 page not found\n".to_owned()),
         (None, Some(query)) => match &query.name {

@@ -119,7 +119,8 @@ impl ApiServer {
         self.shared.changed.notify_all();
     }
 
-    /// Answers a path that has no objects, as that of a group; none takes it away.
+    /// Answers a path that has no objects, as that of a group or `/metrics`; none takes it away. A text is sent as it
+    /// is.
     pub fn serve(&self, path: &str, answer: Option<Value>) {
         let answers = &mut self.shared.state.lock().answers;
         match answer {

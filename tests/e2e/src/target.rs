@@ -13,7 +13,15 @@ use anyhow::Result;
 /// Starts it; it ends with the test. Each request is answered by what the function writes for its path;
 /// whether it gives true says if the connection stays.
 pub fn serve(answer: impl Fn(&str, &mut TcpStream) -> bool + Send + Sync + 'static) -> Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    serve_at((Ipv4Addr::LOCALHOST, 0).into(), answer)
+}
+
+/// The same at an address that somebody else has chosen.
+pub fn serve_at(
+    address: SocketAddr,
+    answer: impl Fn(&str, &mut TcpStream) -> bool + Send + Sync + 'static,
+) -> Result<SocketAddr> {
+    let listener = TcpListener::bind(address)?;
     let address = listener.local_addr()?;
     let answer = Arc::new(answer);
     std::thread::spawn(move || {

@@ -45,6 +45,7 @@ fn placed(plane: &ControlPlane) -> Result<Vec<(String, String)>> {
 fn discovered(vedette: &Vedette) -> Result<Vec<(String, String)>> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let mut pods: Vec<_> = (vedette.targets()?.iter())
+        .filter(|target| target["scrapePool"] == "pods")
         .map(|target| {
             let labels = &target["discoveredLabels"];
             (text(&labels["__meta_kubernetes_pod_name"]), text(&labels["__meta_kubernetes_pod_node_name"]))
@@ -269,9 +270,11 @@ fn what_the_real_control_plane_says_is_what_we_know() -> Result<()> {
     let config = format!(
         "prometheus_config: prometheus.yml\ncollect: {{figures: off, sensor: off}}\n\
          kubernetes: [{{name: real, kubeconfig_file: {}, state_metrics: {{custom_resources: [custom.yml]}}, \
-         audit: {{webhook: on, log_file: {}}}}}]\n",
+         audit: {{webhook: on, log_file: {}}}, etcd: {{endpoints: ['http://{}']}}, \
+         part_metrics: [{{parts: [apiserver, etcd], interval: 2s}}]}}]\n",
         file.display(),
-        plane.audit_log().display()
+        plane.audit_log().display(),
+        plane.etcd_address()
     );
     std::fs::write(folder.path().join("custom.yml"), CUSTOM_STATE)?;
     let mut vedette = Vedette::start(folder.path(), Some(&config))?;
@@ -283,6 +286,10 @@ fn what_the_real_control_plane_says_is_what_we_know() -> Result<()> {
     agree(&plane, &vedette, 5)?;
     shops_are_told(&plane, &vedette)?;
     who_made_it_is_told(&plane, &vedette, "by-log")?;
+    for (job, family) in [("apiserver", "apiserver_request_total"), ("etcd", "etcd_server_has_leader")] {
+        let expr = format!("{family}{{job=\"{job}\",cluster=\"real\"}} > 0 and on (job) up == 1");
+        wait_for(&expr, SOON, || Ok((!vedette.query(&expr)?.is_empty()).then_some(())))?;
+    }
 
     // etcd hangs, then goes on: nothing that is known is lost.
     plane.freeze_etcd(true)?;

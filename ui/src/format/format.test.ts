@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { parseExposition } from './exposition';
-import { containerName, endpoint, summary } from './names';
+import { containerName, endpoint, place, shortPlace, summary } from './names';
 import { age, clockTime, dateTime, isZone, nanosToMs, zoneLabel } from './time';
 import { format, seconds, unitOf, type Unit, grouped, untilFull } from './units';
 
@@ -150,6 +150,9 @@ describe('names', () => {
       'k8s.namespace.name': 'shop',
     };
     expect(summary(asked)).toBe('alice: create deployments shop/web');
+    const inCluster = { ...asked, 'k8s.cluster.name': 'main' };
+    expect([place(inCluster), shortPlace(inCluster)]).toEqual(['main', 'main']);
+    expect([place(asked), shortPlace(asked)]).toEqual([base['host.name'], base['host.name']]);
     expect(
       summary({ ...asked, 'vedette.k8s.audit.impersonator': 'admin', 'client.address': '10.0.0.7' }),
     ).toBe('alice: create deployments shop/web (asked by admin, from 10.0.0.7)');

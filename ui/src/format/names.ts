@@ -129,10 +129,16 @@ export function actor(event: Event): string {
 
 /** The same, short, for a narrow column. */
 export function shortPlace(event: Event): string {
-  return event['container.name'] || event['container.id']?.slice(0, 12) || event['host.name'];
+  return (
+    event['k8s.cluster.name'] ||
+    event['container.name'] ||
+    event['container.id']?.slice(0, 12) ||
+    event['host.name']
+  );
 }
 
-/** Where it happened: the container, else the host. */
+/** Where it happened: the container, else the host; what a cluster tells happened in the cluster. */
 export function place(event: Event): string {
+  if (event['k8s.cluster.name']) return event['k8s.cluster.name'];
   return event['container.id'] || event['container.name'] ? containerName(event) : event['host.name'];
 }

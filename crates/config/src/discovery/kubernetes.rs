@@ -21,6 +21,9 @@ pub struct Kubernetes {
     pub kubeconfig_file: Option<PathBuf>,
     /// How the server is reached.
     pub client: HttpClient,
+    /// A cluster that whoever runs the discovery knows by this name, in place of server, file and client. No file
+    /// can say so.
+    pub known_cluster: Option<String>,
     /// In which namespaces; in all where it is empty and `own_namespace` is not set.
     pub namespaces: Vec<String>,
     /// Whether the namespace one runs in is among them.
@@ -151,6 +154,7 @@ impl Kubernetes {
             role,
             kubeconfig_file,
             client,
+            known_cluster: None,
             namespaces,
             own_namespace,
             selectors,

@@ -53,6 +53,7 @@ impl Rig {
             role,
             kubeconfig_file: None,
             client: HttpClient::default(),
+            known_cluster: None,
             namespaces: Vec::new(),
             own_namespace: false,
             selectors: Vec::new(),

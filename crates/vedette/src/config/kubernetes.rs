@@ -17,8 +17,9 @@ use vedette_k8s::{
 
 use super::{
     ClusterCapacity, ClusterPolicy, Error, EtcdMembers, KubernetesCluster, PartProbe, StateMetrics, Switch,
-    custom_resources, units::duration,
+    custom_resources, part_metrics, units::duration,
 };
+use crate::part_metrics::PartScrape;
 
 /// A cluster that is watched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub struct ClusterSettings {
     pub context: Option<String>,
     /// How its parts are asked.
     pub parts: parts::Config,
+    /// Which of its parts are scraped, and how.
+    pub part_metrics: Vec<PartScrape>,
     /// Which of its objects are told as metrics.
     pub state: Wanted,
     /// Between two readings of these metrics for the store; nothing is stored where there is none.
@@ -114,6 +117,7 @@ pub(super) fn settings(
             Some(other) => Err(refuse(key, format!("{other:?} is neither on nor off"))),
         };
         let state_place = format!("{place}[{at}].state_metrics");
+        let has_etcd = !cluster.etcd.endpoints.is_empty();
         Ok(ClusterSettings {
             parts: parts::Config {
                 endpoints: endpoints(&format!("{place}[{at}].probes"), folder, cluster.probes)?,
@@ -125,6 +129,12 @@ pub(super) fn settings(
                     cluster.etcd,
                 )?
             },
+            part_metrics: part_metrics::all(
+                &format!("{place}[{at}].part_metrics"),
+                folder,
+                cluster.part_metrics,
+                has_etcd,
+            )?,
             events: on("events", cluster.events.as_deref())?,
             audit: {
                 let webhook =
@@ -302,7 +312,7 @@ const POOL_LABELS: [&str; 7] = [
 const NAME_BYTES_MAX: usize = 63;
 
 /// Between two readings of state metrics for the store.
-const STATE_INTERVAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(120));
+pub(super) const STATE_INTERVAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(120));
 /// Between two questions about health.
 const PROBE_INTERVAL: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
 /// Members of a store; a majority of more than seven is slow.
@@ -338,15 +348,9 @@ fn how_asked(
         let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
         url.ok_or_else(|| refuse("etcd.endpoints", "write addresses of servers, as https://10.0.0.1:2379"))
     };
-    let file = |path: PathBuf| SecretSource::File(folder.join(path));
-    let identity = match (cert_file, key_file) {
-        (Some(cert), Some(key)) => Some((file(cert), file(key))),
-        (None, None) => None,
-        (Some(_), None) => return Err(refuse("etcd.key_file", "a certificate needs its key; name it")),
-        (None, Some(_)) => return Err(refuse("etcd.cert_file", "a key needs its certificate; name it")),
-    };
+    let identity = identity(&format!("{place}.etcd"), folder, cert_file, key_file)?;
     let tls = ClientTls {
-        ca: ca_file.map(file),
+        ca: ca_file.map(|path| SecretSource::File(folder.join(path))),
         identity,
         server_name: server_name.unwrap_or_default(),
         ..ClientTls::default()
@@ -358,6 +362,24 @@ fn how_asked(
         etcd_client: HttpClient { tls, ..HttpClient::default() },
         endpoints: Vec::new(),
     })
+}
+
+/// A certificate and its key, both or neither.
+pub(super) fn identity(
+    place: &str,
+    folder: &Path,
+    cert_file: Option<PathBuf>,
+    key_file: Option<PathBuf>,
+) -> Result<Option<(SecretSource, SecretSource)>, Error> {
+    let refuse =
+        |key: &str, reason: &str| Error::Value { place: format!("{place}.{key}"), reason: reason.into() };
+    let file = |path: PathBuf| SecretSource::File(folder.join(path));
+    match (cert_file, key_file) {
+        (Some(cert), Some(key)) => Ok(Some((file(cert), file(key)))),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(refuse("key_file", "a certificate needs its key; name it")),
+        (None, Some(_)) => Err(refuse("cert_file", "a key needs its certificate; name it")),
+    }
 }
 
 /// Health endpoints of a cluster; each is asked at every interval.

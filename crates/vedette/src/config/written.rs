@@ -132,6 +132,8 @@ pub struct KubernetesCluster {
     /// Health endpoints of parts that are to be asked themselves, beside what their leases and pods tell: at most 100
     /// in all. Default: none.
     pub probes: Vec<PartProbe>,
+    /// Parts whose own metrics are scraped, as `[{parts: [apiserver, coredns]}]`; each part at most once. Default: none.
+    pub part_metrics: Vec<PartMetrics>,
 }
 
 /// How audit records of a cluster come.
@@ -179,6 +181,33 @@ pub struct PartProbe {
     pub insecure_skip_verify: bool,
     /// Whether the endpoints are shown the token that the API server is shown; they must be encrypted. Default false.
     pub use_cluster_token: bool,
+}
+
+/// Parts of a cluster whose own metrics are scraped, without a scrape job in `prometheus.yml`, and how they are reached.
+/// The keys of files and certificates hold for `scheduler`, `controller-manager`, `kubelet` and `cadvisor`: the API server
+/// is asked as the cluster is, etcd by the keys of `etcd`, the others without encryption.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PartMetrics {
+    /// Which parts: `apiserver`, `etcd` (the endpoints of the cluster's `etcd`), `scheduler`, `controller-manager`,
+    /// `kubelet`, `cadvisor` (the kubelet's figures of containers), `coredns`, `kube-proxy`; or `all`, alone, for all of
+    /// them, `etcd` where its endpoints are named.
+    pub parts: Vec<String>,
+    /// Between two scrapes: 1s to 2m. Default `30s`.
+    pub interval: Option<String>,
+    /// A file with the certificates that are trusted, relative to this file. Default: those that the API server is
+    /// trusted by.
+    pub ca_file: Option<PathBuf>,
+    /// The name that the certificates of the parts have, where it is not their address.
+    pub server_name: Option<String>,
+    /// Whether any certificate will do, as of parts that make one for themselves. The cluster's token is then not shown;
+    /// a client certificate may be. Default false.
+    pub insecure_skip_verify: bool,
+    /// A file with the client certificate that is shown, relative to this file. It needs `key_file`. Default: that of
+    /// the cluster's kubeconfig, if it has one.
+    pub cert_file: Option<PathBuf>,
+    /// A file with the key of that certificate.
+    pub key_file: Option<PathBuf>,
 }
 
 /// The state of the objects of a cluster as metrics, by the names of kube-state-metrics.

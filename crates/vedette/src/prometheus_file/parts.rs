@@ -1,10 +1,11 @@
 //! The parts that work by `prometheus.yml`.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use vedette_collector::{
-    discovery::{Discovery, DiscoverySet, TargetSink},
+    discovery::{Discovery, DiscoverySet, PreparedSets, TargetSink},
     scrape::Scraper,
 };
 use vedette_config::prometheus::{Alertmanager, Config, ScrapeJob};
@@ -118,50 +119,114 @@ impl Follower for RemoteReading {
     }
 }
 
-/// Scrape jobs and Alertmanagers, and the discovery of both.
+/// Scrape jobs and Alertmanagers, and the discovery of both: those of the file, and jobs that are ours.
 pub struct Scraping {
-    /// Sends alerts.
-    pub alertmanagers: Alertmanagers,
-    /// How servers are asked.
-    pub client: Options,
-    /// Scrapes.
-    pub scraper: Arc<Scraper>,
-    /// Finds the targets.
-    pub discovery: Arc<Discovery>,
+    alertmanagers: Alertmanagers,
+    client: Options,
+    scraper: Arc<Scraper>,
+    discovery: Arc<Discovery>,
+    state: Mutex<Jobs>,
 }
 
-/// What is to be discovered, of jobs and of Alertmanagers.
-fn discovery_sets(config: &Config) -> Vec<DiscoverySet> {
-    let of_job =
-        |job: &ScrapeJob| DiscoverySet { name: job.name.clone(), discoveries: job.discoveries.clone() };
-    let of_alertmanagers = |(number, group): (usize, &Alertmanager)| DiscoverySet {
-        name: format!("{ALERTMANAGERS}{number}]"),
-        discoveries: group.discoveries.clone(),
-    };
-    let alertmanagers = config.alerting.alertmanagers.iter().enumerate();
-    config.scrape_jobs.iter().map(of_job).chain(alertmanagers.map(of_alertmanagers)).collect()
+/// What is scraped and discovered now.
+#[derive(Default)]
+struct Jobs {
+    of_file: Vec<ScrapeJob>,
+    /// Those of the file.
+    alertmanagers: Vec<DiscoverySet>,
+    /// Ours, by whom they belong to.
+    own: BTreeMap<Arc<str>, Vec<OwnJob>>,
 }
 
-impl Follower for Scraping {
+/// A scrape job that no file has.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OwnJob {
+    /// The job; its name begins with [`OWN_JOBS`].
+    pub job: ScrapeJob,
+    /// How it is shown, without secrets.
+    pub yaml: String,
+}
+
+/// How the names of jobs begin that no file has.
+pub const OWN_JOBS: &str = "part_metrics/";
+
+impl Scraping {
+    /// Nothing is scraped yet.
+    pub fn new(
+        scraper: Arc<Scraper>,
+        discovery: Arc<Discovery>,
+        alertmanagers: Alertmanagers,
+        client: Options,
+    ) -> Self {
+        Self { alertmanagers, client, scraper, discovery, state: Mutex::default() }
+    }
+
+    /// Puts these jobs in the place of those that this owner had, beside those of the file.
+    pub fn set_own_jobs(&self, owner: &Arc<str>, jobs: Vec<OwnJob>) -> Result<(), String> {
+        let mut state = self.state.lock();
+        let mut own = state.own.clone();
+        own.insert(owner.clone(), jobs);
+        let next = Jobs { of_file: state.of_file.clone(), alertmanagers: state.alertmanagers.clone(), own };
+        let prepared = self.discovery.prepare(next.sets()).map_err(|e| e.to_string())?;
+        self.put_to_work(&mut state, next, prepared)
+    }
+
+    /// One of our own jobs.
+    pub fn own_job(&self, name: &str) -> Option<OwnJob> {
+        let state = self.state.lock();
+        state.own.values().flatten().find(|own| own.job.name == name).cloned()
+    }
+
+    fn put_to_work(&self, state: &mut Jobs, next: Jobs, prepared: PreparedSets) -> Result<(), String> {
+        self.scraper.set_jobs(next.all().cloned().collect()).map_err(|e| e.to_string())?;
+        self.discovery.run(prepared);
+        *state = next;
+        Ok(())
+    }
+}
+
+impl Jobs {
+    fn all(&self) -> impl Iterator<Item = &ScrapeJob> {
+        self.of_file.iter().chain(self.own.values().flatten().map(|own| &own.job))
+    }
+
+    /// What is to be discovered, of jobs and of Alertmanagers.
+    fn sets(&self) -> Vec<DiscoverySet> {
+        let of_job =
+            |job: &ScrapeJob| DiscoverySet { name: job.name.clone(), discoveries: job.discoveries.clone() };
+        self.all().map(of_job).chain(self.alertmanagers.iter().cloned()).collect()
+    }
+
+    fn of_config(config: &Config) -> Self {
+        let of_alertmanagers = |(number, group): (usize, &Alertmanager)| DiscoverySet {
+            name: format!("{ALERTMANAGERS}{number}]"),
+            discoveries: group.discoveries.clone(),
+        };
+        let alertmanagers = config.alerting.alertmanagers.iter().enumerate().map(of_alertmanagers).collect();
+        Self { of_file: config.scrape_jobs.clone(), alertmanagers, own: BTreeMap::new() }
+    }
+}
+
+impl Follower for Arc<Scraping> {
     fn check(&self, loaded: &Loaded) -> Result<(), String> {
         let config = &loaded.config;
-        let is_reserved = |job: &&ScrapeJob| number_of_alertmanagers(&job.name).is_some();
+        let is_reserved =
+            |job: &&ScrapeJob| number_of_alertmanagers(&job.name).is_some() || job.name.starts_with(OWN_JOBS);
         if let Some(job) = config.scrape_jobs.iter().find(is_reserved) {
             return Err(format!("the name of the scrape job {:?} is reserved; choose another", job.name));
         }
-        self.discovery.prepare(discovery_sets(config)).map_err(|e| e.to_string())?;
+        self.discovery.prepare(Jobs::of_config(config).sets()).map_err(|e| e.to_string())?;
         check_clients(config, &self.client)
     }
 
     fn apply(&self, loaded: &Loaded) -> Result<(), String> {
         let config = &loaded.config;
-        let jobs = &config.scrape_jobs;
-        let prepared = self.discovery.prepare(discovery_sets(config)).map_err(|e| e.to_string())?;
+        let mut state = self.state.lock();
+        let next = Jobs { own: state.own.clone(), ..Jobs::of_config(config) };
+        let prepared = self.discovery.prepare(next.sets()).map_err(|e| e.to_string())?;
         let applied = self.alertmanagers.apply(&config.alerting, &config.global.external_labels);
         applied.map_err(|e| format!("alertmanagers: {e}"))?;
-        self.scraper.set_jobs(jobs.clone()).map_err(|e| e.to_string())?;
-        self.discovery.run(prepared);
-        Ok(())
+        self.put_to_work(&mut state, next, prepared)
     }
 }
 

@@ -10,13 +10,12 @@ const START_OVER: Duration = Duration::from_secs(15);
 /// Runs until a signal asks it to end.
 pub fn run(settings: &Settings) -> Result<()> {
     // Who scrapes many targets at once needs what the allocator keeps.
-    if settings.prometheus_config.is_none() {
+    if !settings.scrapes() {
         vedette_sys::keep_little_free_memory();
     }
-    let read = |path: &PathBuf| {
-        Ok::<_, anyhow::Error>((path.clone(), prometheus_file::read(path, &RealFs, Mode::Agent)?))
-    };
-    let file = settings.prometheus_config.as_ref().map(read).transpose()?;
+    let path = settings.prometheus_config.as_deref();
+    let read = |path| Ok::<_, anyhow::Error>((path, prometheus_file::read(path, &RealFs, Mode::Agent)?));
+    let file = path.map(read).transpose()?;
     let (house, _lock) = open_house(settings)?;
     let runtime = start_runtime()?;
     let _entered = runtime.enter();
@@ -26,10 +25,13 @@ pub fn run(settings: &Settings) -> Result<()> {
     let ForAgent { onward, spool } = Onward::open_agent(loaded, settings, &house, exports.as_ref())?;
     prometheus::export_pushed(exports.as_ref(), &onward.receiver);
     let clusters = clusters::watch(settings, &house, None, &AuditDesks::default());
-    let prometheus = file.map(|(path, loaded)| {
-        Prometheus::start(&path, loaded, &house, &onward, settings.scrape, clusters, None)
-    });
-    let prometheus = prometheus.transpose()?.map(Arc::new);
+    let file = file.map(|(path, loaded)| FirstReading { path, loaded, onward: &onward, own: None });
+    let prometheus = settings
+        .scrapes()
+        .then(|| Prometheus::start(file, &house, onward.sink.clone(), settings.scrape, clusters.clone()))
+        .transpose()?
+        .map(Arc::new);
+    clusters::scrape_parts(settings, &house, &clusters, prometheus.as_deref());
     let mut collector = start_collector(settings, &house, onward.sink.clone())?;
     let index = collector.containers();
     let (stop, stopped) = watch::channel(false);
@@ -67,8 +69,8 @@ pub fn run(settings: &Settings) -> Result<()> {
     let mut states = clusters::store(settings, &house, sink, &server, prometheus.as_deref())?;
     println!("Vedette {} sends on: {}", env!("CARGO_PKG_VERSION"), address(&server));
     let graphite = listen_for_graphite(settings, &runtime, &onward.receiver, &stopped)?;
-    let follows =
-        prometheus.as_ref().map(|p| runtime.spawn(prometheus::follow(p.file.clone(), stopped.clone())));
+    let file = prometheus.as_ref().and_then(|prometheus| prometheus.file.clone());
+    let follows = file.map(|file| runtime.spawn(prometheus::follow(file, stopped.clone())));
     runtime.spawn(async move {
         signal().await;
         let _ = stop.send(true);

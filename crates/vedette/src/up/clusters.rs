@@ -17,6 +17,7 @@ use crate::{
     clusters::{self, Clusters},
     config::Settings,
     own_page::{OwnPage, STATE_PATH},
+    part_metrics,
     stray_containers::{self, Looking},
 };
 
@@ -96,6 +97,22 @@ pub(super) fn watch(
         house.telemetry.register(Arc::new(policies));
     }
     clusters
+}
+
+/// Starts to scrape the parts of the clusters that the configuration says so of.
+pub(super) fn scrape_parts(
+    settings: &Settings,
+    house: &House,
+    clusters: &Clusters,
+    prometheus: Option<&prometheus::Prometheus>,
+) {
+    let Some(prometheus) = prometheus else { return };
+    for cluster in settings.kubernetes.iter().filter(|cluster| !cluster.part_metrics.is_empty()) {
+        let (own, scraping, status) = (cluster.clone(), prometheus.scraping.clone(), house.status.clone());
+        clusters.watch(cluster, &house.status, move |connected| {
+            tokio::spawn(part_metrics::keep(connected, own, scraping, status));
+        });
+    }
 }
 
 /// Starts to store the state of clusters in `sink`. A job of the file that scrapes it from `server` goes first.

@@ -1,5 +1,4 @@
-//! What `prometheus.yml` makes of this process: scrapes, discovery and rules, and when it is read
-//! again.
+//! Scrapes and discovery, with what `prometheus.yml` makes of them and of this process, and when it is read again.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -7,7 +6,6 @@ use anyhow::{Context as _, Result, anyhow};
 use parking_lot::Mutex;
 use tokio::{runtime::Handle, sync::watch};
 use vedette_collector::{
-    Surroundings,
     discovery::{Discovery, DiscoveryParts},
     scrape::{self, Scraper},
 };
@@ -36,9 +34,11 @@ use crate::prometheus_file::{
 /// How long alerts that wait may take when the program ends.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The file at work, and what works by it.
+/// Scraping, and the file at work.
 pub struct Prometheus {
-    pub(crate) file: Arc<PrometheusFile>,
+    /// Nothing where scrape jobs of our own are all that there is.
+    pub(crate) file: Option<Arc<PrometheusFile>>,
+    pub(crate) scraping: Arc<Scraping>,
     pub(crate) scraper: Arc<Scraper>,
     pub(crate) discovery: Arc<Discovery>,
     pub(crate) alertmanagers: Alertmanagers,
@@ -188,25 +188,25 @@ pub(super) struct OwnRules {
     pub(super) outbox: Arc<Outbox>,
 }
 
+/// The file as it was read at the start, and what works by it beside scraping.
+pub(super) struct FirstReading<'a> {
+    pub(super) path: &'a Path,
+    pub(super) loaded: Loaded,
+    pub(super) onward: &'a Onward,
+    /// Nothing with an agent.
+    pub(super) own: Option<OwnRules>,
+}
+
 impl Prometheus {
-    /// Starts what the first reading asks for. Samples go to `onward`; an agent judges no rules and tells
-    /// nobody of alerts.
+    /// Starts to scrape for `sink`, and what the first reading of the file asks for, if there is one. An agent judges no
+    /// rules and tells nobody of alerts.
     pub(super) fn start(
-        path: &Path,
-        loaded: Loaded,
+        file: Option<FirstReading<'_>>,
         house: &House,
-        onward: &Onward,
+        sink: Arc<dyn Sink>,
         features: scrape::Features,
         clusters: Arc<Clusters>,
-        own: Option<OwnRules>,
     ) -> Result<Self> {
-        let surroundings = Surroundings {
-            sink: onward.sink.clone(),
-            clock: house.clock.clone(),
-            status: house.status.clone(),
-            telemetry: house.telemetry.clone(),
-            host: house.host.clone(),
-        };
         let client = client_options(&house.clock);
         let config = scrape::Config {
             features,
@@ -214,16 +214,13 @@ impl Prometheus {
             seed: Labels::from_pairs([("host", house.host.name.as_str())]).stable_hash(),
             ..scrape::Config::default()
         };
-        let scraper = Arc::new(Scraper::start(&config, &surroundings, client.clone())?);
+        let scraper = Arc::new(Scraper::start(&config, &house.surroundings(sink), client.clone())?);
         let alertmanagers = Alertmanagers::new(
             AlertmanagerOptions::new(client.clone()),
             Handle::current(),
             house.status.clone(),
             &house.telemetry,
         );
-        if let Some(OwnRules { outbox, .. }) = &own {
-            outbox.forward_to(alertmanagers.clone());
-        }
         let discovery = Arc::new(Discovery::new(DiscoveryParts {
             sink: Arc::new(Targets { scraper: scraper.clone(), alertmanagers: alertmanagers.clone() }),
             runtime: Handle::current(),
@@ -234,39 +231,15 @@ impl Prometheus {
             status: house.status.clone(),
             telemetry: house.telemetry.clone(),
         }));
-        let scraping = Scraping {
-            scraper: scraper.clone(),
-            discovery: discovery.clone(),
-            alertmanagers: alertmanagers.clone(),
-            client: client.clone(),
-        };
-        let mut followers: Vec<Box<dyn Follower>> = Vec::new();
-        if let Some(OwnRules { ruler, config, groups, .. }) = own {
-            followers.push(Box::new(Rules { ruler, config, own: groups, clock: house.clock.clone() }));
-        }
-        if let Some(reader) = onward.reader.clone() {
-            let (client, runtime) = (client.clone(), Handle::current());
-            followers.push(Box::new(RemoteReading { reader, client, runtime }));
-        }
-        followers.push(Box::new(Pushed { receiver: onward.receiver.clone(), otlp: onward.otlp.clone() }));
-        followers.push(Box::new(scraping));
-        // The last, as a receiver that is taken away and comes back begins anew: nothing after it can fail.
-        // Until it is told of those of the first reading the spool keeps their samples.
-        followers.push(Box::new(RemoteWriting {
-            remote: onward.remote.clone(),
-            client,
-            // An agent's receiver has nothing else, and keeps the spool whatever is configured.
-            pushed: onward.reader.is_some().then(|| (PUSHED_TO, onward.receiver.clone())),
-        }));
-        let file = PrometheusFile::start(
-            path,
-            loaded,
-            followers,
-            (house.fs.clone(), house.clock.clone()),
-            &house.status,
-            &house.telemetry,
-        )?;
-        Ok(Self { file: Arc::new(file), scraper, discovery, alertmanagers })
+        let scraping = Arc::new(Scraping::new(
+            scraper.clone(),
+            discovery.clone(),
+            alertmanagers.clone(),
+            client.clone(),
+        ));
+        let put_to_work = |file| follow_file(file, house, &scraping, &alertmanagers, client);
+        let file = file.map(put_to_work).transpose()?.map(Arc::new);
+        Ok(Self { file, scraping, scraper, discovery, alertmanagers })
     }
 
     /// Ends scrapes; what was scraped is handed over.
@@ -278,6 +251,44 @@ impl Prometheus {
     pub(super) async fn drain(&self) {
         self.alertmanagers.drain(DRAIN_TIMEOUT).await;
     }
+}
+
+/// Puts the first reading to work, and what works by it behind it.
+fn follow_file(
+    file: FirstReading<'_>,
+    house: &House,
+    scraping: &Arc<Scraping>,
+    alertmanagers: &Alertmanagers,
+    client: Options,
+) -> Result<PrometheusFile> {
+    let FirstReading { path, loaded, onward, own } = file;
+    let mut followers: Vec<Box<dyn Follower>> = Vec::new();
+    if let Some(OwnRules { ruler, config, groups, outbox }) = own {
+        outbox.forward_to(alertmanagers.clone());
+        followers.push(Box::new(Rules { ruler, config, own: groups, clock: house.clock.clone() }));
+    }
+    if let Some(reader) = onward.reader.clone() {
+        let (client, runtime) = (client.clone(), Handle::current());
+        followers.push(Box::new(RemoteReading { reader, client, runtime }));
+    }
+    followers.push(Box::new(Pushed { receiver: onward.receiver.clone(), otlp: onward.otlp.clone() }));
+    followers.push(Box::new(scraping.clone()));
+    // The last, as a receiver that is taken away and comes back begins anew: nothing after it can fail.
+    // Until it is told of those of the first reading the spool keeps their samples.
+    followers.push(Box::new(RemoteWriting {
+        remote: onward.remote.clone(),
+        client,
+        // An agent's receiver has nothing else, and keeps the spool whatever is configured.
+        pushed: onward.reader.is_some().then(|| (PUSHED_TO, onward.receiver.clone())),
+    }));
+    PrometheusFile::start(
+        path,
+        loaded,
+        followers,
+        (house.fs.clone(), house.clock.clone()),
+        &house.status,
+        &house.telemetry,
+    )
 }
 
 /// Reads the file again on SIGHUP and when it has changed, until the program ends.
