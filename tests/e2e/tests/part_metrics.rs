@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::{
     ServerConfig, ServerConnection, StreamOwned,
@@ -199,14 +199,16 @@ fn parts_are_scraped_without_a_file_and_strangers_get_no_token() -> Result<()> {
     ensure!(second.asked().iter().all(|(path, _)| path == "/metrics"), "{:?}", second.asked());
 
     // Targets are seen as all are, with the reason.
-    let targets = vedette.get("/api/v1/targets")?;
-    let targets = targets["data"]["activeTargets"].as_array().context("no targets")?;
-    let bad: Vec<&Value> = targets.iter().filter(|target| target["health"] == "down").collect();
+    let (targets, bad) = wait_for("two targets that are down", SOON, || {
+        let targets = vedette.targets()?;
+        let is_down = |target: &&Value| target["health"] == "down";
+        let bad: Vec<Value> = targets.iter().filter(is_down).cloned().collect();
+        Ok((bad.len() == 2).then_some((targets, bad)))
+    })?;
     ensure!(
-        bad.len() == 2
-            && bad.iter().all(|target| target["labels"]["node"] == "n2"
-                && target["labels"]["cluster"] == "c"
-                && target["lastError"].as_str().is_some_and(|error| error.contains("x509"))),
+        bad.iter().all(|target| target["labels"]["node"] == "n2"
+            && target["labels"]["cluster"] == "c"
+            && target["lastError"].as_str().is_some_and(|error| error.contains("x509"))),
         "{bad:?}"
     );
     ensure!(targets.iter().any(|target| target["scrapePool"] == "part_metrics/d/kubelet"), "{targets:?}");
